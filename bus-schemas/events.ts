@@ -1,0 +1,83 @@
+import { z } from "zod";
+import { DataClass, Layer } from "./classes.ts";
+import { Decision } from "./decision.ts";
+import { WireError } from "./errors.ts";
+import { Outcome, Timing, Usage } from "./job.ts";
+import { Count, IsoTime, JobId, Label, ModelName, NodeId, SubjectToken } from "./units.ts";
+
+/** Sizes of a job, never its content. */
+const Sizes = z.object({ request_bytes: Count, prompt_tokens_estimate: Count });
+
+/**
+ * Every event of the mesh: one entry a type, with the schema of its data and what it means. Adding one is one entry.
+ * Events carry sizes and metadata, never prompts, answers or keys (DESIGN promise 4).
+ */
+export const EVENTS = {
+  job_decided: {
+    summary: "A router chose a node for a job, or found none; recorded before the job is dispatched.",
+    data: z.object({ job_id: JobId, attempt: Count, decision: Decision, sizes: Sizes }),
+  },
+  job_redispatched: {
+    summary: "A node refused or was lost before it accepted; the job goes to the next pick.",
+    data: z.object({ job_id: JobId, attempt: Count, from_node_id: NodeId, to_node_id: NodeId.nullable(), error: WireError }),
+  },
+  job_ended: {
+    summary: "A job reached its one ending.",
+    data: z.object({
+      job_id: JobId,
+      status: Outcome,
+      node_id: NodeId.nullable(),
+      layer: Layer.nullable(),
+      model: ModelName.nullable(),
+      decision_id: z.string().max(64).nullable(),
+      finish_reason: z.string().max(40).nullable(),
+      usage: Usage.nullable(),
+      timing: Timing.nullable(),
+      error: WireError.nullable(),
+    }),
+  },
+  node_joined: {
+    summary: "A node was seen for the first time, or came back.",
+    data: z.object({ node_id: NodeId, layer: Layer, boot_id: z.string().nullable(), hostname: Label.nullable(), models: z.array(ModelName) }),
+  },
+  node_left: {
+    summary: "A node said its last word.",
+    data: z.object({ node_id: NodeId, layer: Layer, reason: Label.nullable() }),
+  },
+  node_lost: {
+    summary: "A node fell silent without a last word.",
+    data: z.object({ node_id: NodeId, layer: Layer, silent_ms: Count }),
+  },
+  node_controlled: {
+    summary: "An operator cordoned, drained or resumed a node.",
+    data: z.object({ node_id: NodeId, command: SubjectToken, reason: Label.nullable() }),
+  },
+  message_rejected: {
+    summary: "Malformed messages were dropped or answered with an error; counted, one event per kind and second.",
+    data: z.object({ process: SubjectToken, subject_kind: SubjectToken, code: SubjectToken, field: z.string().max(200).nullable(), count: Count }),
+  },
+  process_started: {
+    summary: "A part of the mesh started or was restarted by its supervisor.",
+    data: z.object({ process: SubjectToken, restarts: Count, exit: z.string().max(60).nullable() }),
+  },
+} as const satisfies Record<string, { summary: string; data: z.ZodType }>;
+
+export type EventType = keyof typeof EVENTS;
+export type EventData<T extends EventType> = z.infer<(typeof EVENTS)[T]["data"]>;
+export const EVENT_TYPES = Object.keys(EVENTS) as EventType[];
+
+/** CloudEvents `type` of an event: reverse-DNS-like prefix and the list's key. */
+export const CE_TYPE_PREFIX = "tiermesh.";
+
+/** An event with its CloudEvents attributes, as the auditor stores it and `audit tail --json` prints it. */
+export const EventRecord = z.object({
+  id: z.string().min(1).max(64),
+  source: z.string().min(1).max(200),
+  type: z.enum(EVENT_TYPES as [EventType, ...EventType[]]),
+  time: IsoTime,
+  security_level: DataClass.nullable(),
+  /** W3C trace context of the job. */
+  traceparent: z.string().max(100).nullable().default(null),
+  data: z.unknown(),
+});
+export type EventRecord = z.infer<typeof EventRecord>;

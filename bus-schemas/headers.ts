@@ -1,0 +1,37 @@
+/** NATS headers of the mesh. CloudEvents attributes travel in binary mode as `ce-*` (CloudEvents NATS binding 1.0.2). */
+export const HEADERS = {
+  contentType: "Content-Type",
+  traceparent: "traceparent",
+  /** Job id. */
+  job: "Mesh-Job",
+  /** Declared (submit) or effective (run) data class. */
+  dataClass: "Mesh-Class",
+  /** Absolute deadline, epoch milliseconds. */
+  deadline: "Mesh-Deadline",
+  /** Sequence number of a reply in its stream, from 0. */
+  seq: "Mesh-Seq",
+  /** Where the agent sends the answer: the caller's inbox. */
+  reply: "Mesh-Reply",
+  /** Model chosen by the router, as the node spells it. */
+  model: "Mesh-Model",
+  /** Which try this is, from 1. */
+  attempt: "Mesh-Attempt",
+  /** Id of the decision event that sent the job here. */
+  decision: "Mesh-Decision",
+  /** Dedupe id of JetStream. */
+  msgId: "Nats-Msg-Id",
+  ceSpecVersion: "ce-specversion",
+  ceId: "ce-id",
+  ceSource: "ce-source",
+  ceType: "ce-type",
+  ceTime: "ce-time",
+  ceSubject: "ce-subject",
+} as const;
+
+export const CONTENT_TYPES = {
+  json: "application/json",
+  /** Plain MessagePack, self-describing. */
+  msgpack: "application/msgpack",
+  /** MessagePack with pre-shared record structures; `; v=<version>` names the table (structures.ts). */
+  sharedMsgpack: "application/vnd.tiermesh.msgpack",
+} as const;

@@ -1,0 +1,173 @@
+import { z } from "zod";
+import { WireError } from "./errors.ts";
+import { DataClass, Layer } from "./classes.ts";
+import { Load } from "./node-record.ts";
+import { Count, JobId, Label, ModelName, Ms, NodeId, SubjectToken, Tokens, UnixMs } from "./units.ts";
+
+/** A part of a message: text, or an image by data or http(s) URL, in OpenAI's shape. Other parts pass through. */
+export const ContentPart = z.looseObject({ type: z.string().max(40) });
+
+export const ToolCall = z.object({
+  id: z.string().max(200),
+  type: z.literal("function"),
+  function: z.object({ name: z.string().max(200), arguments: z.string() }),
+});
+export type ToolCall = z.infer<typeof ToolCall>;
+
+/** One chat message in OpenAI's shape. */
+export const ChatMessage = z.looseObject({
+  role: z.enum(["system", "developer", "user", "assistant", "tool", "function"]),
+  content: z.union([z.string(), z.array(ContentPart).max(1000), z.null()]).optional(),
+});
+export type ChatMessage = z.infer<typeof ChatMessage>;
+
+/** What the job needs of a node and a model. */
+export const Requirements = z.object({
+  capabilities: z.array(SubjectToken).max(16).default([]),
+  /** Context window needed; without it the prompt's estimated length plus `max_tokens`. */
+  context_length: Tokens.optional(),
+  vram_gb: z.number().min(0).max(100_000).optional(),
+});
+
+/** Parameters handed to the runtime as they are (OpenAI names). */
+const RuntimeParameters = {
+  max_tokens: z.number().int().min(1).max(1_000_000).optional(),
+  temperature: z.number().min(0).max(2).optional(),
+  top_p: z.number().min(0).max(1).optional(),
+  seed: z.number().int().optional(),
+  stop: z.union([z.string().max(200), z.array(z.string().max(200)).max(16)]).optional(),
+  tools: z.array(z.looseObject({ type: z.string().max(40) })).max(128).optional(),
+  tool_choice: z.unknown().optional(),
+  response_format: z.looseObject({ type: z.string().max(40) }).optional(),
+  frequency_penalty: z.number().min(-2).max(2).optional(),
+  presence_penalty: z.number().min(-2).max(2).optional(),
+} as const;
+/** Names of the fields that go to the runtime unchanged. */
+export const RUNTIME_PARAMETERS = Object.keys(RuntimeParameters) as (keyof typeof RuntimeParameters)[];
+
+/**
+ * A job as anyone may submit it; `{"task_type":"chat","security_level":"P2"}` of SEED's curl is one (it can be routed,
+ * and is refused at dispatch for want of `messages`). Unknown keys are ignored, so an older mesh serves newer clients;
+ * an unknown or misspelt `security_level` takes the policy's default, so a typo never widens the class.
+ */
+export const JobRequest = z.object({
+  job_id: JobId.optional(),
+  /** Same key, same caller: the retry of a job, not a second one. */
+  idempotency_key: z.string().min(1).max(200).optional(),
+  task_type: SubjectToken.optional(),
+  security_level: z.string().max(64).optional(),
+  model: ModelName.optional(),
+  messages: z.array(ChatMessage).min(1).max(10_000).optional(),
+  /** Short for one user message. */
+  prompt: z.string().min(1).optional(),
+  stream: z.boolean().optional(),
+  requirements: Requirements.optional(),
+  /** Jobs of one session prefer one node (prefix cache). */
+  session_id: z.string().min(1).max(200).optional(),
+  /** Absolute; every hop honours it. The earlier of this and `timeout_ms` counts. */
+  deadline_unix_ms: UnixMs.optional(),
+  timeout_ms: Ms.min(1).optional(),
+  /** Wanted time to the first token (chat, rag) or to the end (media); default: the policy's `max_latency_ms`. */
+  max_latency_ms: Ms.min(1).optional(),
+  ...RuntimeParameters,
+});
+export type JobRequest = z.infer<typeof JobRequest>;
+export type JobRequestInput = z.input<typeof JobRequest>;
+
+/** Every job ends once, in one of these ways (DESIGN promise 2). */
+export const OUTCOMES = ["finished", "failed", "refused", "expired", "cancelled"] as const;
+export const Outcome = z.enum(OUTCOMES);
+export type Outcome = z.infer<typeof Outcome>;
+
+export const Usage = z.object({
+  prompt_tokens: Tokens,
+  completion_tokens: Tokens,
+  /** True when the runtime gave no counts and these are our estimate. */
+  estimated: z.boolean().default(false),
+});
+export type Usage = z.infer<typeof Usage>;
+
+/** Where the time went, milliseconds, measured on the node. */
+export const Timing = z.object({ queued_ms: Ms, ttft_ms: Ms.nullable(), total_ms: Ms });
+export type Timing = z.infer<typeof Timing>;
+
+/** The one ending of a job: the whole reply of `stream: false`, the last frame of a stream. */
+export const JobResult = z.object({
+  type: z.literal("end").default("end"),
+  job_id: JobId,
+  status: Outcome,
+  security_level: DataClass.nullable().default(null),
+  node_id: NodeId.nullable().default(null),
+  layer: Layer.nullable().default(null),
+  model: ModelName.nullable().default(null),
+  /** True when a diagnostic runtime answered: no model was run. */
+  diagnostic: z.boolean().default(false),
+  message: z
+    .object({ role: z.literal("assistant"), content: z.string().nullable(), tool_calls: z.array(ToolCall).optional() })
+    .nullable()
+    .default(null),
+  finish_reason: z.string().max(40).nullable().default(null),
+  usage: Usage.nullable().default(null),
+  timing: Timing.nullable().default(null),
+  /** Id of the decision event; `tiermesh audit` finds it. */
+  decision_id: z.string().max(64).nullable().default(null),
+  attempts: Count.default(1),
+  error: WireError.nullable().default(null),
+});
+export type JobResult = z.infer<typeof JobResult>;
+export type JobResultInput = z.input<typeof JobResult>;
+
+/** First frame of a stream: who runs it. */
+export const AcceptedFrame = z.object({
+  type: z.literal("accepted"),
+  job_id: JobId,
+  node_id: NodeId,
+  layer: Layer,
+  model: ModelName,
+  security_level: DataClass,
+  diagnostic: z.boolean().default(false),
+  decision_id: z.string().max(64).nullable().default(null),
+});
+/** A piece of the answer. `tool_calls` in OpenAI's streaming shape. */
+export const DeltaFrame = z.object({
+  type: z.literal("delta"),
+  content: z.string().optional(),
+  reasoning: z.string().optional(),
+  tool_calls: z.array(z.looseObject({ index: Count })).optional(),
+});
+export type DeltaFrame = z.infer<typeof DeltaFrame>;
+/** Sent about once a second while there is nothing else to say, so that a silent node is noticed. */
+export const WorkingFrame = z.object({ type: z.literal("working"), queued: z.boolean().default(false) });
+
+/** A reply to a job with `stream: true`, in the order of `Mesh-Seq`: accepted, then delta and working, then end. */
+export const StreamFrame = z.discriminatedUnion("type", [AcceptedFrame, DeltaFrame, WorkingFrame, JobResult]);
+export type StreamFrame = z.infer<typeof StreamFrame>;
+
+/** agent → router: takes the job, refuses it (within 250 ms), or has ended it. Always with the fresh load. */
+export const Verdict = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("accepted"), job_id: JobId, node_id: NodeId, load: Load }),
+  z.object({ type: z.literal("refused"), job_id: JobId, node_id: NodeId, load: Load, error: WireError }),
+  z.object({
+    type: z.literal("ended"),
+    job_id: JobId,
+    node_id: NodeId,
+    load: Load,
+    status: Outcome,
+    timing: Timing.nullable(),
+  }),
+]);
+export type Verdict = z.infer<typeof Verdict>;
+
+/** Commands of an operator to one node. */
+export const ControlRequest = z.discriminatedUnion("command", [
+  z.object({ command: z.enum(["cordon", "drain"]), reason: Label.optional() }),
+  z.object({ command: z.literal("resume") }),
+]);
+export type ControlRequest = z.infer<typeof ControlRequest>;
+export const ControlReply = z.object({
+  ok: z.boolean(),
+  node_id: NodeId,
+  status: Label.nullable().default(null),
+  error: WireError.nullable().default(null),
+});
+export type ControlReply = z.infer<typeof ControlReply>;

@@ -1,0 +1,135 @@
+import { z } from "zod";
+import { Layer } from "./classes.ts";
+import { Celsius, Count, Gb, IsoTime, Label, ModelName, Ms, NodeId, Ratio, SubjectToken, Tokens, TokensPerSecond, Watts } from "./units.ts";
+
+/** Version of the heartbeat's meaning; readers accept this and older. */
+export const NODE_SCHEMA_VERSION = 1;
+
+/** One GPU. Unknown is null, never 0. `utilization` and SEED's names as in 节点注册示例. */
+export const Gpu = z.object({
+  index: Count.nullable().default(null),
+  uuid: z.string().max(100).nullable().default(null),
+  vendor: Label.nullable().default(null),
+  name: Label,
+  vram_total_gb: Gb.nullable().default(null),
+  vram_free_gb: Gb.nullable().default(null),
+  utilization: Ratio.nullable().default(null),
+  temperature_celsius: Celsius.nullable().default(null),
+  power_watts: Watts.nullable().default(null),
+  power_limit_watts: Watts.nullable().default(null),
+  driver_version: z.string().max(60).nullable().default(null),
+  mig_mode: z.boolean().nullable().default(null),
+  mig_instances: z
+    .array(z.object({ uuid: z.string().max(100).nullable(), profile: Label.nullable(), vram_total_gb: Gb.nullable() }))
+    .max(64)
+    .default([]),
+  throttled: z.array(Label).max(20).nullable().default(null),
+  sampled_at: IsoTime.nullable().default(null),
+});
+export type Gpu = z.infer<typeof Gpu>;
+
+/** When each group of values was measured; null = never. */
+export const SampledAt = z.object({
+  cpu: IsoTime.nullable().default(null),
+  memory: IsoTime.nullable().default(null),
+  temperature: IsoTime.nullable().default(null),
+  gpus: IsoTime.nullable().default(null),
+  disk: IsoTime.nullable().default(null),
+});
+
+/** The machine. Superset of SEED's `hardware`. */
+export const Hardware = z.object({
+  gpus: z.array(Gpu).max(64).default([]),
+  cpu_cores: Count.nullable().default(null),
+  cpu_model: Label.nullable().default(null),
+  cpu_utilization: Ratio.nullable().default(null),
+  memory_gb: Gb.nullable().default(null),
+  memory_free_gb: Gb.nullable().default(null),
+  temperature_celsius: Celsius.nullable().default(null),
+  disk_free_gb: Gb.nullable().default(null),
+  platform: Label.nullable().default(null),
+  arch: Label.nullable().default(null),
+  sampled_at: SampledAt.prefault({}),
+});
+export type Hardware = z.infer<typeof Hardware>;
+
+/** One model that this node can run now. */
+export const ServedModel = z.object({
+  name: ModelName,
+  /** Name of the runtime that serves it, as in `runtimes`. */
+  runtime: SubjectToken,
+  /** In memory and ready; a model on disk costs its load time. null = the runtime does not say. */
+  loaded: z.boolean().nullable().default(null),
+  context_length: Tokens.nullable().default(null),
+  capabilities: z.array(SubjectToken).max(32).default([]),
+  /** Size on disk, which predicts the load time. */
+  size_gb: Gb.nullable().default(null),
+  /** Learned from real answers; null until one was seen. */
+  prefill_tokens_per_second: TokensPerSecond.nullable().default(null),
+  ms_per_token: Ms.nullable().default(null),
+});
+export type ServedModel = z.infer<typeof ServedModel>;
+
+/** One local inference runtime. */
+export const RuntimeRecord = z.object({
+  name: SubjectToken,
+  kind: SubjectToken,
+  version: z.string().max(60).nullable().default(null),
+  /** True for the loopback echo that only shows that the mesh works; never chosen when a real model is there. */
+  diagnostic: z.boolean().default(false),
+  healthy: z.boolean().default(true),
+  /** How many jobs it runs at once. */
+  slots: Count.default(1),
+});
+export type RuntimeRecord = z.infer<typeof RuntimeRecord>;
+
+/** Work on the node at this moment. */
+export const Load = z.object({
+  slots: Count.default(1),
+  running: Count.default(0),
+  queued: Count.default(0),
+  queue_limit: Count.default(0),
+  pending_prefill_tokens: Tokens.default(0),
+});
+export type Load = z.infer<typeof Load>;
+
+/**
+ * `healthy`: takes jobs. `degraded`: alive, but its work path is not (see `status_reason`). `draining`: finishes what it
+ * has. `cordoned`: an operator stopped it. `leaving`: last word before an orderly stop.
+ */
+export const NODE_STATUSES = ["healthy", "degraded", "draining", "cordoned", "leaving"] as const;
+
+/** What a node says of itself every second. SEED's 节点注册示例 parses as it stands. */
+export const NodeRecord = z.object({
+  node_id: NodeId,
+  layer: Layer,
+  status: z.enum(NODE_STATUSES),
+  status_reason: Label.nullable().default(null),
+  schema_version: Count.default(NODE_SCHEMA_VERSION),
+  version: z.string().max(60).nullable().default(null),
+  hostname: Label.nullable().default(null),
+  /** New at each start of the agent; with `seq` it orders heartbeats without trusting clocks. */
+  boot_id: z.string().max(64).nullable().default(null),
+  seq: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).default(0),
+  interval_ms: Ms.default(1000),
+  hardware: Hardware,
+  models: z.array(ModelName).max(2000).default([]),
+  served_models: z.array(ServedModel).max(2000).default([]),
+  runtimes: z.array(RuntimeRecord).max(100).default([]),
+  load: Load.nullable().default(null),
+  performance: z
+    .object({
+      avg_latency_ms: Ms.nullable().default(null),
+      tokens_per_second: TokensPerSecond.nullable().default(null),
+      uptime_hours: z.number().min(0).max(1_000_000).nullable().default(null),
+    })
+    .prefault({}),
+  /** Relative cost of a token here, 1 = a cloud token of the same model (SEED). */
+  cost_factor: z.number().min(0).max(1000).default(1),
+  labels: z.record(z.string().max(60), z.string().max(200)).default({}),
+  last_heartbeat: IsoTime,
+});
+export type NodeRecord = z.infer<typeof NodeRecord>;
+/** A node record as its sender may write it: everything SEED leaves out is optional. */
+export type NodeRecordInput = z.input<typeof NodeRecord>;
+

@@ -1,0 +1,66 @@
+import type { DataClass, Layer } from "./classes.ts";
+
+/** Name of the JetStream stream that keeps every event. */
+export const AUDIT_STREAM = "AUDIT";
+/** Queue group in which all routers of a cell share the submitted jobs. */
+export const ROUTER_QUEUE_GROUP = "router";
+/** Class token of events that concern no job. */
+export const NO_CLASS = "none";
+
+const TOKEN = /^[A-Za-z0-9_-]{1,64}$/;
+
+function token(value: string): string {
+  if (!TOKEN.test(value)) throw new RangeError(`not a subject token: ${JSON.stringify(value.slice(0, 80))}`);
+  return value;
+}
+
+/** The only speller of subjects (DESIGN §2). `cell` is one subject token; the default cell is `main`. */
+export function subjects(cell = "main") {
+  const prefix = `mesh.${token(cell)}`;
+  return {
+    prefix,
+    /** agent → routers, monitor, gateway; every second, the whole node record. */
+    heartbeat: (layer: Layer, node: string) => `${prefix}.heartbeat.${layer}.${token(node)}`,
+    heartbeats: `${prefix}.heartbeat.*.*`,
+    /** any client → routers; one reply, or a stream of replies. */
+    submit: (queue: string) => `${prefix}.job.submit.${token(queue)}`,
+    submits: `${prefix}.job.submit.*`,
+    /** any client → routers; decide only. */
+    route: `${prefix}.job.route`,
+    /** router → agent. */
+    run: (dataClass: DataClass, node: string) => `${prefix}.job.run.${dataClass}.${node}`,
+    /** What an agent subscribes to: its own jobs of one class, so that the broker can deny a class. */
+    runs: (dataClass: DataClass, node: string) => `${prefix}.job.run.${dataClass}.${token(node)}`,
+    /** agent → the router that dispatched: accepted, refused, ended (ADR 0004). */
+    verdict: (router: string, dispatch: string) => `${prefix}.job.verdict.${router}.${dispatch}`,
+    verdicts: (router: string) => `${prefix}.job.verdict.${token(router)}.*`,
+    /** client → agent and router. */
+    cancel: (job: string) => `${prefix}.job.cancel.${token(job)}`,
+    cancels: `${prefix}.job.cancel.*`,
+    /** operator → agent. */
+    control: (node: string) => `${prefix}.node.control.${token(node)}`,
+    /** everyone → stream AUDIT. */
+    event: (type: string, dataClass: DataClass | typeof NO_CLASS) => `${prefix}.event.${token(type)}.${dataClass}`,
+    events: `${prefix}.event.>`,
+    /** monitor → subscribers. */
+    alert: (severity: string, rule: string) => `${prefix}.alert.${token(severity)}.${token(rule)}`,
+    alerts: `${prefix}.alert.>`,
+    /** any process → a holder of that structure table (see structures.ts). */
+    codec: (version: string) => `${prefix}.codec.${token(version)}`,
+  };
+}
+
+export type Subjects = ReturnType<typeof subjects>;
+
+/** The tokens of a heartbeat subject, or undefined when it is not one. */
+export function parseHeartbeatSubject(subject: string): { layer: string; node: string } | undefined {
+  const parts = subject.split(".");
+  const [, , kind, layer, node] = parts;
+  if (parts.length !== 5 || kind !== "heartbeat" || layer === undefined || node === undefined) return undefined;
+  return { layer, node };
+}
+
+/** The last token: the queue of a submit, the job of a cancel, the dispatch of a verdict, the node of a run. */
+export function lastToken(subject: string): string {
+  return subject.slice(subject.lastIndexOf(".") + 1);
+}

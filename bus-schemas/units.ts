@@ -1,0 +1,34 @@
+import { z } from "zod";
+
+/** Building blocks that carry a unit and a sane bound, so that a lying or broken sender is refused by field name. */
+
+/** Duration in milliseconds, at most 30 days. */
+export const Ms = z.number().min(0).max(2_592_000_000);
+/** Absolute moment, milliseconds since the Unix epoch (year 2001 to 2286). */
+export const UnixMs = z.number().int().min(1_000_000_000_000).max(9_999_999_999_999);
+/** ISO 8601 moment in UTC, as SEED's `last_heartbeat`. */
+export const IsoTime = z.iso.datetime({ offset: true });
+/** Gigabytes (2^30 bytes), at most 1 PB. */
+export const Gb = z.number().min(0).max(1_048_576);
+/** A share between 0 and 1. */
+export const Ratio = z.number().min(0).max(1);
+/** Count of tokens. */
+export const Tokens = z.number().int().min(0).max(100_000_000);
+/** Tokens per second. */
+export const TokensPerSecond = z.number().min(0).max(10_000_000);
+/** Degrees Celsius. */
+export const Celsius = z.number().min(-60).max(250);
+/** Electrical power in watts. */
+export const Watts = z.number().min(0).max(100_000);
+/** Count of things: slots, jobs, cores. */
+export const Count = z.number().int().min(0).max(1_000_000);
+/** Short text for people: names, reasons. Never content of a job. */
+export const Label = z.string().min(1).max(200);
+
+/** One token of a NATS subject: no dots, no wildcards, no spaces. */
+export const SubjectToken = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, "letters, digits, _ and -, 1 to 64 characters");
+export const NodeId = SubjectToken;
+/** ULID in Crockford base32, or any caller-chosen subject token of 8 to 64 characters. */
+export const JobId = z.string().regex(/^[A-Za-z0-9_-]{8,64}$/, "8 to 64 letters, digits, _ and -");
+/** A model's name as its runtime spells it. */
+export const ModelName = z.string().min(1).max(200);

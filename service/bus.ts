@@ -1,0 +1,81 @@
+import { connect, type NatsConnection } from "@nats-io/transport-node";
+import { MeshError, subjects, type Subjects } from "../bus-schemas/index.ts";
+import { newId } from "./ids.ts";
+import type { Log } from "./log.ts";
+
+export interface BusAddress {
+  /** `nats://host:port`, or several separated by commas. */
+  url: string;
+  user?: string | undefined;
+  password?: string | undefined;
+  /** Cell whose subjects this process speaks. */
+  cell?: string;
+}
+
+export interface Bus {
+  nc: NatsConnection;
+  subjects: Subjects;
+  /** Our own request inbox: a wildcard subject that no one else uses. */
+  inbox: string;
+  /** Sends what is buffered, finishes subscriptions, closes. */
+  drain(): Promise<void>;
+}
+
+/** Pause between two attempts to reach the bus again: 100 ms, plus up to 400 ms so that a fleet does not return at once. */
+const RECONNECT_MS = { wait: 100, jitter: 400 };
+
+/**
+ * Connects to the bus and stays connected: it reconnects for ever, and what is published meanwhile is sent afterwards.
+ * @throws MeshError `bus_unavailable` when the first connection cannot be made within `timeoutMs` and `retry` is not set.
+ */
+export async function connectBus(
+  name: string,
+  address: BusAddress,
+  log: Log,
+  options: { timeoutMs?: number; retry?: boolean; noEcho?: boolean } = {},
+): Promise<Bus> {
+  const { timeoutMs = 5000, retry = false, noEcho = false } = options;
+  let nc: NatsConnection;
+  try {
+    nc = await connect({
+      name: `tiermesh-${name}`,
+      servers: address.url.split(","),
+      ...(address.user === undefined ? {} : { user: address.user, pass: address.password ?? "" }),
+      timeout: timeoutMs,
+      maxReconnectAttempts: -1,
+      waitOnFirstConnect: retry,
+      reconnectTimeWait: RECONNECT_MS.wait,
+      reconnectJitter: RECONNECT_MS.jitter,
+      ignoreAuthErrorAbort: true,
+      noEcho,
+      pingInterval: 5000,
+      maxPingOut: 2,
+    });
+  } catch (error) {
+    throw new MeshError("bus_unavailable", `no bus answers at ${redactUrl(address.url)}; is the mesh up? (tiermesh up)`, { cause: error });
+  }
+  void logStatus(nc, log);
+  const all = subjects(address.cell);
+  return {
+    nc,
+    subjects: all,
+    inbox: `_INBOX.${newId()}`,
+    drain: async () => {
+      if (!nc.isClosed()) await nc.drain();
+    },
+  };
+}
+
+async function logStatus(nc: NatsConnection, log: Log): Promise<void> {
+  for await (const status of nc.status()) {
+    if (status.type === "disconnect") log.warn("the bus is gone; reconnecting");
+    else if (status.type === "reconnect") log.info("the bus is back");
+    else if (status.type === "error") log.warn({ err: status.error }, "bus error");
+    else if (status.type === "slowConsumer") log.warn("slow consumer: messages wait in this process");
+  }
+}
+
+/** The URL without user and password, for messages to people. */
+export function redactUrl(url: string): string {
+  return url.replace(/\/\/[^@/]*@/g, "//");
+}

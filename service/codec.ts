@@ -1,0 +1,79 @@
+import { Packr, Unpackr } from "msgpackr";
+import { CONTENT_TYPES, MeshError, SHARED_STRUCTURES, STRUCTURES_VERSION } from "../bus-schemas/index.ts";
+
+/** How a body is written. A message without a Content-Type is JSON: that is what a person's `nats req` sends. */
+export type Encoding = "json" | "msgpack" | "shared";
+
+/** Content-Type of our own messages: msgpack with the shared structures of this build. */
+export const SHARED_CONTENT_TYPE = `${CONTENT_TYPES.sharedMsgpack}; v=${STRUCTURES_VERSION}`;
+
+const shared = new Packr({ structures: copy(SHARED_STRUCTURES), maxSharedStructures: SHARED_STRUCTURES.length });
+const plain = new Packr({ useRecords: false });
+/** Decoders by the version of the sender's table; ours from the start, others when learned. */
+const decoders = new Map<string, Unpackr>([[STRUCTURES_VERSION, shared]]);
+const jsonDecoder = new TextDecoder("utf-8", { fatal: true });
+const jsonEncoder = new TextEncoder();
+
+/** A peer's table may be unknown at first; more versions than this in one fleet is an attack, not an upgrade. */
+const MAX_VERSIONS = 16;
+
+/** The value of a Content-Type header that names this encoding. */
+export function contentType(encoding: Encoding): string {
+  return encoding === "json" ? CONTENT_TYPES.json : encoding === "msgpack" ? CONTENT_TYPES.msgpack : SHARED_CONTENT_TYPE;
+}
+
+/**
+ * The encoding to answer in, given the request's Content-Type.
+ * A peer with another table of structures is answered in plain msgpack, which every build reads.
+ */
+export function answerEncoding(requestContentType: string | undefined): Encoding {
+  if (requestContentType === SHARED_CONTENT_TYPE) return "shared";
+  return requestContentType?.startsWith("application/json") === false ? "msgpack" : "json";
+}
+
+export function encode(value: unknown, encoding: Encoding): Uint8Array {
+  if (encoding === "json") return jsonEncoder.encode(JSON.stringify(value));
+  return (encoding === "shared" ? shared : plain).pack(value);
+}
+
+/**
+ * @throws MeshError `bad_request` when the bytes are not what the Content-Type says, `codec_unknown` when the sender's
+ * structure table is not known yet (see `learnStructures`).
+ */
+export function decode(data: Uint8Array, type: string | undefined): unknown {
+  if (type === undefined || type === "" || type.startsWith(CONTENT_TYPES.json)) {
+    try {
+      return JSON.parse(jsonDecoder.decode(data)) as unknown;
+    } catch {
+      throw new MeshError("bad_request", `the body is not JSON (${data.length} bytes); set Content-Type for msgpack`);
+    }
+  }
+  const decoder = type.startsWith(CONTENT_TYPES.msgpack) ? plain : decoders.get(structuresVersion(type) ?? "");
+  if (decoder === undefined) {
+    const known = structuresVersion(type) !== undefined;
+    throw known
+      ? new MeshError("codec_unknown", "this build does not know the sender's structure table; send application/json")
+      : new MeshError("bad_request", "unknown Content-Type; use application/json or application/msgpack", { field: "Content-Type" });
+  }
+  try {
+    return decoder.unpack(data) as unknown;
+  } catch {
+    throw new MeshError("bad_request", `the body is not msgpack (${data.length} bytes)`);
+  }
+}
+
+/** The table version named by a shared-structures Content-Type, or undefined for any other type. */
+export function structuresVersion(type: string): string | undefined {
+  if (!type.startsWith(CONTENT_TYPES.sharedMsgpack)) return undefined;
+  return /;\s*v=([0-9a-f]{8})$/.exec(type)?.[1];
+}
+
+/** From now on decodes messages of a peer whose build has another table. Our own table cannot be replaced. */
+export function learnStructures(version: string, table: readonly (readonly string[])[]): void {
+  if (decoders.has(version) || decoders.size >= MAX_VERSIONS) return;
+  decoders.set(version, new Unpackr({ structures: copy(table), maxSharedStructures: table.length }));
+}
+
+function copy(table: readonly (readonly string[])[]): string[][] {
+  return table.map((keys) => [...keys]);
+}

@@ -1,0 +1,142 @@
+import { headers as newHeaders, type Msg } from "@nats-io/nats-core";
+import { CE_TYPE_PREFIX, CONTENT_TYPES, HEADERS, MeshError, NO_CLASS, type DataClass, type EventData, type EventType } from "../bus-schemas/index.ts";
+import type { Bus } from "./bus.ts";
+import { newId } from "./ids.ts";
+import type { Log } from "./log.ts";
+
+/** A stored event is acknowledged by JetStream; without an answer in this time it is sent again, milliseconds. */
+const RETRY_AFTER_MS = 2000;
+/** Unacknowledged events kept in memory; beyond it new ones are refused (`audit_unavailable`). */
+const MAX_PENDING = 50_000;
+
+export interface EventOptions {
+  dataClass?: DataClass | undefined;
+  traceparent?: string | undefined;
+  /** Id to use, when it had to be known before; a ULID by default. */
+  id?: string;
+}
+
+export interface Recorded {
+  id: string;
+  /** Resolves when the event is durable in the stream; rejects with `audit_unavailable` when `close()` came first. */
+  durable: Promise<void>;
+}
+
+interface Pending {
+  subject: string;
+  body: string;
+  headers: ReturnType<typeof newHeaders>;
+  sentAtMs: number;
+  resolve: () => void;
+  reject: (error: MeshError) => void;
+}
+
+/**
+ * Publishes events to the AUDIT stream at least once: each is sent until JetStream has acknowledged it, and
+ * `Nats-Msg-Id` makes a repeat harmless. One subscription serves all acknowledgements, so a job costs no timer of its own.
+ */
+export class EventPublisher {
+  readonly #bus: Bus;
+  readonly #source: string;
+  readonly #log: Log;
+  readonly #pending = new Map<string, Pending>();
+  readonly #timer: NodeJS.Timeout;
+  readonly #acks: string;
+  #idle: (() => void) | undefined;
+
+  constructor(bus: Bus, source: string, log: Log) {
+    this.#bus = bus;
+    this.#source = source;
+    this.#log = log;
+    this.#acks = `${bus.inbox}.event.`;
+    bus.nc.subscribe(`${this.#acks}*`, { callback: (error, msg) => error === null && this.#onAck(msg) });
+    this.#timer = setInterval(() => this.#retry(), RETRY_AFTER_MS / 2).unref();
+  }
+
+  get pendingCount(): number {
+    return this.#pending.size;
+  }
+
+  /** @throws MeshError `audit_unavailable` when too many events wait for the stream. */
+  record<T extends EventType>(type: T, data: EventData<T>, options: EventOptions = {}): Recorded {
+    if (this.#pending.size >= MAX_PENDING) {
+      throw new MeshError("audit_unavailable", "the audit stream does not take events; check nats-server and the auditor", { retryAfterMs: 1000 });
+    }
+    const id = options.id ?? newId();
+    const headers = newHeaders();
+    headers.set(HEADERS.msgId, id);
+    headers.set(HEADERS.ceSpecVersion, "1.0");
+    headers.set(HEADERS.ceId, id);
+    headers.set(HEADERS.ceSource, this.#source);
+    headers.set(HEADERS.ceType, CE_TYPE_PREFIX + type);
+    headers.set(HEADERS.ceTime, new Date().toISOString());
+    headers.set(HEADERS.contentType, CONTENT_TYPES.json);
+    if (options.traceparent !== undefined) headers.set(HEADERS.traceparent, options.traceparent);
+    const durable = new Promise<void>((resolve, reject) => {
+      const subject = this.#bus.subjects.event(type, options.dataClass ?? NO_CLASS);
+      this.#pending.set(id, { subject, body: JSON.stringify(data), headers, sentAtMs: 0, resolve, reject });
+    });
+    durable.catch(() => undefined);
+    this.#send(id);
+    return { id, durable };
+  }
+
+  /** Waits until all events are durable or `limitMs` is over, then gives up on the rest. */
+  async close(limitMs = 3000): Promise<void> {
+    if (this.#pending.size > 0) {
+      await Promise.race([
+        new Promise<void>((resolve) => (this.#idle = resolve)),
+        new Promise<void>((resolve) => setTimeout(resolve, limitMs).unref()),
+      ]);
+    }
+    clearInterval(this.#timer);
+    if (this.#pending.size > 0) this.#log.warn({ events: this.#pending.size }, "events were not acknowledged before the stop");
+    for (const { reject } of this.#pending.values()) reject(new MeshError("audit_unavailable", "the process stopped before the event was stored"));
+    this.#pending.clear();
+  }
+
+  #send(id: string): void {
+    const entry = this.#pending.get(id);
+    if (entry === undefined) return;
+    entry.sentAtMs = performance.now();
+    try {
+      this.#bus.nc.publish(entry.subject, entry.body, { headers: entry.headers, reply: this.#acks + id });
+    } catch (error) {
+      this.#log.debug({ err: error }, "an event waits for the bus");
+    }
+  }
+
+  #onAck(msg: Msg): void {
+    const id = msg.subject.slice(this.#acks.length);
+    const entry = this.#pending.get(id);
+    // A 503 (no stream yet) has headers and no body: the retry sends it again.
+    if (entry === undefined || msg.data.length === 0) return;
+    const ack = parseAck(msg);
+    if (ack?.error !== undefined) {
+      this.#log.warn({ code: ack.error.code }, "the audit stream refused an event; trying again");
+      return;
+    }
+    if (ack?.stream === undefined) return;
+    this.#pending.delete(id);
+    entry.resolve();
+    if (this.#pending.size === 0) this.#idle?.();
+  }
+
+  #retry(): void {
+    const before = performance.now() - RETRY_AFTER_MS;
+    for (const [id, entry] of this.#pending) if (entry.sentAtMs < before) this.#send(id);
+  }
+}
+
+interface PubAck {
+  stream?: string;
+  error?: { code?: number };
+}
+
+function parseAck(msg: Msg): PubAck | undefined {
+  try {
+    return msg.json<PubAck>();
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,36 @@
+import { pino, type Logger } from "pino";
+
+export type Log = Logger;
+
+/** Fields that may hold content or secrets; they are replaced wherever they appear, up to two levels down. */
+const SECRET_FIELDS = ["messages", "prompt", "content", "authorization", "password", "pass", "token", "api_key", "apiKey", "key", "seed"];
+
+const LEVELS = ["fatal", "error", "warn", "info", "debug", "trace", "silent"];
+
+/** SEED writes `LOG_LEVEL="INFO"`; pino wants lower case. Unknown levels count as `info`. */
+export function logLevel(value: string | undefined): string {
+  const level = (value ?? "info").toLowerCase();
+  return LEVELS.includes(level) ? level : level === "warning" ? "warn" : "info";
+}
+
+/**
+ * JSON lines on standard error: standard output belongs to what a person asked for. Errors are logged by type, message and
+ * stack; their other properties are not (an HTTP client's error can carry a request's body).
+ */
+export function createLog(name: string, level: string | undefined = process.env["LOG_LEVEL"]): Log {
+  return pino(
+    {
+      name,
+      level: logLevel(level),
+      redact: { paths: SECRET_FIELDS.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]), censor: "[redacted]" },
+      serializers: { err: describeError },
+    },
+    pino.destination({ fd: 2, sync: false }),
+  );
+}
+
+function describeError(error: unknown): object {
+  if (!(error instanceof Error)) return { type: typeof error };
+  const code = (error as { code?: unknown }).code;
+  return { type: error.name, message: error.message.slice(0, 500), ...(code === undefined ? {} : { code }), stack: error.stack };
+}

@@ -1,0 +1,62 @@
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
+import type { Lifecycle } from "./lifecycle.ts";
+
+/** Seconds; from a router's forwarding to a long answer. */
+const LATENCY_BUCKETS_S = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+
+/** The metrics of one process, in Prometheus' text format. Labels are names and codes, never content. */
+export class Metrics {
+  readonly registry = new Registry();
+
+  constructor(process: string) {
+    this.registry.setDefaultLabels({ process });
+    collectDefaultMetrics({ register: this.registry });
+  }
+
+  counter<L extends string>(name: string, help: string, labelNames: readonly L[] = []): Counter<L> {
+    return new Counter({ name: `tiermesh_${name}`, help, labelNames, registers: [this.registry] });
+  }
+
+  gauge<L extends string>(name: string, help: string, labelNames: readonly L[] = []): Gauge<L> {
+    return new Gauge({ name: `tiermesh_${name}`, help, labelNames, registers: [this.registry] });
+  }
+
+  /** A histogram of seconds. */
+  seconds<L extends string>(name: string, help: string, labelNames: readonly L[] = []): Histogram<L> {
+    return new Histogram({ name: `tiermesh_${name}_seconds`, help, labelNames, buckets: LATENCY_BUCKETS_S, registers: [this.registry] });
+  }
+}
+
+/** What `GET /health` says: `ok` false answers 503. */
+export type Health = () => { ok: boolean; [detail: string]: unknown };
+
+/**
+ * Serves `GET /health` and `GET /metrics` of one process.
+ * @returns the port it listens on (`port` 0 picks a free one).
+ */
+export async function serveHealth(
+  options: { host: string; port: number; metrics: Metrics; health: Health },
+  lifecycle: Lifecycle,
+): Promise<number> {
+  const { host, port, metrics, health } = options;
+  const server = createServer((request, response) => {
+    void (async () => {
+      if (request.method !== "GET") return response.writeHead(405).end();
+      if (request.url === "/metrics") {
+        const text = await metrics.registry.metrics();
+        return response.writeHead(200, { "content-type": metrics.registry.contentType }).end(text);
+      }
+      if (request.url !== "/health") return response.writeHead(404).end();
+      const state = { ...health(), state: lifecycle.state };
+      return response.writeHead(state.ok && lifecycle.state === "running" ? 200 : 503, { "content-type": "application/json" }).end(JSON.stringify(state));
+    })().catch(() => response.writeHead(500).end());
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, host, resolve);
+  });
+  lifecycle.onClose("health server", () => new Promise<void>((resolve) => server.close(() => resolve())));
+  return (server.address() as AddressInfo).port;
+}

@@ -1,0 +1,83 @@
+import { readFileSync } from "node:fs";
+import { z } from "zod";
+import { LineCounter, parseDocument, type Document } from "yaml";
+import { MeshError, RoutingConfig, fieldPath } from "../bus-schemas/index.ts";
+import { suggest } from "./config.ts";
+
+/** Larger routing files are refused before they are parsed, bytes. */
+const MAX_FILE_BYTES = 4 * 1024 * 1024;
+
+/**
+ * Reads a routing policy file (SEED 基础路由策略 and 模型配置注册; `ROUTING_CONFIG_PATH` names it).
+ * @throws MeshError `bad_config` with file, line, path and what was expected.
+ */
+export function readRoutingConfig(path: string): RoutingConfig {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    throw new MeshError("bad_config", `${path}: cannot be read; set ROUTING_CONFIG_PATH to a routing file`, { cause: error });
+  }
+  return parseRoutingConfig(text, path);
+}
+
+/** @see readRoutingConfig; `name` stands for the file in messages. */
+export function parseRoutingConfig(text: string, name: string): RoutingConfig {
+  if (text.length > MAX_FILE_BYTES) throw new MeshError("bad_config", `${name}: larger than ${MAX_FILE_BYTES} bytes`);
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
+  const broken = document.errors[0];
+  if (broken !== undefined) {
+    throw new MeshError("bad_config", `${name}:${lines.linePos(broken.pos[0]).line}: not YAML: ${broken.message.split("\n")[0]}`);
+  }
+  const value = toPlain(document, name);
+  const result = RoutingConfig.safeParse(value ?? {});
+  if (result.success) return checkWeights(result.data, name, (path) => lineOf(document, path, lines));
+  const issue = result.error.issues[0];
+  const path = [...(issue?.path ?? [])];
+  if (issue?.code === "unrecognized_keys") path.push(issue.keys[0] ?? "");
+  const field = fieldPath(path);
+  const what = issue?.code === "unrecognized_keys" ? `unknown key${suggest(issue.keys[0] ?? "", knownKeys(path))}` : (issue?.message ?? "not valid");
+  throw new MeshError("bad_config", `${name}:${lineOf(document, path, lines)}: ${field}: ${what}`, { field });
+}
+
+function toPlain(document: Document, name: string): unknown {
+  try {
+    return document.toJS({ maxAliasCount: 100 });
+  } catch {
+    throw new MeshError("bad_config", `${name}: too many aliases (a YAML bomb?)`);
+  }
+}
+
+function checkWeights(config: RoutingConfig, name: string, line: (path: PropertyKey[]) => number): RoutingConfig {
+  const { security, capability, latency, cost } = config.routing_policy.scoring_weights;
+  const sum = security + capability + latency + cost;
+  if (Math.abs(sum - 1) <= 1e-6) return config;
+  const path = ["routing_policy", "scoring_weights"];
+  throw new MeshError("bad_config", `${name}:${line(path)}: ${fieldPath(path)}: the weights sum to ${Number(sum.toFixed(6))}, not 1`, { field: fieldPath(path) });
+}
+
+/** Line of the deepest existing node on the path; 1 when there is none. */
+function lineOf(document: Document, path: readonly PropertyKey[], lines: LineCounter): number {
+  for (let length = path.length; length > 0; length--) {
+    const parent = length === 1 ? document.contents : document.getIn(path.slice(0, length - 1), true);
+    const pairs = (parent as { items?: { key?: { value?: unknown; range?: [number, number, number] } }[] } | null)?.items ?? [];
+    const range = pairs.find((pair) => pair.key?.value === path[length - 1])?.key?.range;
+    if (range !== undefined) return lines.linePos(range[0]).line;
+  }
+  return 1;
+}
+
+/** The keys the schema knows at the place of the last element of `path`. */
+function knownKeys(path: readonly PropertyKey[]): string[] {
+  interface Node {
+    properties?: Record<string, Node>;
+    additionalProperties?: Node | boolean;
+  }
+  let node = z.toJSONSchema(RoutingConfig, { io: "input" }) as Node;
+  for (const part of path.slice(0, -1)) {
+    const next = node.properties?.[String(part)] ?? node.additionalProperties;
+    node = typeof next === "object" ? next : {};
+  }
+  return Object.keys(node.properties ?? {});
+}

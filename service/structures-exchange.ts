@@ -1,0 +1,33 @@
+import { MeshError, SHARED_STRUCTURES, STRUCTURES_VERSION, StructureTable } from "../bus-schemas/index.ts";
+import type { Bus } from "./bus.ts";
+import { learnStructures, structuresVersion } from "./codec.ts";
+
+const asked = new Set<string>();
+
+/** Answers peers of another build that ask for our table of shared structures. */
+export function serveStructures(bus: Bus): void {
+  bus.nc.subscribe(bus.subjects.codec(STRUCTURES_VERSION), {
+    queue: "codec",
+    callback: (error, msg) => {
+      if (error === null) msg.respond(JSON.stringify(SHARED_STRUCTURES));
+    },
+  });
+}
+
+/**
+ * After `codec_unknown`: asks once, in the background, for the sender's table; its next message decodes. The table is
+ * checked before use. A table that nobody serves is asked for again at its next message.
+ */
+export function learnFromPeer(bus: Bus, contentType: string | undefined): void {
+  const version = contentType === undefined ? undefined : structuresVersion(contentType);
+  if (version === undefined || asked.has(version)) return;
+  asked.add(version);
+  bus.nc
+    .request(bus.subjects.codec(version), undefined, { timeout: 2000 })
+    .then((reply) => {
+      const table = StructureTable.safeParse(reply.json());
+      if (!table.success) throw new MeshError("bad_request", "a peer's structure table is malformed");
+      learnStructures(version, table.data);
+    })
+    .catch(() => asked.delete(version));
+}
