@@ -1,0 +1,32 @@
+import type { ChatMessage, DeltaFrame, RuntimeRecord, ServedModel, Usage } from "../../bus-schemas/index.ts";
+
+/** What a runtime is asked to do. `parameters` are OpenAI-named and go through unchanged. */
+export interface RuntimeJob {
+  jobId: string;
+  /** Model as this runtime spells it. */
+  model: string;
+  messages: readonly ChatMessage[];
+  parameters: Readonly<Record<string, unknown>>;
+}
+
+/** A piece of an answer, then exactly one `done`. */
+export type RuntimeChunk = DeltaFrame | { type: "done"; finishReason: string | null; usage: Usage | null };
+
+/** A runtime as it was found just now. */
+export interface RuntimeState {
+  record: RuntimeRecord;
+  models: ServedModel[];
+}
+
+/**
+ * One runtime that answers on this machine.
+ * `inspect` costs no generation and never throws for "not there": that is undefined.
+ * `run` throws MeshError `runtime_failed` when the runtime fails, and ends early without error when `signal` aborts.
+ */
+export interface Runtime {
+  /** Unique on the node, a subject token: `ollama`, `vllm-8000`, `embedded`. */
+  readonly name: string;
+  readonly kind: string;
+  inspect(signal: AbortSignal): Promise<RuntimeState | undefined>;
+  run(job: RuntimeJob, signal: AbortSignal): AsyncIterable<RuntimeChunk>;
+}

@@ -1,0 +1,40 @@
+import type { Msg, Subscription } from "@nats-io/nats-core";
+import { HEADERS, MeshError, NodeRecord, parseHeartbeatSubject } from "../bus-schemas/index.ts";
+import type { Bus } from "./bus.ts";
+import { header, readBody } from "./messages.ts";
+import { learnFromPeer } from "./structures-exchange.ts";
+
+/** Largest heartbeat that is read, bytes. */
+const MAX_HEARTBEAT_BYTES = 256 * 1024;
+
+/**
+ * A heartbeat, checked: a well-formed record whose node and layer are those of its subject, because the broker's
+ * permissions guard the subject, not the body.
+ * @throws MeshError naming the field.
+ */
+export function readHeartbeat(msg: Msg): NodeRecord {
+  if (msg.data.length > MAX_HEARTBEAT_BYTES) throw new MeshError("payload_too_large", "the heartbeat is too large");
+  const record = readBody(msg, NodeRecord);
+  const said = parseHeartbeatSubject(msg.subject);
+  if (record.node_id !== said?.node) throw new MeshError("forbidden", "node_id: not the node of the subject", { field: "node_id" });
+  if (record.layer !== said.layer) throw new MeshError("forbidden", "layer: not the layer of the subject", { field: "layer" });
+  return record;
+}
+
+/** Calls `onRecord` for each good heartbeat of the cell and `onRejected` for each bad one; neither may throw. */
+export function subscribeHeartbeats(bus: Bus, onRecord: (record: NodeRecord) => void, onRejected: (error: MeshError) => void): Subscription {
+  return bus.nc.subscribe(bus.subjects.heartbeats, {
+    callback: (error, msg) => {
+      if (error !== null) return;
+      let record: NodeRecord;
+      try {
+        record = readHeartbeat(msg);
+      } catch (cause) {
+        const rejection = MeshError.from(cause);
+        if (rejection.code === "codec_unknown") learnFromPeer(bus, header(msg, HEADERS.contentType));
+        return onRejected(rejection);
+      }
+      onRecord(record);
+    },
+  });
+}
