@@ -8,4 +8,5 @@ export * from "./node-record.ts";
 export * from "./policy.ts";
 export * from "./structures.ts";
 export * from "./subjects.ts";
+export * from "./tool-calls.ts";
 export * from "./units.ts";

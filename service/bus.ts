@@ -1,4 +1,4 @@
-import { connect, type NatsConnection } from "@nats-io/transport-node";
+import { connect, type Msg, type NatsConnection, type Subscription } from "@nats-io/transport-node";
 import { MeshError, subjects, type Subjects } from "../bus-schemas/index.ts";
 import { newId } from "./ids.ts";
 import type { Log } from "./log.ts";
@@ -17,6 +17,11 @@ export interface Bus {
   subjects: Subjects;
   /** Our own request inbox: a wildcard subject that no one else uses. */
   inbox: string;
+  /**
+   * Calls `handler` for each message on `subject`; `queue` shares them among a group. A handler that throws is logged and
+   * the next message is served.
+   */
+  listen(subject: string, handler: (msg: Msg) => void, queue?: string): Subscription;
   /** Sends what is buffered, finishes subscriptions, closes. */
   drain(): Promise<void>;
 }
@@ -60,6 +65,18 @@ export async function connectBus(
     nc,
     subjects: all,
     inbox: `_INBOX.${newId()}`,
+    listen: (subject, handler, queue) =>
+      nc.subscribe(subject, {
+        ...(queue === undefined ? {} : { queue }),
+        callback: (error, msg) => {
+          if (error !== null) return log.error({ err: error, subject }, "the bus refuses a subscription");
+          try {
+            handler(msg);
+          } catch (cause) {
+            log.error({ err: cause, subject }, "a message could not be handled");
+          }
+        },
+      }),
     drain: async () => {
       if (!nc.isClosed()) await nc.drain();
     },

@@ -49,7 +49,7 @@ export class EventPublisher {
     this.#source = source;
     this.#log = log;
     this.#acks = `${bus.inbox}.event.`;
-    bus.nc.subscribe(`${this.#acks}*`, { callback: (error, msg) => error === null && this.#onAck(msg) });
+    bus.listen(`${this.#acks}*`, (msg) => this.#onAck(msg));
     this.#timer = setInterval(() => this.#retry(), RETRY_AFTER_MS / 2).unref();
   }
 

@@ -23,18 +23,15 @@ export function readHeartbeat(msg: Msg): NodeRecord {
 
 /** Calls `onRecord` for each good heartbeat of the cell and `onRejected` for each bad one; neither may throw. */
 export function subscribeHeartbeats(bus: Bus, onRecord: (record: NodeRecord) => void, onRejected: (error: MeshError) => void): Subscription {
-  return bus.nc.subscribe(bus.subjects.heartbeats, {
-    callback: (error, msg) => {
-      if (error !== null) return;
-      let record: NodeRecord;
-      try {
-        record = readHeartbeat(msg);
-      } catch (cause) {
-        const rejection = MeshError.from(cause);
-        if (rejection.code === "codec_unknown") learnFromPeer(bus, header(msg, HEADERS.contentType));
-        return onRejected(rejection);
-      }
-      onRecord(record);
-    },
+  return bus.listen(bus.subjects.heartbeats, (msg) => {
+    let record: NodeRecord;
+    try {
+      record = readHeartbeat(msg);
+    } catch (cause) {
+      const rejection = MeshError.from(cause);
+      if (rejection.code === "codec_unknown") learnFromPeer(bus, header(msg, HEADERS.contentType));
+      return onRejected(rejection);
+    }
+    onRecord(record);
   });
 }

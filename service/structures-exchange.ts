@@ -6,12 +6,7 @@ const asked = new Set<string>();
 
 /** Answers peers of another build that ask for our table of shared structures. */
 export function serveStructures(bus: Bus): void {
-  bus.nc.subscribe(bus.subjects.codec(STRUCTURES_VERSION), {
-    queue: "codec",
-    callback: (error, msg) => {
-      if (error === null) msg.respond(JSON.stringify(SHARED_STRUCTURES));
-    },
-  });
+  bus.listen(bus.subjects.codec(STRUCTURES_VERSION), (msg) => void msg.respond(JSON.stringify(SHARED_STRUCTURES)), "codec");
 }
 
 /**

@@ -1,0 +1,155 @@
+import type { Msg } from "@nats-io/nats-core";
+import { DATA_CLASSES, HEADERS, JobId, JobRequest, MeshError, RUNTIME_PARAMETERS, isDataClass, lastToken, parseOrThrow, type DataClass, type Layer, type Load, type Verdict } from "../bus-schemas/index.ts";
+import type { Bus } from "../service/bus.ts";
+import { encode } from "../service/codec.ts";
+import type { EventPublisher } from "../service/events.ts";
+import type { Log } from "../service/log.ts";
+import { header, headersFor, readBody } from "../service/messages.ts";
+import type { Rejections } from "../service/rejections.ts";
+import { learnFromPeer } from "../service/structures-exchange.ts";
+import { Answer } from "./answer.ts";
+import { Job, type JobFacts } from "./job.ts";
+import { refuse } from "./model/admission.ts";
+import type { RuntimeDesk } from "./runtime-desk.ts";
+
+export interface IntakeParts {
+  nodeId: string;
+  layer: Layer;
+  bus: Bus;
+  events: EventPublisher;
+  rejections: Rejections;
+  log: Log;
+  desk: RuntimeDesk;
+  /** Why the node takes no jobs now, or undefined. */
+  closedBecause: () => string | undefined;
+  load: () => Load;
+  onEnded: (job: Job) => void;
+}
+
+/** Prompt bytes per token, as the router estimates (router/route-request.ts). */
+const BYTES_PER_TOKEN = 3.5;
+
+/** Takes jobs off the bus: checks, accepts or refuses at once, and hands what was accepted to the runtimes' desk. */
+export class Intake {
+  readonly #parts: IntakeParts;
+  readonly #jobs = new Map<string, Job>();
+
+  constructor(parts: IntakeParts) {
+    this.#parts = parts;
+  }
+
+  get jobs(): ReadonlyMap<string, Job> {
+    return this.#jobs;
+  }
+
+  /** Subscribes to this node's jobs of the classes its layer may hold: L2 never even hears of P0 and P1. */
+  start(): void {
+    const { bus, layer, nodeId } = this.#parts;
+    for (const dataClass of layer === "L2" ? (["P2"] as const) : DATA_CLASSES) {
+      bus.listen(bus.subjects.runs(dataClass, nodeId), (msg) => this.#onRun(msg, dataClass));
+    }
+    bus.listen(bus.subjects.cancels, (msg) => this.#onCancel(msg));
+  }
+
+  #onRun(msg: Msg, subjectClass: DataClass): void {
+    let facts: JobFacts;
+    try {
+      facts = this.#read(msg, subjectClass);
+    } catch (error) {
+      const rejection = MeshError.from(error);
+      if (rejection.code === "codec_unknown") learnFromPeer(this.#parts.bus, header(msg, HEADERS.contentType));
+      this.#parts.rejections.add("run", rejection);
+      const jobId = JobId.safeParse(header(msg, HEADERS.job));
+      if (jobId.success) this.#verdict(msg, { type: "refused", job_id: jobId.data, node_id: this.#parts.nodeId, load: this.#parts.load(), error: rejection.toWire() });
+      return;
+    }
+    const { desk, layer, closedBecause } = this.#parts;
+    const headerClass = header(msg, HEADERS.dataClass);
+    const ask = {
+      subjectClass,
+      headerClass: isDataClass(headerClass) ? headerClass : undefined,
+      bodyClass: isDataClass(facts.request.security_level) ? facts.request.security_level : undefined,
+      deadlineMs: facts.deadlineMs,
+    };
+    const no = this.#jobs.has(facts.jobId)
+      ? new MeshError("all_busy", "this job already runs here")
+      : refuse(ask, { layer, closedBecause: closedBecause() }, desk.seats(facts.model), facts.model, Date.now());
+    const common = { job_id: facts.jobId, node_id: this.#parts.nodeId };
+    if (no !== undefined) return this.#verdict(msg, { type: "refused", ...common, load: this.#parts.load(), error: no.toWire() });
+    this.#take(msg, facts);
+    this.#verdict(msg, { type: "accepted", ...common, load: this.#parts.load() });
+  }
+
+  /** @throws MeshError naming the field. */
+  #read(msg: Msg, dataClass: DataClass): JobFacts {
+    const request = readBody(msg, JobRequest);
+    const inbox = header(msg, HEADERS.reply);
+    const model = header(msg, HEADERS.model);
+    const deadlineMs = Number(header(msg, HEADERS.deadline));
+    if (inbox === undefined || !isInbox(inbox)) throw new MeshError("bad_request", "Mesh-Reply: not an inbox", { field: HEADERS.reply });
+    if (model === undefined) throw new MeshError("bad_request", "Mesh-Model: missing", { field: HEADERS.model });
+    if (!Number.isFinite(deadlineMs)) throw new MeshError("bad_request", "Mesh-Deadline: not a time", { field: HEADERS.deadline });
+    const messages = request.messages ?? (request.prompt === undefined ? undefined : [{ role: "user" as const, content: request.prompt }]);
+    if (messages === undefined) throw new MeshError("bad_request", "messages: a job needs messages or a prompt", { field: "messages" });
+    const parameters: Record<string, unknown> = {};
+    for (const name of RUNTIME_PARAMETERS) if (request[name] !== undefined) parameters[name] = request[name];
+    return {
+      jobId: parseOrThrow(JobId, header(msg, HEADERS.job)),
+      request,
+      messages,
+      parameters,
+      dataClass,
+      model,
+      inbox,
+      deadlineMs,
+      attempt: Number(header(msg, HEADERS.attempt) ?? 1) || 1,
+      decisionId: header(msg, HEADERS.decision) ?? null,
+      traceparent: header(msg, HEADERS.traceparent),
+      promptTokens: Math.ceil(msg.data.length / BYTES_PER_TOKEN),
+    };
+  }
+
+  #take(msg: Msg, facts: JobFacts): void {
+    const { bus, desk, events, layer, log, nodeId } = this.#parts;
+    const answer = new Answer(bus, msg, facts.inbox, facts.request.stream === true);
+    const job: Job = new Job(facts, answer, { nodeId, layer, diagnostic: desk.isDiagnostic(facts.model) }, (ended) => {
+      this.#jobs.delete(facts.jobId);
+      this.#verdict(msg, { type: "ended", job_id: facts.jobId, node_id: nodeId, load: this.#parts.load(), status: ended.status, timing: ended.timing });
+      if (!ended.superseded) {
+        try {
+          events.record("job_ended", ended.event, { dataClass: facts.dataClass, traceparent: facts.traceparent });
+        } catch (error) {
+          log.error({ err: error, job: facts.jobId }, "an ending could not be recorded");
+        }
+      }
+      this.#parts.onEnded(job);
+    });
+    this.#jobs.set(facts.jobId, job);
+    desk.enqueue(job);
+  }
+
+  #onCancel(msg: Msg): void {
+    const job = this.#jobs.get(lastToken(msg.subject));
+    if (job === undefined) return;
+    job.cancel(msg.data.length > 0 && isSuperseded(msg));
+  }
+
+  #verdict(msg: Msg, verdict: Verdict): void {
+    if (msg.reply === undefined || msg.reply === "" || this.#parts.bus.nc.isClosed()) return;
+    this.#parts.bus.nc.publish(msg.reply, encode(verdict, "shared"), { headers: headersFor("shared") });
+  }
+}
+
+/** An agent answers to inboxes only: a job cannot make it publish on the mesh's own subjects. */
+function isInbox(subject: string): boolean {
+  return /^_INBOX(\.[A-Za-z0-9_-]{1,64}){1,6}$/.test(subject);
+}
+
+/** The client submitted the job again and does not want this one's ending (client/job-stream.ts). */
+function isSuperseded(msg: Msg): boolean {
+  try {
+    return msg.json<{ superseded?: unknown }>().superseded === true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,134 @@
+import { MeshError, type ChatMessage, type DataClass, type EventData, type JobRequest, type Layer, type Outcome, type Timing, type Usage } from "../bus-schemas/index.ts";
+import type { Answer } from "./answer.ts";
+import type { RuntimeChunk } from "./runtimes/runtime.ts";
+
+/** A job as it came off the bus, checked. */
+export interface JobFacts {
+  jobId: string;
+  request: JobRequest;
+  messages: readonly ChatMessage[];
+  parameters: Readonly<Record<string, unknown>>;
+  dataClass: DataClass;
+  model: string;
+  inbox: string;
+  deadlineMs: number;
+  attempt: number;
+  decisionId: string | null;
+  traceparent: string | undefined;
+  /** Estimate. */
+  promptTokens: number;
+}
+
+export interface JobPlace {
+  nodeId: string;
+  layer: Layer;
+  diagnostic: boolean;
+}
+
+export interface Ended {
+  status: Outcome;
+  timing: Timing | null;
+  /** The client submitted the job again elsewhere: no ending is recorded for this try. */
+  superseded: boolean;
+  event: EventData<"job_ended">;
+}
+
+type State = "queued" | "running" | "ended";
+
+/**
+ * One accepted job: `queued → running → ended`, once. It tells the caller, and `onEnded` the node, exactly once; what
+ * the runtime says afterwards is ignored.
+ */
+export class Job {
+  readonly facts: JobFacts;
+  readonly #answer: Answer;
+  readonly #place: JobPlace;
+  readonly #onEnded: (ended: Ended) => void;
+  readonly #acceptedAtMs = performance.now();
+  readonly #deadlineTimer: NodeJS.Timeout;
+  #state: State = "queued";
+  #startedAtMs: number | undefined;
+  #firstAtMs: number | undefined;
+  /** Stops the run in progress; set by who started it. */
+  #stopRun: (() => void) | undefined;
+
+  constructor(facts: JobFacts, answer: Answer, place: JobPlace, onEnded: (ended: Ended) => void) {
+    this.facts = facts;
+    this.#answer = answer;
+    this.#place = place;
+    this.#onEnded = onEnded;
+    // setTimeout holds at most 2^31-1 ms; no deadline of ours is that far.
+    this.#deadlineTimer = setTimeout(() => this.fail(new MeshError("deadline_exceeded", "the deadline passed before the answer was complete")), Math.min(facts.deadlineMs - Date.now(), 2 ** 31 - 1));
+    answer.accepted({
+      type: "accepted",
+      job_id: facts.jobId,
+      node_id: place.nodeId,
+      layer: place.layer,
+      model: facts.model,
+      security_level: facts.dataClass,
+      diagnostic: place.diagnostic,
+      decision_id: facts.decisionId,
+    });
+  }
+
+  get state(): State {
+    return this.#state;
+  }
+
+  /** True until the first piece of the answer: its prompt still has to be read. */
+  get prefilling(): boolean {
+    return this.#firstAtMs === undefined && this.#state !== "ended";
+  }
+
+  started(stopRun: () => void): void {
+    this.#state = "running";
+    this.#startedAtMs = performance.now();
+    this.#stopRun = stopRun;
+    this.#answer.queued = false;
+  }
+
+  onChunk(chunk: RuntimeChunk): void {
+    if (this.#state !== "running") return;
+    if (chunk.type === "done") return this.#end("finished", null, chunk.finishReason, chunk.usage);
+    this.#firstAtMs ??= performance.now();
+    if (!this.#answer.delta(chunk)) this.fail(new MeshError("payload_too_large", "the answer is too large for one reply; ask with stream: true"));
+  }
+
+  fail(error: MeshError): void {
+    this.#end(error.code === "deadline_exceeded" ? "expired" : "failed", error, null, null);
+  }
+
+  /** @param superseded the caller already asked elsewhere: end without telling or recording. */
+  cancel(superseded = false): void {
+    if (superseded) this.#answer.close();
+    this.#end("cancelled", new MeshError("cancelled", "cancelled by the caller"), null, null, superseded);
+  }
+
+  #end(status: Outcome, error: MeshError | null, finishReason: string | null, usage: Usage | null, superseded = false): void {
+    if (this.#state === "ended") return;
+    this.#state = "ended";
+    clearTimeout(this.#deadlineTimer);
+    if (status !== "finished") this.#stopRun?.();
+    const timing = this.#timing();
+    const { jobId, dataClass, model, decisionId, attempt } = this.facts;
+    const { nodeId, layer, diagnostic } = this.#place;
+    const shared = { job_id: jobId, status, node_id: nodeId, layer, model, decision_id: decisionId, finish_reason: finishReason, usage, timing, error: error?.toWire() ?? null };
+    this.#answer.end({ ...shared, security_level: dataClass, diagnostic, attempts: attempt });
+    this.#onEnded({ status, timing, superseded, event: shared });
+  }
+
+  #timing(): Timing {
+    const nowMs = performance.now();
+    const startedAtMs = this.#startedAtMs ?? nowMs;
+    return {
+      queued_ms: round(startedAtMs - this.#acceptedAtMs),
+      ttft_ms: this.#firstAtMs === undefined ? null : round(this.#firstAtMs - startedAtMs),
+      total_ms: round(nowMs - this.#acceptedAtMs),
+    };
+  }
+}
+
+/** To a tenth of a millisecond. */
+function round(ms: number): number {
+  return Math.round(ms * 10) / 10;
+}

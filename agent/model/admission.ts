@@ -1,0 +1,53 @@
+import { MeshError, stricter, type DataClass, type Layer, type Load } from "../../bus-schemas/index.ts";
+
+/** Jobs that may wait on a node for each slot; more are refused so that another node can take them. */
+export const QUEUE_PER_SLOT = 4;
+
+export interface Seats {
+  slots: number;
+  running: number;
+  queued: number;
+}
+
+export interface Ask {
+  /** Class of the subject the job came on, which the broker's permissions guard. */
+  subjectClass: DataClass;
+  /** Class that the router put in the header. */
+  headerClass: DataClass | undefined;
+  /** Class in the caller's own body, when it is a known one. */
+  bodyClass: DataClass | undefined;
+  deadlineMs: number;
+}
+
+export interface NodeStance {
+  layer: Layer;
+  /** Why the node takes no jobs now, or undefined. */
+  closedBecause: string | undefined;
+}
+
+/**
+ * The node's own word on a job (DESIGN promise 6), independent of what the router thought: undefined = taken.
+ * The class is checked here again (wall three of promise 1): the strictest of subject, header and body counts, a job
+ * whose parts disagree in the wider direction is refused, and L2 never takes P0 or P1.
+ */
+export function refuse(ask: Ask, stance: NodeStance, seats: Seats | undefined, model: string, nowMs: number): MeshError | undefined {
+  const strictest = [ask.headerClass, ask.bodyClass].reduce<DataClass>((a, b) => (b === undefined ? a : stricter(a, b)), ask.subjectClass);
+  if (strictest !== ask.subjectClass) return new MeshError("forbidden", `the job is ${strictest} but came as ${ask.subjectClass}`, { field: "security_level" });
+  if (stance.layer === "L2" && strictest !== "P2") return new MeshError("forbidden", `${strictest} does not run on L2`, { field: "security_level" });
+  if (stance.closedBecause !== undefined) return new MeshError("draining", stance.closedBecause);
+  if (ask.deadlineMs <= nowMs) return new MeshError("deadline_exceeded", "the deadline has passed");
+  if (seats === undefined) return new MeshError("model_not_found", `this node does not serve ${model} now`, { field: "model" });
+  if (seats.running + seats.queued >= seats.slots * (1 + QUEUE_PER_SLOT)) return new MeshError("all_busy", "every slot and queue place is taken");
+  return undefined;
+}
+
+/** The node's load as the sum over its runtimes. */
+export function totalLoad(seats: Iterable<Seats>, pendingPrefillTokens: number): Load {
+  let [slots, running, queued] = [0, 0, 0];
+  for (const seat of seats) {
+    slots += seat.slots;
+    running += seat.running;
+    queued += seat.queued;
+  }
+  return { slots, running, queued, queue_limit: slots * QUEUE_PER_SLOT, pending_prefill_tokens: pendingPrefillTokens };
+}

@@ -1,0 +1,122 @@
+import type { RuntimeRecord, ServedModel } from "../bus-schemas/index.ts";
+import type { Job } from "./job.ts";
+import { totalLoad, type Seats } from "./model/admission.ts";
+import type { RuntimeState } from "./runtimes/runtime.ts";
+import type { WorkThread } from "./work/work-thread.ts";
+
+interface Desk {
+  state: RuntimeState;
+  running: Set<Job>;
+  queue: Job[];
+}
+
+/** The runtimes of this node with their slots and waiting lines: first come, first served within a runtime. */
+export class RuntimeDesk {
+  readonly #work: () => WorkThread;
+  readonly #desks = new Map<string, Desk>();
+
+  constructor(work: () => WorkThread) {
+    this.#work = work;
+  }
+
+  /** What the work thread found just now; a runtime that is gone keeps its running jobs, and its waiting ones fail there. */
+  update(states: readonly RuntimeState[]): void {
+    const names = new Set(states.map((state) => state.record.name));
+    for (const state of states) {
+      const desk = this.#desks.get(state.record.name);
+      if (desk === undefined) this.#desks.set(state.record.name, { state, running: new Set(), queue: [] });
+      else desk.state = state;
+    }
+    for (const [name, desk] of this.#desks) {
+      if (names.has(name)) continue;
+      desk.state = { record: { ...desk.state.record, healthy: false }, models: [] };
+      if (desk.running.size === 0 && desk.queue.length === 0) this.#desks.delete(name);
+    }
+    for (const desk of this.#desks.values()) this.#fill(desk);
+  }
+
+  get runtimes(): RuntimeRecord[] {
+    return [...this.#desks.values()].map((desk) => desk.state.record);
+  }
+
+  get models(): ServedModel[] {
+    return [...this.#desks.values()].flatMap((desk) => desk.state.models);
+  }
+
+  /** Seats of the runtime that would run this model, or undefined when none serves it. */
+  seats(model: string): Seats | undefined {
+    const desk = this.#deskFor(model);
+    return desk === undefined ? undefined : seatsOf(desk);
+  }
+
+  isDiagnostic(model: string): boolean {
+    return this.#deskFor(model)?.state.record.diagnostic ?? false;
+  }
+
+  /** Load over the real runtimes; over the diagnostic one where there is no other. */
+  load() {
+    const desks = [...this.#desks.values()];
+    const real = desks.filter((desk) => !desk.state.record.diagnostic);
+    const counted = real.length > 0 ? real : desks;
+    let pendingPrefillTokens = 0;
+    for (const desk of counted) {
+      for (const job of [...desk.running, ...desk.queue]) if (job.prefilling) pendingPrefillTokens += job.facts.promptTokens;
+    }
+    return totalLoad(counted.map(seatsOf), pendingPrefillTokens);
+  }
+
+  /** Puts an accepted job in line; it starts at once when a slot is free. */
+  enqueue(job: Job): void {
+    const desk = this.#deskFor(job.facts.model);
+    if (desk === undefined) return;
+    desk.queue.push(job);
+    this.#fill(desk);
+  }
+
+  /** The slot of an ended job is free again. */
+  release(job: Job): void {
+    for (const desk of this.#desks.values()) {
+      const waiting = desk.queue.indexOf(job);
+      if (waiting >= 0) desk.queue.splice(waiting, 1);
+      if (desk.running.delete(job) || waiting >= 0) return this.#fill(desk);
+    }
+  }
+
+  #fill(desk: Desk): void {
+    while (desk.running.size < Math.max(1, desk.state.record.slots)) {
+      const job = desk.queue.shift();
+      if (job === undefined) return;
+      desk.running.add(job);
+      this.#start(desk, job);
+    }
+  }
+
+  #start(desk: Desk, job: Job): void {
+    const work = this.#work();
+    const { jobId, model, messages, parameters } = job.facts;
+    const id = work.run(
+      desk.state.record.name,
+      { jobId, model, messages, parameters },
+      { onChunk: (chunk) => job.onChunk(chunk), onFailed: (error) => job.fail(error), onStopped: () => undefined },
+    );
+    job.started(() => work.cancel(id));
+  }
+
+  /** Where several runtimes serve a model, the real and healthy one with the most free slots. */
+  #deskFor(model: string): Desk | undefined {
+    let best: Desk | undefined;
+    for (const desk of this.#desks.values()) {
+      if (!desk.state.record.healthy || !desk.state.models.some((served) => served.name === model)) continue;
+      if (best === undefined || free(desk) > free(best)) best = desk;
+    }
+    return best;
+  }
+}
+
+function seatsOf(desk: Desk): Seats {
+  return { slots: desk.state.record.slots, running: desk.running.size, queued: desk.queue.length };
+}
+
+function free(desk: Desk): number {
+  return desk.state.record.slots - desk.running.size - desk.queue.length - (desk.state.record.diagnostic ? 1e6 : 0);
+}

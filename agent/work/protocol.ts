@@ -1,0 +1,32 @@
+import type { WireError } from "../../bus-schemas/index.ts";
+import type { RuntimeChunk, RuntimeJob, RuntimeState } from "../runtimes/runtime.ts";
+
+/** A running embedded runtime, as the work thread reaches it. */
+export interface EmbeddedEndpoint {
+  baseUrl: string;
+  token: string;
+  model: string;
+  contextLength: number;
+  parallelSlots: number;
+}
+
+/** What the work thread is started with. */
+export interface WorkerConfig {
+  endpoints: string[];
+  loopback: boolean;
+}
+
+/** bus thread → work thread. */
+export type ToWorker =
+  | { type: "run"; id: number; runtime: string; job: RuntimeJob }
+  | { type: "cancel"; id: number }
+  | { type: "embedded"; endpoint: EmbeddedEndpoint | undefined }
+  | { type: "ping"; sentAtMs: number };
+
+/** work thread → bus thread. Each `run` ends with one `done` chunk, one `failed` or, after `cancel`, one `stopped`. */
+export type FromWorker =
+  | { type: "runtimes"; runtimes: RuntimeState[]; problems: string[] }
+  | { type: "chunk"; id: number; chunk: RuntimeChunk }
+  | { type: "failed"; id: number; error: WireError }
+  | { type: "stopped"; id: number }
+  | { type: "pong"; sentAtMs: number };

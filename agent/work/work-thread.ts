@@ -1,0 +1,112 @@
+import { Worker } from "node:worker_threads";
+import { MeshError } from "../../bus-schemas/index.ts";
+import type { Log } from "../../service/log.ts";
+import type { RuntimeChunk, RuntimeJob, RuntimeState } from "../runtimes/runtime.ts";
+import type { EmbeddedEndpoint, FromWorker, ToWorker, WorkerConfig } from "./protocol.ts";
+
+export interface RunHandlers {
+  onChunk(chunk: RuntimeChunk): void;
+  onFailed(error: MeshError): void;
+  /** After `cancel`, when the runtime has let go. */
+  onStopped(): void;
+}
+
+/** The work thread answers a ping within this time, or the node says that its work path is dead, milliseconds. */
+const UNRESPONSIVE_AFTER_MS = 3000;
+const PING_EVERY_MS = 1000;
+/** Pause before a crashed work thread is started again, milliseconds; doubles up to the limit. */
+const RESTART_MS = { first: 200, limit: 10_000 };
+
+/**
+ * Runs the runtimes in a thread of their own, so that the thread that holds the bus connection and sends heartbeats never
+ * waits for them. Started again when it crashes; its jobs then fail with `runtime_failed`.
+ */
+export class WorkThread {
+  readonly #config: WorkerConfig;
+  readonly #log: Log;
+  readonly #onRuntimes: (runtimes: RuntimeState[]) => void;
+  readonly #runs = new Map<number, RunHandlers>();
+  readonly #timer: NodeJS.Timeout;
+  #worker: Worker;
+  #embedded: EmbeddedEndpoint | undefined;
+  #lastPongMs = performance.now();
+  #restartMs = RESTART_MS.first;
+  #count = 0;
+  #closed = false;
+
+  constructor(config: WorkerConfig, onRuntimes: (runtimes: RuntimeState[]) => void, log: Log) {
+    this.#config = config;
+    this.#onRuntimes = onRuntimes;
+    this.#log = log;
+    this.#worker = this.#start();
+    this.#timer = setInterval(() => this.#post({ type: "ping", sentAtMs: performance.now() }), PING_EVERY_MS);
+  }
+
+  /** Why the work path is dead, or undefined when it is alive. */
+  get problem(): string | undefined {
+    const silentMs = performance.now() - this.#lastPongMs;
+    return silentMs > UNRESPONSIVE_AFTER_MS ? "the work thread does not answer" : undefined;
+  }
+
+  /** @returns the id for `cancel`. */
+  run(runtime: string, job: RuntimeJob, handlers: RunHandlers): number {
+    const id = this.#count++;
+    this.#runs.set(id, handlers);
+    this.#post({ type: "run", id, runtime, job });
+    return id;
+  }
+
+  cancel(id: number): void {
+    this.#post({ type: "cancel", id });
+  }
+
+  setEmbedded(endpoint: EmbeddedEndpoint | undefined): void {
+    this.#embedded = endpoint;
+    this.#post({ type: "embedded", endpoint });
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearInterval(this.#timer);
+    await this.#worker.terminate();
+  }
+
+  #start(): Worker {
+    const worker = new Worker(new URL("worker.ts", import.meta.url), { workerData: this.#config });
+    worker.on("message", (message: FromWorker) => this.#onMessage(message));
+    worker.on("error", (error) => this.#log.error({ err: error }, "the work thread crashed"));
+    worker.on("exit", () => this.#onExit());
+    return worker;
+  }
+
+  #post(message: ToWorker): void {
+    this.#worker.postMessage(message);
+  }
+
+  #onMessage(message: FromWorker): void {
+    this.#lastPongMs = performance.now();
+    if (message.type === "runtimes") {
+      this.#restartMs = RESTART_MS.first;
+      return this.#onRuntimes(message.runtimes);
+    }
+    if (message.type === "pong") return;
+    const run = this.#runs.get(message.id);
+    if (message.type !== "chunk" || message.chunk.type === "done") this.#runs.delete(message.id);
+    if (message.type === "chunk") run?.onChunk(message.chunk);
+    else if (message.type === "failed") run?.onFailed(MeshError.fromWire(message.error));
+    else run?.onStopped();
+  }
+
+  #onExit(): void {
+    if (this.#closed) return;
+    this.#onRuntimes([]);
+    for (const run of this.#runs.values()) run.onFailed(new MeshError("runtime_failed", "the work thread crashed"));
+    this.#runs.clear();
+    setTimeout(() => {
+      if (this.#closed) return;
+      this.#worker = this.#start();
+      if (this.#embedded !== undefined) this.setEmbedded(this.#embedded);
+    }, this.#restartMs);
+    this.#restartMs = Math.min(this.#restartMs * 2, RESTART_MS.limit);
+  }
+}

@@ -1,0 +1,63 @@
+import { parentPort, workerData } from "node:worker_threads";
+import { MeshError } from "../../bus-schemas/index.ts";
+import { createLog } from "../../service/log.ts";
+import { startLoop } from "../../service/loop.ts";
+import { createRuntimes } from "../runtimes/discover.ts";
+import { embeddedRuntime } from "../runtimes/embedded.ts";
+import type { FromWorker, ToWorker, WorkerConfig } from "./protocol.ts";
+
+/** Entry of the work thread: finds runtimes, runs jobs on them, answers pings. */
+
+/** Runtimes are looked for this often, milliseconds: a model loaded by hand shows up within seconds. */
+const INSPECT_EVERY_MS = 5000;
+
+const port = parentPort;
+if (port === null) throw new MeshError("internal", "worker.ts runs as a worker thread of the agent");
+const { endpoints, loopback } = workerData as WorkerConfig;
+const log = createLog("agent-work");
+const runtimes = createRuntimes({ endpoints, loopback });
+const running = new Map<number, AbortController>();
+
+function send(message: FromWorker): void {
+  port?.postMessage(message);
+}
+
+async function inspect(signal: AbortSignal): Promise<void> {
+  const { runtimes: found, problems } = await runtimes.inspect(signal);
+  send({ type: "runtimes", runtimes: [...found.values()].map(({ state }) => state), problems });
+}
+
+async function run({ id, runtime: name, job }: Extract<ToWorker, { type: "run" }>): Promise<void> {
+  const abort = new AbortController();
+  running.set(id, abort);
+  try {
+    const runtime = runtimes.get(name);
+    if (runtime === undefined) throw new MeshError("runtime_failed", `the runtime ${name} is gone`);
+    let done = false;
+    for await (const chunk of runtime.run(job, abort.signal)) {
+      if (abort.signal.aborted) break;
+      send({ type: "chunk", id, chunk });
+      done = chunk.type === "done";
+    }
+    if (abort.signal.aborted) send({ type: "stopped", id });
+    else if (!done) throw new MeshError("runtime_failed", "the runtime ended its answer without saying so");
+  } catch (error) {
+    if (abort.signal.aborted) send({ type: "stopped", id });
+    else send({ type: "failed", id, error: MeshError.from(error, "runtime_failed", "the runtime failed").toWire() });
+  } finally {
+    running.delete(id);
+  }
+}
+
+const loop = startLoop({ name: "inspect", everyMs: INSPECT_EVERY_MS, onError: (error) => log.warn({ err: error }, "runtimes could not be inspected") }, inspect);
+
+port.on("message", (message: ToWorker) => {
+  if (message.type === "ping") send({ type: "pong", sentAtMs: message.sentAtMs });
+  else if (message.type === "run") void run(message);
+  else if (message.type === "cancel") running.get(message.id)?.abort();
+  else {
+    runtimes.setEmbedded(message.endpoint === undefined ? undefined : embeddedRuntime(message.endpoint));
+    void inspect(AbortSignal.timeout(INSPECT_EVERY_MS)).catch((error: unknown) => log.warn({ err: error }, "runtimes could not be inspected"));
+  }
+});
+process.once("beforeExit", () => void loop.stop());

@@ -1,0 +1,140 @@
+import type { Msg } from "@nats-io/nats-core";
+import { HEADERS, JobResult, MeshError, StreamFrame, parseOrThrow, type DataClass, type JobRequestInput, type Outcome } from "../bus-schemas/index.ts";
+import { decode, encode } from "../service/codec.ts";
+import { header, headersFor } from "../service/messages.ts";
+import { FrameQueue } from "./frame-queue.ts";
+
+/** What a stream needs of the client: the bus, an inbox of its own. */
+export interface StreamPort {
+  publish(subject: string, body: Uint8Array | string, options?: { headers?: ReturnType<typeof headersFor>; reply?: string }): void;
+  openInbox(onMessage: (msg: Msg) => void): { subject: string; close(): void };
+  submitSubject(queue: string): string;
+  cancelSubject(job: string): string;
+  nowMs(): number;
+}
+
+export interface StreamOptions {
+  queue: string;
+  dataClass?: DataClass | undefined;
+  traceparent?: string | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** A router answers (accepts for a node, or refuses) within this time; otherwise the job is submitted again, milliseconds. */
+const ACCEPT_LIMIT_MS = 2000;
+/** An agent says something at least every second; silence beyond this means that it is lost, milliseconds. */
+const SILENCE_LIMIT_MS = 3500;
+/** How often a job is submitted before the client gives up on finding a router. */
+const MAX_SUBMITS = 4;
+/** Pause before submitting again when no router listens, milliseconds: a restarting router is back in about a second. */
+const NO_ROUTER_PAUSE_MS = 400;
+/** What a caller without a deadline waits at most, milliseconds; the queue's `timeout_ms` normally ends the job first. */
+const DEFAULT_LIMIT_MS = 15 * 60_000;
+/** The node enforces the deadline; the caller gives its answer this long to arrive, milliseconds. */
+const DEADLINE_GRACE_MS = 500;
+
+type Incoming = { kind: "frame"; frame: StreamFrame; seq: number | undefined } | { kind: "no_router" } | { kind: "broken"; error: MeshError };
+
+/**
+ * Runs one job and yields its frames; the last is always the one `end`. Invariants: (1) exactly one end; (2) frames of
+ * an attempt that was given up are never yielded, since each attempt has an inbox of its own; (3) after acceptance the job
+ * is not submitted again: a node lost then is one clear error.
+ */
+export async function* streamJob(port: StreamPort, request: JobRequestInput, jobId: string, options: StreamOptions): AsyncGenerator<StreamFrame, void, undefined> {
+  const deadlineMs = Math.min(request.deadline_unix_ms ?? Infinity, request.timeout_ms === undefined ? Infinity : port.nowMs() + request.timeout_ms);
+  const giveUpMs = Number.isFinite(deadlineMs) ? deadlineMs + DEADLINE_GRACE_MS : port.nowMs() + DEFAULT_LIMIT_MS;
+  const body = encode({ ...request, job_id: jobId, stream: true }, "shared");
+  let ended = false;
+  let supersede = false;
+  try {
+    for (let submit = 1; submit <= MAX_SUBMITS; submit++) {
+      const attempt = openAttempt(port, jobId, body, submit, options, supersede);
+      try {
+        const outcome = yield* readAttempt(attempt.queue, jobId, giveUpMs, port, options.signal);
+        if (outcome === "ended") {
+          ended = true;
+          return;
+        }
+        supersede = outcome === "silent";
+        if (outcome === "no_router" && submit < MAX_SUBMITS) await attempt.queue.next(NO_ROUTER_PAUSE_MS, options.signal);
+      } finally {
+        attempt.close();
+      }
+    }
+    yield failure(jobId, "failed", new MeshError("no_router", "no router answers; is the mesh up? (tiermesh status)", { retryAfterMs: 1000 }));
+  } finally {
+    if (!ended) port.publish(port.cancelSubject(jobId), "");
+  }
+}
+
+function openAttempt(port: StreamPort, jobId: string, body: Uint8Array, submit: number, options: StreamOptions, supersede: boolean) {
+  const queue = new FrameQueue<Incoming>();
+  const inbox = port.openInbox((msg) => queue.push(readFrame(msg)));
+  if (supersede) port.publish(port.cancelSubject(jobId), encode({ superseded: true }, "json"));
+  const headers = headersFor("shared");
+  headers.set(HEADERS.job, jobId);
+  headers.set(HEADERS.attempt, String(submit));
+  if (options.dataClass !== undefined) headers.set(HEADERS.dataClass, options.dataClass);
+  if (options.traceparent !== undefined) headers.set(HEADERS.traceparent, options.traceparent);
+  port.publish(port.submitSubject(options.queue), body, { headers, reply: inbox.subject });
+  return { queue, close: () => inbox.close() };
+}
+
+function readFrame(msg: Msg): Incoming {
+  // The broker answers for a subject nobody listens on: status 503, no body (NATS protocol, no responders).
+  if (msg.headers?.code === 503 && msg.data.length === 0) return { kind: "no_router" };
+  try {
+    const frame = parseOrThrow(StreamFrame, decode(msg.data, header(msg, HEADERS.contentType)));
+    const seq = header(msg, HEADERS.seq);
+    return { kind: "frame", frame, seq: seq === undefined ? undefined : Number(seq) };
+  } catch {
+    return { kind: "broken", error: new MeshError("stream_interrupted", "the answer's stream holds a malformed frame") };
+  }
+}
+
+/** Yields the frames of one attempt up to its end; says why it stopped without one. */
+async function* readAttempt(
+  queue: FrameQueue<Incoming>,
+  jobId: string,
+  giveUpMs: number,
+  port: StreamPort,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<StreamFrame, "ended" | "silent" | "no_router", undefined> {
+  let accepted = false;
+  let expectedSeq = 0;
+  for (;;) {
+    const leftMs = giveUpMs - port.nowMs();
+    const item = await queue.next(Math.min(accepted ? SILENCE_LIMIT_MS : ACCEPT_LIMIT_MS, leftMs), signal);
+    if (signal?.aborted) return yield* finish(port, jobId, "cancelled", new MeshError("cancelled", "cancelled by the caller"));
+    if (item === undefined) {
+      if (port.nowMs() >= giveUpMs) return yield* finish(port, jobId, "expired", new MeshError("deadline_exceeded", "no answer before the deadline"));
+      if (!accepted) return "silent";
+      return yield* finish(port, jobId, "failed", new MeshError("node_lost", "the node that ran the job fell silent"));
+    }
+    if (item.kind === "no_router") {
+      if (!accepted) return "no_router";
+      continue;
+    }
+    if (item.kind === "broken") return yield* finish(port, jobId, "failed", item.error);
+    const { frame, seq } = item;
+    // A router's own ending has no sequence number and is final.
+    if (seq !== undefined && seq !== expectedSeq++) {
+      return yield* finish(port, jobId, "failed", new MeshError("stream_interrupted", "a part of the answer was lost on the way"));
+    }
+    if (frame.type === "accepted") accepted = true;
+    yield frame;
+    if (frame.type === "end") return "ended";
+  }
+}
+
+/** Ends a job on the caller's side: tells the mesh to stop, and yields the one end. */
+async function* finish(port: StreamPort, jobId: string, status: Outcome, error: MeshError): AsyncGenerator<StreamFrame, "ended", undefined> {
+  port.publish(port.cancelSubject(jobId), "");
+  yield failure(jobId, status, error);
+  return "ended";
+}
+
+/** An ending that this side makes. */
+export function failure(jobId: string, status: Outcome, error: MeshError): JobResult {
+  return JobResult.parse({ job_id: jobId, status, error: error.toWire() });
+}

@@ -1,0 +1,160 @@
+import type { Msg, Subscription } from "@nats-io/nats-core";
+import {
+  Decision,
+  HEADERS,
+  JobRequest,
+  MeshError,
+  WireError,
+  joinToolCalls,
+  parseOrThrow,
+  type DataClass,
+  type JobRequestInput,
+  type JobResult,
+  type StreamFrame,
+  type ToolCallDelta,
+} from "../bus-schemas/index.ts";
+import { connectBus, type Bus, type BusAddress } from "../service/bus.ts";
+import { decode, encode } from "../service/codec.ts";
+import { newId } from "../service/ids.ts";
+import { createLog, type Log } from "../service/log.ts";
+import { header, headersFor } from "../service/messages.ts";
+import { serveStructures } from "../service/structures-exchange.ts";
+import { failure, streamJob, type StreamPort } from "./job-stream.ts";
+import { NodeWatcher } from "./nodes.ts";
+
+export interface ConnectOptions extends BusAddress {
+  /** Shown in the broker's list of connections. */
+  name?: string;
+  log?: Log;
+}
+
+export interface CallOptions {
+  /** Task queue; by default the request's `task_type`, and without one `chat`. */
+  queue?: string;
+  /** Data class beside the request's `security_level`; the stricter counts. */
+  dataClass?: DataClass;
+  /** W3C trace context to continue. */
+  traceparent?: string;
+  /** Aborting cancels the job. */
+  signal?: AbortSignal;
+}
+
+/** Routers answer a decide-only request within this time, milliseconds. */
+const DECIDE_LIMIT_MS = 2000;
+/** Queue of a request that names none. */
+const DEFAULT_QUEUE = "chat";
+
+/**
+ * Submits jobs to the mesh. What can be expected (refused, expired, failed, cancelled) comes back as a value with
+ * `error`; only a lost bus at `connect` and a missing router at `decide` throw.
+ */
+export class MeshClient implements AsyncDisposable {
+  readonly bus: Bus;
+  #nodes: NodeWatcher | undefined;
+  readonly #replies: Subscription;
+  readonly #inboxes = new Map<string, (msg: Msg) => void>();
+  readonly #prefix: string;
+  readonly #port: StreamPort;
+  #count = 0;
+
+  constructor(bus: Bus) {
+    this.bus = bus;
+    serveStructures(bus);
+    this.#prefix = `${bus.inbox}.job.`;
+    this.#replies = bus.listen(`${this.#prefix}*`, (msg) => this.#inboxes.get(msg.subject.slice(this.#prefix.length))?.(msg));
+    this.#port = {
+      publish: (subject, body, options) => {
+        if (!bus.nc.isClosed()) bus.nc.publish(subject, body, options);
+      },
+      openInbox: (onMessage) => this.#openInbox(onMessage),
+      submitSubject: bus.subjects.submit,
+      cancelSubject: bus.subjects.cancel,
+      nowMs: Date.now,
+    };
+  }
+
+  /** @throws MeshError `bus_unavailable` */
+  static async connect(options: ConnectOptions): Promise<MeshClient> {
+    const log = options.log ?? createLog("client", "warn");
+    return new MeshClient(await connectBus(options.name ?? "client", options, log));
+  }
+
+  /** The fleet as its heartbeats show it; watching starts at first use. */
+  get nodes(): NodeWatcher {
+    this.#nodes ??= new NodeWatcher(this.bus);
+    return this.#nodes;
+  }
+
+  /** Runs a job to its end. */
+  async submit(request: JobRequestInput, options: CallOptions = {}): Promise<JobResult> {
+    let content = "";
+    const toolCalls: ToolCallDelta[] = [];
+    for await (const frame of this.stream(request, options)) {
+      if (frame.type === "delta") {
+        content += frame.content ?? "";
+        if (frame.tool_calls !== undefined) toolCalls.push(...(frame.tool_calls as ToolCallDelta[]));
+      }
+      // The end frame of a stream carries no message: the deltas were the message.
+      if (frame.type === "end") {
+        if (frame.message !== null || frame.status !== "finished") return frame;
+        const calls = joinToolCalls(toolCalls);
+        const text = content === "" && calls.length > 0 ? null : content;
+        return { ...frame, message: { role: "assistant", content: text, ...(calls.length === 0 ? {} : { tool_calls: calls }) } };
+      }
+    }
+    throw new MeshError("internal", "a stream ended without its end");
+  }
+
+  /** Runs a job and yields its frames; the last is always `end`. Leaving the loop early cancels the job. */
+  async *stream(request: JobRequestInput, options: CallOptions = {}): AsyncGenerator<StreamFrame, void, undefined> {
+    const jobId = request.job_id ?? newId();
+    try {
+      parseOrThrow(JobRequest, request);
+    } catch (error) {
+      yield failure(jobId, "refused", MeshError.from(error));
+      return;
+    }
+    const queue = options.queue ?? request.task_type ?? DEFAULT_QUEUE;
+    yield* streamJob(this.#port, request, jobId, { ...options, queue });
+  }
+
+  /**
+   * Asks where a job would go; nothing is run.
+   * @throws MeshError `no_router`, or `bad_request` naming the field.
+   */
+  async decide(request: JobRequestInput, options: CallOptions = {}): Promise<Decision> {
+    const headers = headersFor("shared");
+    if (options.dataClass !== undefined) headers.set(HEADERS.dataClass, options.dataClass);
+    let reply: Msg;
+    try {
+      reply = await this.bus.nc.request(this.bus.subjects.route, encode(request, "shared"), { timeout: DECIDE_LIMIT_MS, headers });
+    } catch (error) {
+      throw new MeshError("no_router", "no router answers; is the mesh up? (tiermesh status)", { cause: error, retryAfterMs: 1000 });
+    }
+    const body = decode(reply.data, header(reply, HEADERS.contentType));
+    const failed = WireError.safeParse((body as { error?: unknown }).error);
+    if (failed.success && !("outcome" in (body as object))) throw MeshError.fromWire(failed.data);
+    return parseOrThrow(Decision, body, "internal");
+  }
+
+  /** Stops a job wherever it is; its caller gets `cancelled`. */
+  cancel(jobId: string): void {
+    this.bus.nc.publish(this.bus.subjects.cancel(jobId), "");
+  }
+
+  async close(): Promise<void> {
+    this.#nodes?.close();
+    this.#replies.unsubscribe();
+    await this.bus.drain();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #openInbox(onMessage: (msg: Msg) => void): { subject: string; close(): void } {
+    const token = (this.#count++).toString(36);
+    this.#inboxes.set(token, onMessage);
+    return { subject: this.#prefix + token, close: () => void this.#inboxes.delete(token) };
+  }
+}

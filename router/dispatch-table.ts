@@ -1,0 +1,97 @@
+import type { Msg } from "@nats-io/nats-core";
+import type { Decision } from "../bus-schemas/index.ts";
+import type { RouteRequest } from "./policy/types.ts";
+
+/** A job this router has sent to a node and whose ending it has not seen. */
+export interface Dispatch {
+  jobId: string;
+  /** The caller's message: its body is forwarded as it came, its reply subject is where the answer goes. */
+  message: Msg;
+  request: RouteRequest;
+  decision: Decision;
+  decisionId: string;
+  traceparent: string | undefined;
+  /** Node that has it now. */
+  nodeId: string;
+  model: string;
+  /** From 1. */
+  attempt: number;
+  sentAtMs: number;
+  cancelled: boolean;
+}
+
+/**
+ * The router's only memory of jobs: those waiting for a node's word (at most 250 ms each) and those running. Everything
+ * here can be lost: a waiting job is submitted again by its client, a running one ends without the router.
+ */
+export class DispatchTable {
+  /** Waiting for accepted or refused, in the order in which they were sent. */
+  readonly #waiting = new Map<string, Dispatch>();
+  readonly #running = new Map<string, Dispatch>();
+  readonly #byJob = new Map<string, string>();
+  #count = 0;
+
+  get waitingCount(): number {
+    return this.#waiting.size;
+  }
+
+  get runningCount(): number {
+    return this.#running.size;
+  }
+
+  /** @returns the token of the verdict subject. */
+  add(dispatch: Dispatch): string {
+    const token = (this.#count++).toString(36);
+    this.#waiting.set(token, dispatch);
+    this.#byJob.set(dispatch.jobId, token);
+    return token;
+  }
+
+  waiting(token: string): Dispatch | undefined {
+    return this.#waiting.get(token);
+  }
+
+  findJob(jobId: string): Dispatch | undefined {
+    const token = this.#byJob.get(jobId);
+    return token === undefined ? undefined : (this.#waiting.get(token) ?? this.#running.get(token));
+  }
+
+  markRunning(token: string): Dispatch | undefined {
+    const dispatch = this.#waiting.get(token);
+    if (dispatch === undefined) return undefined;
+    this.#waiting.delete(token);
+    this.#running.set(token, dispatch);
+    return dispatch;
+  }
+
+  remove(token: string): Dispatch | undefined {
+    const dispatch = this.#waiting.get(token) ?? this.#running.get(token);
+    if (dispatch === undefined) return undefined;
+    this.#waiting.delete(token);
+    this.#running.delete(token);
+    if (this.#byJob.get(dispatch.jobId) === token) this.#byJob.delete(dispatch.jobId);
+    return dispatch;
+  }
+
+  /** Takes out the jobs whose node has said nothing since `beforeMs`, oldest first. */
+  takeSilent(beforeMs: number): Dispatch[] {
+    const silent: Dispatch[] = [];
+    for (const [token, dispatch] of this.#waiting) {
+      if (dispatch.sentAtMs >= beforeMs) break;
+      this.remove(token);
+      silent.push(dispatch);
+    }
+    return silent;
+  }
+
+  /** Takes out the running jobs that `match`: those of a lost node, those long past their deadline. */
+  takeRunning(match: (dispatch: Dispatch) => boolean): Dispatch[] {
+    const taken: Dispatch[] = [];
+    for (const [token, dispatch] of this.#running) {
+      if (!match(dispatch)) continue;
+      this.remove(token);
+      taken.push(dispatch);
+    }
+    return taken;
+  }
+}
