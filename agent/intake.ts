@@ -7,8 +7,9 @@ import type { Log } from "../service/log.ts";
 import { header, headersFor, readBody } from "../service/messages.ts";
 import type { Rejections } from "../service/rejections.ts";
 import { learnFromPeer } from "../service/structures-exchange.ts";
+import { within } from "../service/within.ts";
 import { Answer } from "./answer.ts";
-import { Job, type JobFacts } from "./job.ts";
+import { Job, type Ended, type JobFacts } from "./job.ts";
 import { refuse } from "./model/admission.ts";
 import type { RuntimeDesk } from "./runtime-desk.ts";
 
@@ -23,7 +24,7 @@ export interface IntakeParts {
   /** Why the node takes no jobs now, or undefined. */
   closedBecause: () => string | undefined;
   load: () => Load;
-  onEnded: (job: Job) => void;
+  onEnded: (job: Job, ended: Ended) => void;
 }
 
 /** Prompt bytes per token, as the router estimates (router/route-request.ts). */
@@ -33,6 +34,7 @@ const BYTES_PER_TOKEN = 3.5;
 export class Intake {
   readonly #parts: IntakeParts;
   readonly #jobs = new Map<string, Job>();
+  #onIdle: () => void = () => undefined;
 
   constructor(parts: IntakeParts) {
     this.#parts = parts;
@@ -49,6 +51,16 @@ export class Intake {
       bus.listen(bus.subjects.runs(dataClass, nodeId), (msg) => this.#onRun(msg, dataClass));
     }
     bus.listen(bus.subjects.cancels, (msg) => this.#onCancel(msg));
+  }
+
+  /** Waits until every job has ended; at the limit the rest fail with `draining`. */
+  async drain(limitMs: number): Promise<void> {
+    const ended = new Promise<void>((resolve) => {
+      this.#onIdle = resolve;
+      if (this.#jobs.size === 0) resolve();
+    });
+    if (await within(ended, limitMs)) return;
+    for (const job of this.#jobs.values()) job.fail(new MeshError("draining", "the agent stopped before the answer was complete"));
   }
 
   #onRun(msg: Msg, subjectClass: DataClass): void {
@@ -122,7 +134,8 @@ export class Intake {
           log.error({ err: error, job: facts.jobId }, "an ending could not be recorded");
         }
       }
-      this.#parts.onEnded(job);
+      this.#parts.onEnded(job, ended);
+      if (this.#jobs.size === 0) this.#onIdle();
     });
     this.#jobs.set(facts.jobId, job);
     desk.enqueue(job);

@@ -22,6 +22,8 @@ export interface Bus {
    * the next message is served.
    */
   listen(subject: string, handler: (msg: Msg) => void, queue?: string): Subscription;
+  /** False from the loss of the connection until it is back. */
+  connected(): boolean;
   /** Sends what is buffered, finishes subscriptions, closes. */
   drain(): Promise<void>;
 }
@@ -59,7 +61,8 @@ export async function connectBus(
   } catch (error) {
     throw new MeshError("bus_unavailable", `no bus answers at ${redactUrl(address.url)}; is the mesh up? (tiermesh up)`, { cause: error });
   }
-  void logStatus(nc, log);
+  let connected = true;
+  void watch(nc, log, (now) => (connected = now));
   const all = subjects(address.cell);
   return {
     nc,
@@ -77,17 +80,22 @@ export async function connectBus(
           }
         },
       }),
+    connected: () => connected && !nc.isClosed(),
     drain: async () => {
       if (!nc.isClosed()) await nc.drain();
     },
   };
 }
 
-async function logStatus(nc: NatsConnection, log: Log): Promise<void> {
+async function watch(nc: NatsConnection, log: Log, setConnected: (connected: boolean) => void): Promise<void> {
   for await (const status of nc.status()) {
-    if (status.type === "disconnect") log.warn("the bus is gone; reconnecting");
-    else if (status.type === "reconnect") log.info("the bus is back");
-    else if (status.type === "error") log.warn({ err: status.error }, "bus error");
+    if (status.type === "disconnect") {
+      setConnected(false);
+      log.warn("the bus is gone; reconnecting");
+    } else if (status.type === "reconnect") {
+      setConnected(true);
+      log.info("the bus is back");
+    } else if (status.type === "error") log.warn({ err: status.error }, "bus error");
     else if (status.type === "slowConsumer") log.warn("slow consumer: messages wait in this process");
   }
 }

@@ -1,4 +1,5 @@
 import type { WireError } from "../../bus-schemas/index.ts";
+import type { RuntimeProblem } from "../runtimes/discover.ts";
 import type { RuntimeChunk, RuntimeJob, RuntimeState } from "../runtimes/runtime.ts";
 
 /** A running embedded runtime, as the work thread reaches it. */
@@ -25,7 +26,7 @@ export type ToWorker =
 
 /** work thread → bus thread. Each `run` ends with one `done` chunk, one `failed` or, after `cancel`, one `stopped`. */
 export type FromWorker =
-  | { type: "runtimes"; runtimes: RuntimeState[]; problems: string[] }
+  | { type: "runtimes"; runtimes: RuntimeState[]; problems: RuntimeProblem[] }
   | { type: "chunk"; id: number; chunk: RuntimeChunk }
   | { type: "failed"; id: number; error: WireError }
   | { type: "stopped"; id: number }

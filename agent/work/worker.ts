@@ -2,9 +2,8 @@ import { parentPort, workerData } from "node:worker_threads";
 import { MeshError } from "../../bus-schemas/index.ts";
 import { createLog } from "../../service/log.ts";
 import { startLoop } from "../../service/loop.ts";
-import { createRuntimes } from "../runtimes/discover.ts";
-import { embeddedRuntime } from "../runtimes/embedded.ts";
-import type { FromWorker, ToWorker, WorkerConfig } from "./protocol.ts";
+import { createRuntimes, type FoundRuntimes } from "../runtimes/discover.ts";
+import type { EmbeddedEndpoint, FromWorker, ToWorker, WorkerConfig } from "./protocol.ts";
 
 /** Entry of the work thread: finds runtimes, runs jobs on them, answers pings. */
 
@@ -15,7 +14,9 @@ const port = parentPort;
 if (port === null) throw new MeshError("internal", "worker.ts runs as a worker thread of the agent");
 const { endpoints, loopback } = workerData as WorkerConfig;
 const log = createLog("agent-work");
-const runtimes = createRuntimes({ endpoints, loopback });
+let embedded: EmbeddedEndpoint | undefined;
+let found: FoundRuntimes = { runtimes: new Map(), problems: [] };
+const runtimes = createRuntimes({ endpoints, loopback, embedded: () => embedded, now: () => performance.now() });
 const running = new Map<number, AbortController>();
 
 function send(message: FromWorker): void {
@@ -23,15 +24,15 @@ function send(message: FromWorker): void {
 }
 
 async function inspect(signal: AbortSignal): Promise<void> {
-  const { runtimes: found, problems } = await runtimes.inspect(signal);
-  send({ type: "runtimes", runtimes: [...found.values()].map(({ state }) => state), problems });
+  found = await runtimes.inspect(signal);
+  send({ type: "runtimes", runtimes: [...found.runtimes.values()].map(({ state }) => state), problems: found.problems });
 }
 
 async function run({ id, runtime: name, job }: Extract<ToWorker, { type: "run" }>): Promise<void> {
   const abort = new AbortController();
   running.set(id, abort);
   try {
-    const runtime = runtimes.get(name);
+    const runtime = found.runtimes.get(name)?.runtime;
     if (runtime === undefined) throw new MeshError("runtime_failed", `the runtime ${name} is gone`);
     let done = false;
     for await (const chunk of runtime.run(job, abort.signal)) {
@@ -56,7 +57,7 @@ port.on("message", (message: ToWorker) => {
   else if (message.type === "run") void run(message);
   else if (message.type === "cancel") running.get(message.id)?.abort();
   else {
-    runtimes.setEmbedded(message.endpoint === undefined ? undefined : embeddedRuntime(message.endpoint));
+    embedded = message.endpoint;
     void inspect(AbortSignal.timeout(INSPECT_EVERY_MS)).catch((error: unknown) => log.warn({ err: error }, "runtimes could not be inspected"));
   }
 });

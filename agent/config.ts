@@ -1,0 +1,41 @@
+import { hostname } from "node:os";
+import { z } from "zod";
+import { Layer } from "../bus-schemas/index.ts";
+import { BASE_ENV, BaseConfig, loadConfig, type Environment } from "../service/config.ts";
+
+const AgentConfig = BaseConfig.extend({
+  nodeId: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, "letters, digits, _ and -, 1 to 64 characters"),
+  layer: Layer.default("L0"),
+  /** Base URLs of further runtimes on this machine, separated by commas. */
+  runtimes: z.string().default(""),
+  /** Whether the agent runs a small model of its own: `auto` = when no other runtime is found at the start. */
+  embedded: z.enum(["auto", "on", "off"]).default("auto"),
+  /** Offers the diagnostic echo runtime. */
+  loopback: z.stringbool().default(false),
+  /** Cost of a token here relative to the cloud's (SEED `cost_factor`). */
+  costFactor: z.coerce.number().min(0).max(1000).default(0.4),
+  stateDir: z.string().min(1),
+  cacheDir: z.string().min(1),
+});
+export type AgentConfig = z.infer<typeof AgentConfig>;
+
+const ENV = {
+  ...BASE_ENV,
+  nodeId: "TIERMESH_NODE_ID",
+  layer: "TIERMESH_LAYER",
+  runtimes: "TIERMESH_RUNTIMES",
+  embedded: "TIERMESH_EMBEDDED",
+  loopback: "TIERMESH_LOOPBACK",
+  costFactor: "TIERMESH_COST_FACTOR",
+} as const;
+
+/** @throws MeshError `bad_config` naming the variable. */
+export function agentConfig(env: Environment, dirs: { stateDir: string; cacheDir: string }): AgentConfig {
+  return loadConfig(AgentConfig, ENV, { env, file: { nodeId: defaultNodeId(), ...dirs }, fileName: "defaults" });
+}
+
+/** The host's first name as a subject token. */
+function defaultNodeId(): string {
+  const name = (hostname().split(".")[0] ?? "").replace(/[^A-Za-z0-9_-]/g, "-").slice(0, 64);
+  return name === "" ? "node" : name;
+}

@@ -1,0 +1,100 @@
+import { hostname } from "node:os";
+import { NODE_SCHEMA_VERSION, type Hardware, type Layer, type NodeRecord } from "../bus-schemas/index.ts";
+import type { Bus } from "../service/bus.ts";
+import { encode } from "../service/codec.ts";
+import { newId } from "../service/ids.ts";
+import type { Log } from "../service/log.ts";
+import { startLoop } from "../service/loop.ts";
+import { headersFor } from "../service/messages.ts";
+import { VERSION } from "../service/version.ts";
+import type { Ended } from "./job.ts";
+import { movingAverage } from "./model/moving-average.ts";
+import type { RuntimeDesk } from "./runtime-desk.ts";
+import type { Stance } from "./stance.ts";
+
+/** Heartbeats are sent this often, milliseconds (DESIGN §2). */
+export const HEARTBEAT_EVERY_MS = 1000;
+
+export interface HeartbeatParts {
+  bus: Bus;
+  nodeId: string;
+  layer: Layer;
+  costFactor: number;
+  stance: Stance;
+  desk: RuntimeDesk;
+  hardware: () => Hardware;
+  log: Log;
+}
+
+/** Builds and sends this node's record. It runs on the bus thread, so a heartbeat says that the way of the jobs is open. */
+export class Heartbeat {
+  readonly #parts: HeartbeatParts;
+  readonly #bootId = newId();
+  readonly #startedAtMs = performance.now();
+  readonly #hostname = hostname().slice(0, 200) || null;
+  #seq = 0;
+  #averageMs: number | null = null;
+  #tokensPerSecond: number | null = null;
+
+  constructor(parts: HeartbeatParts) {
+    this.#parts = parts;
+  }
+
+  start(signal: AbortSignal) {
+    const onError = (error: unknown) => this.#parts.log.warn({ err: error }, "a heartbeat could not be sent");
+    return startLoop({ name: "heartbeat", everyMs: HEARTBEAT_EVERY_MS, jitter: 0.05, onError }, () => this.send(), signal);
+  }
+
+  /** While the bus is away nothing is sent: a heartbeat delivered late would be a lie. */
+  send(): void {
+    const { bus, layer, nodeId } = this.#parts;
+    if (!bus.connected()) return;
+    bus.nc.publish(bus.subjects.heartbeat(layer, nodeId), encode(this.record(), "shared"), { headers: headersFor("shared") });
+  }
+
+  /** Learns from an ended job. */
+  onEnded({ event: { timing, usage } }: Ended): void {
+    if (timing === null) return;
+    this.#averageMs = movingAverage(this.#averageMs, timing.total_ms);
+    const generatingMs = timing.ttft_ms === null ? 0 : timing.total_ms - timing.ttft_ms;
+    if (usage !== null && generatingMs > 0) {
+      this.#tokensPerSecond = movingAverage(this.#tokensPerSecond, (usage.completion_tokens * 1000) / generatingMs);
+    }
+  }
+
+  /** Every key of the schema in its order, so that the shared msgpack structures fit (bus-schemas/structures.ts). */
+  record(): NodeRecord {
+    const { costFactor, desk, hardware, layer, nodeId, stance } = this.#parts;
+    const { status, reason } = stance.status;
+    const models = desk.models;
+    return {
+      node_id: nodeId,
+      layer,
+      status,
+      status_reason: reason,
+      schema_version: NODE_SCHEMA_VERSION,
+      version: VERSION,
+      hostname: this.#hostname,
+      boot_id: this.#bootId,
+      seq: this.#seq++,
+      interval_ms: HEARTBEAT_EVERY_MS,
+      hardware: hardware(),
+      models: [...new Set(models.map((model) => model.name))],
+      served_models: models,
+      runtimes: desk.runtimes,
+      load: desk.load(),
+      performance: {
+        avg_latency_ms: round(this.#averageMs),
+        tokens_per_second: round(this.#tokensPerSecond),
+        uptime_hours: round((performance.now() - this.#startedAtMs) / 3_600_000),
+      },
+      cost_factor: costFactor,
+      labels: {},
+      last_heartbeat: new Date().toISOString(),
+    };
+  }
+}
+
+function round(value: number | null): number | null {
+  return value === null ? null : Math.round(value * 100) / 100;
+}

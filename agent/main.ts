@@ -1,0 +1,107 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { connectBus } from "../service/bus.ts";
+import { EventPublisher } from "../service/events.ts";
+import { createLog } from "../service/log.ts";
+import { runProcess } from "../service/lifecycle.ts";
+import { Metrics, serveHealth } from "../service/metrics.ts";
+import { announceService } from "../service/micro.ts";
+import { cacheDir, stateDir } from "../service/paths.ts";
+import { announceReady } from "../service/ready.ts";
+import { Rejections } from "../service/rejections.ts";
+import { serveStructures } from "../service/structures-exchange.ts";
+import { within } from "../service/within.ts";
+import { agentConfig } from "./config.ts";
+import { serveControl } from "./control.ts";
+import { keepEmbedded } from "./embedded-keeper.ts";
+import { Heartbeat } from "./heartbeat.ts";
+import { Intake } from "./intake.ts";
+import { startProbes } from "./probes/start.ts";
+import { RuntimeDesk } from "./runtime-desk.ts";
+import { Stance } from "./stance.ts";
+import { WorkThread } from "./work/work-thread.ts";
+
+/** Running jobs get this long to end at an orderly stop, milliseconds. */
+const DRAIN_LIMIT_MS = 7000;
+
+const log = createLog("agent");
+
+runProcess(log, async (lifecycle) => {
+  const { env } = process;
+  const config = agentConfig(env, { stateDir: stateDir(env), cacheDir: cacheDir(env) });
+  const { nodeId, layer, costFactor } = config;
+  const nodeDir = join(config.stateDir, "agent", nodeId);
+  mkdirSync(nodeDir, { recursive: true, mode: 0o700 });
+
+  const bus = await connectBus(`agent-${nodeId}`, { url: config.natsUrl, user: config.natsUser, password: config.natsPassword, cell: config.cell }, log, { retry: true });
+  lifecycle.onClose("bus", () => bus.drain());
+  serveStructures(bus);
+  const metrics = new Metrics("agent");
+  const endings = metrics.counter("jobs_ended_total", "Jobs that ended on this node", ["status"]);
+  const events = new EventPublisher(bus, `agent/${nodeId}`, log);
+  lifecycle.onClose("events", () => events.close());
+  const rejections = new Rejections("agent", events, metrics, log);
+  lifecycle.onClose("rejections", () => rejections.close());
+
+  const probes = startProbes({ stateDir: nodeDir, signal: lifecycle.signal });
+  lifecycle.onClose("probes", () => probes.stop());
+  const desk = new RuntimeDesk(() => work);
+  let firstLook = () => {};
+  const looked = new Promise<void>((resolve) => (firstLook = resolve));
+  const endpoints = config.runtimes.split(",").map((url) => url.trim()).filter((url) => url !== "");
+  const work: WorkThread = new WorkThread(
+    { endpoints, loopback: config.loopback },
+    (runtimes) => {
+      desk.update(runtimes);
+      firstLook();
+    },
+    log,
+  );
+  lifecycle.onClose("work thread", () => work.close());
+  // Not the lifecycle's signal: running jobs still need the embedded runtime while the node drains.
+  const embedded = new AbortController();
+  let embeddedEnded: Promise<void> | undefined;
+  lifecycle.onClose("embedded runtime", async () => {
+    embedded.abort();
+    await embeddedEnded;
+  });
+
+  const stance = new Stance(join(nodeDir, "stance.json"), () => work.problem);
+  const heartbeat = new Heartbeat({ bus, nodeId, layer, costFactor, stance, desk, hardware: () => probes.current(), log });
+  const intake = new Intake({
+    nodeId,
+    layer,
+    bus,
+    events,
+    rejections,
+    log,
+    desk,
+    closedBecause: () => stance.closedBecause,
+    load: () => desk.load(),
+    onEnded: (job, ended) => {
+      desk.release(job);
+      heartbeat.onEnded(ended);
+      endings.inc({ status: ended.status });
+    },
+  });
+  serveControl({ bus, nodeId, stance, events, rejections, heartbeatNow: () => heartbeat.send() });
+  intake.start();
+  await Promise.all([probes.first, within(looked, 3000)]);
+  const loop = heartbeat.start(lifecycle.signal);
+  lifecycle.onClose("jobs", async () => {
+    await loop.stop();
+    stance.leave();
+    heartbeat.send();
+    await intake.drain(DRAIN_LIMIT_MS);
+  });
+
+  const anyRealRuntime = desk.runtimes.some((runtime) => !runtime.diagnostic);
+  if (config.embedded === "on" || (config.embedded === "auto" && !anyRealRuntime)) {
+    embeddedEnded = keepEmbedded({ cacheDir: config.cacheDir, env, log, onEndpoint: (endpoint) => work.setEmbedded(endpoint) }, embedded.signal);
+  }
+  const service = await announceService(bus, "agent", "Runs jobs on this machine", [{ name: "run", subject: bus.subjects.runs("P2", nodeId) }], { node_id: nodeId, layer });
+  lifecycle.onClose("announcement", async () => void (await service.stop()));
+  const health = () => ({ ok: bus.connected() && work.problem === undefined, node_id: nodeId, ...stance.status, jobs: intake.jobs.size, problems: probes.problems() });
+  const healthPort = await serveHealth({ host: "127.0.0.1", port: config.healthPort, metrics, health }, lifecycle);
+  announceReady("agent", { health_port: healthPort, node_id: nodeId, layer });
+});

@@ -1,0 +1,53 @@
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { z } from "zod";
+import type { NodeRecord } from "../bus-schemas/index.ts";
+
+type Status = NodeRecord["status"];
+
+const Saved = z.object({ status: z.enum(["healthy", "cordoned", "draining"]), reason: z.string().nullable() });
+
+/** Whether this node takes jobs, and why not. An operator's word outlives a restart. */
+export class Stance {
+  readonly #file: string;
+  readonly #workProblem: () => string | undefined;
+  #said: z.infer<typeof Saved>;
+  #leaving = false;
+
+  constructor(file: string, workProblem: () => string | undefined) {
+    this.#file = file;
+    this.#workProblem = workProblem;
+    this.#said = load(file);
+  }
+
+  get status(): { status: Status; reason: string | null } {
+    if (this.#leaving) return { status: "leaving", reason: "the agent stops" };
+    if (this.#said.status !== "healthy") return this.#said;
+    const problem = this.#workProblem();
+    return problem === undefined ? { status: "healthy", reason: null } : { status: "degraded", reason: problem };
+  }
+
+  /** Why no job is taken now, or undefined. */
+  get closedBecause(): string | undefined {
+    const { status, reason } = this.status;
+    return status === "healthy" ? undefined : `the node is ${status}${reason === null ? "" : `: ${reason}`}`;
+  }
+
+  set(status: "healthy" | "cordoned" | "draining", reason: string | null): void {
+    this.#said = { status, reason };
+    writeFileSync(`${this.#file}.new`, JSON.stringify(this.#said), { mode: 0o600 });
+    renameSync(`${this.#file}.new`, this.#file);
+  }
+
+  leave(): void {
+    this.#leaving = true;
+  }
+}
+
+function load(file: string): z.infer<typeof Saved> {
+  try {
+    return Saved.parse(JSON.parse(readFileSync(file, "utf8")));
+  } catch {
+    // Absent at the first start; unreadable counts as nothing said.
+    return { status: "healthy", reason: null };
+  }
+}

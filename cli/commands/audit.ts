@@ -1,0 +1,61 @@
+import { InvalidArgumentError } from "commander";
+import { EVENT_TYPES, type AuditEntry, type AuditQueryInput, type EventType } from "../../bus-schemas/index.ts";
+import type { MeshClient } from "../../client/index.ts";
+import { pause } from "../../service/loop.ts";
+import { queryAudit } from "../audit-client.ts";
+import { examples, type CommandModule } from "../command.ts";
+import { auditLine } from "../format/audit.ts";
+import { print } from "../format/terminal.ts";
+import { withClient } from "../with-client.ts";
+
+interface TailFlags {
+  job?: string;
+  type?: EventType;
+  lines: number;
+  follow?: boolean;
+  json?: boolean;
+}
+
+/** How often `--follow` asks for what is new, milliseconds. */
+const FOLLOW_EVERY_MS = 500;
+
+export const audit: CommandModule = (program) => {
+  const command = program.command("audit").description("the record of what the mesh did");
+  command
+    .command("tail")
+    .description("the newest entries of the audit log, oldest first")
+    .option("--job <id>", "only this job")
+    .option("--type <type>", `only this type: ${EVENT_TYPES.join(", ")}`, eventType)
+    .option("-n, --lines <count>", "how many entries", count, 20)
+    .option("-f, --follow", "go on with what comes, until Ctrl-C")
+    .option("--json", "one JSON entry a line, with all its data")
+    .addHelpText("after", examples("tiermesh audit tail", "tiermesh audit tail --follow --type job_decided --json", "tiermesh audit tail --job 01J8Z3…"))
+    .action((flags: TailFlags) =>
+      withClient(async (client) => {
+        const filter = { ...(flags.job === undefined ? {} : { job_id: flags.job }), ...(flags.type === undefined ? {} : { type: flags.type }) };
+        let next = await show(client, { ...filter, limit: flags.lines }, flags.json === true);
+        while (flags.follow === true) {
+          await pause(FOLLOW_EVERY_MS);
+          next = await show(client, { ...filter, after_sequence: next, limit: 1000 }, flags.json === true);
+        }
+      }),
+    );
+};
+
+async function show(client: MeshClient, query: AuditQueryInput, json: boolean): Promise<number> {
+  const page = await queryAudit(client, query);
+  for (const entry of page.events) print(json ? JSON.stringify(entry satisfies AuditEntry) : auditLine(entry));
+  return page.next;
+}
+
+function eventType(text: string): EventType {
+  const known = EVENT_TYPES.find((type) => type === text);
+  if (known === undefined) throw new InvalidArgumentError(`one of ${EVENT_TYPES.join(", ")}`);
+  return known;
+}
+
+function count(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1 || value > 1000) throw new InvalidArgumentError("a whole number from 1 to 1000");
+  return value;
+}

@@ -1,0 +1,13 @@
+import type { CommandModule } from "../command.ts";
+import { audit } from "./audit.ts";
+import { bus } from "./bus.ts";
+import { doctor } from "./doctor.ts";
+import { nodes } from "./nodes.ts";
+import { route } from "./route.ts";
+import { status } from "./status.ts";
+import { submit } from "./submit.ts";
+import { up } from "./up.ts";
+import { version } from "./version.ts";
+
+/** Every command of `tiermesh`, in the order of its `--help`. */
+export const COMMANDS: readonly CommandModule[] = [up, status, nodes, submit, route, audit, bus, doctor, version];

@@ -1,0 +1,43 @@
+import { MeshError } from "../../bus-schemas/index.ts";
+import { EXIT, examples, type CommandModule } from "../command.ts";
+import { table } from "../format/table.ts";
+import { print, printJson } from "../format/terminal.ts";
+import { readMeshFile } from "../mesh-file.ts";
+
+/** A process's /health answers within this time, milliseconds. */
+const HEALTH_LIMIT_MS = 1000;
+
+export const status: CommandModule = (program) => {
+  program
+    .command("status")
+    .description("the parts of the mesh on this machine and their health")
+    .option("--json", "as JSON")
+    .addHelpText("after", examples("tiermesh status", "tiermesh status --json"))
+    .action(async (flags: { json?: boolean }) => {
+      const file = readMeshFile(process.env);
+      if (file === undefined) throw new MeshError("bus_unavailable", "no mesh runs on this machine; start one with `npm start`");
+      const parts = await Promise.all(
+        file.processes.map(async ({ name, pid, state, restarts, health_port: port }) => ({ name, pid, state, restarts, ok: await healthy(name, port, file.gateway_url) })),
+      );
+      if (flags.json === true) printJson({ pid: file.pid, started_at: file.started_at, version: file.version, bus: file.nats_url, gateway: file.gateway_url, parts });
+      else {
+        print(`mesh ${file.cell}, version ${file.version}, up since ${file.started_at} (process ${file.pid})`);
+        print(`bus ${file.nats_url} · gateway ${file.gateway_url} · state in ${file.state_dir}`);
+        print();
+        print(table([["PART", "PID", "HEALTH", "RESTARTS"], ...parts.map(({ name, pid, ok, restarts }) => [name, String(pid ?? "-"), ok ? "ok" : "not ok", String(restarts)])]));
+      }
+      process.exitCode = parts.every(({ ok }) => ok) ? EXIT.ok : EXIT.failed;
+    });
+};
+
+async function healthy(name: string, port: number | null, gatewayUrl: string): Promise<boolean> {
+  const base = name === "gateway" ? gatewayUrl : port === null ? undefined : `http://127.0.0.1:${port}`;
+  if (base === undefined) return false;
+  try {
+    const response = await fetch(`${base}/health`, { signal: AbortSignal.timeout(HEALTH_LIMIT_MS) });
+    await response.arrayBuffer();
+    return response.ok;
+  } catch {
+    return false;
+  }
+}

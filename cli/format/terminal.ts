@@ -1,0 +1,26 @@
+import { styleText } from "node:util";
+
+/** Colours only where standard output is a terminal that wants them (`NO_COLOR`, `FORCE_COLOR` are honoured). */
+export function dim(text: string): string {
+  return styleText("dim", text, { stream: process.stdout });
+}
+
+export function bold(text: string): string {
+  return styleText("bold", text, { stream: process.stdout });
+}
+
+export function green(text: string): string {
+  return styleText("green", text, { stream: process.stdout });
+}
+
+export function yellow(text: string): string {
+  return styleText("yellow", text, { stream: process.stdout });
+}
+
+export function print(line = ""): void {
+  process.stdout.write(`${line}\n`);
+}
+
+export function printJson(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+}

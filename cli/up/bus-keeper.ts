@@ -1,0 +1,70 @@
+import { obtainNatsServer, startEmbeddedBus, type EmbeddedBus } from "../../service/bus-server/index.ts";
+import { pause } from "../../service/loop.ts";
+
+export interface BusKeeperOptions {
+  env: NodeJS.ProcessEnv;
+  stateDir: string;
+  port: number;
+  onProgress: (line: string) => void;
+  onRestart: (exit: string) => void;
+}
+
+/** Pause before a nats-server that ended is started again, milliseconds. */
+const RESTART_AFTER_MS = 100;
+/** A server that cannot be started again is tried this often, milliseconds: its port may be held for a while. */
+const RETRY_EVERY_MS = 2000;
+
+/** Runs the embedded bus and starts it again, on the same port and data, when it dies. */
+export class BusKeeper {
+  readonly #options: BusKeeperOptions;
+  readonly #stopping = new AbortController();
+  #bus: EmbeddedBus;
+  readonly #binary: string;
+
+  private constructor(options: BusKeeperOptions, binary: string, bus: EmbeddedBus) {
+    this.#options = options;
+    this.#binary = binary;
+    this.#bus = bus;
+    void this.#keep();
+  }
+
+  /** @throws MeshError when no nats-server can be had, or another process holds the port or the folder. */
+  static async start(options: BusKeeperOptions, signal: AbortSignal): Promise<BusKeeper> {
+    const { env, onProgress } = options;
+    const server = await obtainNatsServer({ env, onProgress, signal });
+    const bus = await startEmbeddedBus({ binary: server.path, stateDir: options.stateDir, port: options.port, signal });
+    return new BusKeeper({ ...options, port: bus.port }, server.path, bus);
+  }
+
+  get bus(): EmbeddedBus {
+    return this.#bus;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#bus.stop();
+  }
+
+  async #keep(): Promise<void> {
+    while (!this.#stopping.signal.aborted) {
+      const exit = await this.#bus.exited;
+      if (this.#stopping.signal.aborted) return;
+      this.#options.onRestart(exit.signal ?? `exit ${exit.code}`);
+      await pause(RESTART_AFTER_MS, this.#stopping.signal);
+      await this.#startAgain();
+    }
+  }
+
+  async #startAgain(): Promise<void> {
+    const { stateDir, port, onProgress } = this.#options;
+    while (!this.#stopping.signal.aborted) {
+      try {
+        this.#bus = await startEmbeddedBus({ binary: this.#binary, stateDir, port, signal: this.#stopping.signal });
+        return;
+      } catch (error) {
+        if (!this.#stopping.signal.aborted) onProgress(`the bus cannot be started again: ${error instanceof Error ? error.message : "unknown"}`);
+        await pause(RETRY_EVERY_MS, this.#stopping.signal);
+      }
+    }
+  }
+}
