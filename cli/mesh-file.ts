@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { MeshError } from "../bus-schemas/index.ts";
 import type { Environment } from "../service/config.ts";
+import { isAlive } from "../service/bus-server/process-info.ts";
 import { stateDir } from "../service/paths.ts";
 
 /** How other commands on this machine find the running mesh; readable by its owner only, for it holds the bus password. */
@@ -22,7 +23,7 @@ const MeshFile = z.object({
 export type MeshFile = z.infer<typeof MeshFile>;
 
 export function meshFilePath(env: Environment): string {
-  return join(stateDir(env), "mesh.json");
+  return join(stateDir({ env }), "mesh.json");
 }
 
 export function writeMeshFile(env: Environment, file: MeshFile): void {
@@ -44,15 +45,6 @@ export function readMeshFile(env: Environment): MeshFile | undefined {
     return undefined;
   }
   return isAlive(file.pid) ? file : undefined;
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
 }
 
 /**

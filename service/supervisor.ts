@@ -93,7 +93,8 @@ export class Supervisor {
     const startedAtMs = performance.now();
     // A group of its own: Ctrl-C reaches the supervisor alone, which stops the others in order.
     const child = spawn(process.execPath, [entry.spec.entry], {
-      env: { ...process.env, ...entry.spec.env, TIERMESH_SUPERVISED: "1" },
+      // The launcher's process is for us to watch (cli/up/when-told.ts), not for them.
+      env: { ...process.env, ...entry.spec.env, TIERMESH_SUPERVISED: "1", TIERMESH_PARENT_PID: undefined },
       stdio: ["pipe", "pipe", "pipe"],
       detached: process.platform !== "win32",
       windowsHide: true,

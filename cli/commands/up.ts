@@ -12,6 +12,7 @@ import { showFirstJob } from "../up/first-job.ts";
 import { LogPrinter } from "../up/log-printer.ts";
 import { Mesh } from "../up/mesh.ts";
 import { printNextSteps } from "../up/next-steps.ts";
+import { whenTold } from "../up/when-told.ts";
 
 interface UpFlags {
   gatewayPort: number;
@@ -51,7 +52,7 @@ async function runUp(flags: UpFlags): Promise<number> {
   }
   const startedAtMs = performance.now();
   const stopping = new AbortController();
-  const told = whenTold(stopping);
+  const told = whenTold(stopping, env);
   const directory = stateDir({ env });
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const logs = new LogPrinter(print);
@@ -94,20 +95,6 @@ async function showNode(mesh: Mesh, signal: AbortSignal): Promise<void> {
   print();
   print(formatNodes(mesh.client.nodes.list()));
   print();
-}
-
-/** Resolves when a person or our launcher wants us to stop. A second Ctrl-C exits at once. */
-function whenTold(stopping: AbortController): Promise<void> {
-  return new Promise((resolve) => {
-    const stop = () => {
-      if (stopping.signal.aborted) process.exit(130);
-      stopping.abort();
-      resolve();
-    };
-    process.on("SIGINT", stop);
-    process.on("SIGTERM", stop);
-    process.on("SIGHUP", stop);
-  });
 }
 
 function portNumber(text: string): number {

@@ -1,0 +1,7 @@
+import { bus, natsServer } from "./bus.ts";
+import type { Check } from "./check.ts";
+import { disk, machine, node } from "./machine.ts";
+import { auditor, models, router } from "./mesh.ts";
+
+/** Everything `tiermesh doctor` looks at, from the ground up. */
+export const CHECKS: readonly Check[] = [node, machine, disk, natsServer, bus, router, models, auditor];

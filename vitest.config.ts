@@ -1,0 +1,32 @@
+import { defineConfig } from "vitest/config";
+
+const notOurs = ["**/node_modules/**", "test/boundaries/fixtures/**"];
+
+// One project for each kind of test. `scripts/test.ts` runs the fast ones together, then integration alone.
+export default defineConfig({
+  test: {
+    watch: false,
+    projects: [
+      {
+        test: {
+          name: "unit",
+          include: ["**/*.test.ts"],
+          exclude: [...notOurs, "test/integration/**", "test/boundaries/**", "test/contract/**"],
+        },
+      },
+      { test: { name: "contract", include: ["test/contract/**/*.test.ts"], exclude: notOurs, testTimeout: 20_000 } },
+      { test: { name: "boundaries", include: ["test/boundaries/*.test.ts"], testTimeout: 60_000 } },
+      {
+        test: {
+          name: "integration",
+          include: ["test/integration/**/*.test.ts"],
+          exclude: notOurs,
+          // Each file starts real processes; more than two files at once starve each other on a small machine.
+          maxWorkers: 2,
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+        },
+      },
+    ],
+  },
+});
