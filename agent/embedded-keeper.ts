@@ -1,22 +1,30 @@
 import type { Log } from "../service/log.ts";
 import { pause } from "../service/loop.ts";
-import { startEmbeddedRuntime } from "./embedded/index.ts";
+import { EmbeddedError, startEmbeddedRuntime } from "./embedded/index.ts";
 import type { EmbeddedEndpoint } from "./work/protocol.ts";
 
 /** Pause before a runtime that ended is started again, milliseconds; doubles up to the limit, starts over after a good run. */
 const RESTART_MS = { first: 500, limit: 60_000, goodRun: 60_000 };
 
-/**
- * Keeps the embedded runtime alive until `signal` aborts: a native crash costs its jobs, not the agent.
- * `onEndpoint` hears where it listens, and undefined when it is gone.
- */
-export async function keepEmbedded(options: { cacheDir: string; env: NodeJS.ProcessEnv; log: Log; onEndpoint: (endpoint: EmbeddedEndpoint | undefined) => void }, signal: AbortSignal): Promise<void> {
-  const { cacheDir, env, log, onEndpoint } = options;
+export interface EmbeddedKeeperOptions {
+  cacheDir: string;
+  env: NodeJS.ProcessEnv;
+  log: Log;
+  /** Where it listens; undefined when it is gone. */
+  onEndpoint: (endpoint: EmbeddedEndpoint | undefined) => void;
+  /** No model can be had at present. */
+  onUnavailable: () => void;
+}
+
+/** Keeps the embedded runtime alive until `signal` aborts: a native crash costs its jobs, not the agent. */
+export async function keepEmbedded(options: EmbeddedKeeperOptions, signal: AbortSignal): Promise<void> {
+  const { cacheDir, env, log, onEndpoint, onUnavailable } = options;
   let waitMs = RESTART_MS.first;
   while (!signal.aborted) {
     const startedAtMs = performance.now();
     try {
-      const runtime = await startEmbeddedRuntime({ cacheDir, env, onProgress: (line) => log.info(line), signal });
+      const onProgress = ({ message }: { message: string }) => log.info({ progress: true }, message);
+      const runtime = await startEmbeddedRuntime({ cacheDir, env, onProgress, signal });
       const { baseUrl, token, model, contextLength, parallelSlots } = runtime;
       onEndpoint({ baseUrl, token, model, contextLength, parallelSlots });
       const stop = () => void runtime.stop();
@@ -25,11 +33,19 @@ export async function keepEmbedded(options: { cacheDir: string; env: NodeJS.Proc
       signal.removeEventListener("abort", stop);
       if (!signal.aborted) log.warn({ exit }, "the embedded runtime ended; starting it again");
     } catch (error) {
-      if (!signal.aborted) log.warn({ err: error }, "the embedded runtime could not be started");
+      if (signal.aborted) return;
+      log.warn({ err: error }, "no embedded runtime");
+      onUnavailable();
+      if (isFinal(error)) return;
     }
     onEndpoint(undefined);
     if (performance.now() - startedAtMs > RESTART_MS.goodRun) waitMs = RESTART_MS.first;
     await pause(waitMs, signal);
     waitMs = Math.min(waitMs * 2, RESTART_MS.limit);
   }
+}
+
+/** Trying again changes nothing: it is switched off, or there is no binary for this machine. */
+function isFinal(error: unknown): boolean {
+  return error instanceof EmbeddedError && (error.code === "disabled" || error.code === "unsupported_platform");
 }

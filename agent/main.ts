@@ -28,12 +28,17 @@ const log = createLog("agent");
 
 runProcess(log, async (lifecycle) => {
   const { env } = process;
-  const config = agentConfig(env, { stateDir: stateDir(env), cacheDir: cacheDir(env) });
+  const config = agentConfig(env, { stateDir: stateDir({ env }), cacheDir: cacheDir({ env }) });
   const { nodeId, layer, costFactor } = config;
   const nodeDir = join(config.stateDir, "agent", nodeId);
   mkdirSync(nodeDir, { recursive: true, mode: 0o700 });
 
-  const bus = await connectBus(`agent-${nodeId}`, { url: config.natsUrl, user: config.natsUser, password: config.natsPassword, cell: config.cell }, log, { retry: true });
+  const bus = await connectBus(
+    `agent-${nodeId}`,
+    { url: config.natsUrl, user: config.natsUser, password: config.natsPassword, cell: config.cell },
+    log,
+    { retry: true },
+  );
   lifecycle.onClose("bus", () => bus.drain());
   serveStructures(bus);
   const metrics = new Metrics("agent");
@@ -48,7 +53,10 @@ runProcess(log, async (lifecycle) => {
   const desk = new RuntimeDesk(() => work);
   let firstLook = () => {};
   const looked = new Promise<void>((resolve) => (firstLook = resolve));
-  const endpoints = config.runtimes.split(",").map((url) => url.trim()).filter((url) => url !== "");
+  const endpoints = config.runtimes
+    .split(",")
+    .map((url) => url.trim())
+    .filter((url) => url !== "");
   const work: WorkThread = new WorkThread(
     { endpoints, loopback: config.loopback },
     (runtimes) => {
@@ -67,7 +75,16 @@ runProcess(log, async (lifecycle) => {
   });
 
   const stance = new Stance(join(nodeDir, "stance.json"), () => work.problem);
-  const heartbeat = new Heartbeat({ bus, nodeId, layer, costFactor, stance, desk, hardware: () => probes.current(), log });
+  const heartbeat = new Heartbeat({
+    bus,
+    nodeId,
+    layer,
+    costFactor,
+    stance,
+    desk,
+    hardware: () => probes.current(),
+    log,
+  });
   const intake = new Intake({
     nodeId,
     layer,
@@ -97,11 +114,35 @@ runProcess(log, async (lifecycle) => {
 
   const anyRealRuntime = desk.runtimes.some((runtime) => !runtime.diagnostic);
   if (config.embedded === "on" || (config.embedded === "auto" && !anyRealRuntime)) {
-    embeddedEnded = keepEmbedded({ cacheDir: config.cacheDir, env, log, onEndpoint: (endpoint) => work.setEmbedded(endpoint) }, embedded.signal);
+    embeddedEnded = keepEmbedded(
+      {
+        cacheDir: config.cacheDir,
+        env,
+        log,
+        onEndpoint: (endpoint) => {
+          work.setEmbedded(endpoint);
+          if (endpoint !== undefined && !config.loopback) work.setLoopback(false);
+        },
+        onUnavailable: () => work.setLoopback(true),
+      },
+      embedded.signal,
+    );
   }
-  const service = await announceService(bus, "agent", "Runs jobs on this machine", [{ name: "run", subject: bus.subjects.runs("P2", nodeId) }], { node_id: nodeId, layer });
+  const service = await announceService(
+    bus,
+    "agent",
+    "Runs jobs on this machine",
+    [{ name: "run", subject: bus.subjects.runs("P2", nodeId) }],
+    { node_id: nodeId, layer },
+  );
   lifecycle.onClose("announcement", async () => void (await service.stop()));
-  const health = () => ({ ok: bus.connected() && work.problem === undefined, node_id: nodeId, ...stance.status, jobs: intake.jobs.size, problems: probes.problems() });
+  const health = () => ({
+    ok: bus.connected() && work.problem === undefined,
+    node_id: nodeId,
+    ...stance.status,
+    jobs: intake.jobs.size,
+    problems: probes.problems(),
+  });
   const healthPort = await serveHealth({ host: "127.0.0.1", port: config.healthPort, metrics, health }, lifecycle);
   announceReady("agent", { health_port: healthPort, node_id: nodeId, layer });
 });

@@ -42,6 +42,8 @@ export function subjects(cell = "main") {
     /** everyone → stream AUDIT. */
     event: (type: string, dataClass: DataClass | typeof NO_CLASS) => `${prefix}.event.${token(type)}.${dataClass}`,
     events: `${prefix}.event.>`,
+    /** operator → auditor: entries of the log (audit.ts). */
+    auditQuery: `${prefix}.audit.query`,
     /** monitor → subscribers. */
     alert: (severity: string, rule: string) => `${prefix}.alert.${token(severity)}.${token(rule)}`,
     alerts: `${prefix}.alert.>`,
@@ -63,4 +65,9 @@ export function parseHeartbeatSubject(subject: string): { layer: string; node: s
 /** The last token: the queue of a submit, the job of a cancel, the dispatch of a verdict, the node of a run. */
 export function lastToken(subject: string): string {
   return subject.slice(subject.lastIndexOf(".") + 1);
+}
+
+/** Whether a subject is an inbox, where answers may go: `_INBOX` and one to six tokens. */
+export function isInbox(subject: string): boolean {
+  return /^_INBOX(\.[A-Za-z0-9_-]{1,64}){1,6}$/.test(subject);
 }

@@ -1,4 +1,10 @@
-import { effectiveClass, MeshError, type DataClass, type JobRequest, type RoutingPolicy } from "../bus-schemas/index.ts";
+import {
+  effectiveClass,
+  MeshError,
+  type DataClass,
+  type JobRequest,
+  type RoutingPolicy,
+} from "../bus-schemas/index.ts";
 import { suggest } from "../service/config.ts";
 import type { RouteRequest } from "./policy/types.ts";
 
@@ -25,11 +31,20 @@ const EXPECTED_OUTPUT_TOKENS = 210;
  * A checked job as the decision sees it.
  * @throws MeshError `unknown_queue`, or `deadline_exceeded` when the deadline has passed.
  */
-export function toRouteRequest(job: JobRequest, envelope: Envelope, policy: RoutingPolicy, nowMs: number): RouteRequest {
+export function toRouteRequest(
+  job: JobRequest,
+  envelope: Envelope,
+  policy: RoutingPolicy,
+  nowMs: number,
+): RouteRequest {
   const queue = policy.task_queues[envelope.queue];
   if (queue === undefined) {
     const known = Object.keys(policy.task_queues);
-    throw new MeshError("unknown_queue", `no queue "${envelope.queue}"${suggest(envelope.queue, known)}; there are ${known.join(", ")}`, { field: "task_type" });
+    throw new MeshError(
+      "unknown_queue",
+      `no queue "${envelope.queue}"${suggest(envelope.queue, known)}; there are ${known.join(", ")}`,
+      { field: "task_type" },
+    );
   }
   const promptTokens = Math.ceil(envelope.bodyBytes / BYTES_PER_TOKEN);
   const deadlineMs = Math.min(
@@ -37,7 +52,8 @@ export function toRouteRequest(job: JobRequest, envelope: Envelope, policy: Rout
     envelope.headerDeadlineMs ?? Infinity,
     nowMs + (job.timeout_ms ?? queue.timeout_ms),
   );
-  if (deadlineMs <= nowMs) throw new MeshError("deadline_exceeded", "the deadline has passed", { field: "deadline_unix_ms" });
+  if (deadlineMs <= nowMs)
+    throw new MeshError("deadline_exceeded", "the deadline has passed", { field: "deadline_unix_ms" });
   return {
     jobId: envelope.jobId,
     taskType: envelope.queue,
@@ -61,6 +77,10 @@ export function toRouteRequest(job: JobRequest, envelope: Envelope, policy: Rout
 const NOBODY: ReadonlySet<string> = new Set();
 
 /** The class a job is handled under: the strictest of header and body, the policy's default for none or an unknown one. */
-export function classOf(job: Pick<JobRequest, "security_level">, envelope: Pick<Envelope, "headerClass">, policy: RoutingPolicy): DataClass {
+export function classOf(
+  job: Pick<JobRequest, "security_level">,
+  envelope: Pick<Envelope, "headerClass">,
+  policy: RoutingPolicy,
+): DataClass {
   return effectiveClass([envelope.headerClass, job.security_level], policy.default_level);
 }

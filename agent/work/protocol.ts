@@ -14,6 +14,7 @@ export interface EmbeddedEndpoint {
 /** What the work thread is started with. */
 export interface WorkerConfig {
   endpoints: string[];
+  /** Whether the diagnostic runtime is offered from the start. */
   loopback: boolean;
 }
 
@@ -22,6 +23,7 @@ export type ToWorker =
   | { type: "run"; id: number; runtime: string; job: RuntimeJob }
   | { type: "cancel"; id: number }
   | { type: "embedded"; endpoint: EmbeddedEndpoint | undefined }
+  | { type: "loopback"; offered: boolean }
   | { type: "ping"; sentAtMs: number };
 
 /** work thread → bus thread. Each `run` ends with one `done` chunk, one `failed` or, after `cancel`, one `stopped`. */

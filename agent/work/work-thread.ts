@@ -65,6 +65,12 @@ export class WorkThread {
     this.#post({ type: "embedded", endpoint });
   }
 
+  /** Offers the diagnostic runtime, or not: for a machine on which no model can be had. */
+  setLoopback(offered: boolean): void {
+    this.#config.loopback = offered;
+    this.#post({ type: "loopback", offered });
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#timer);

@@ -12,11 +12,17 @@ const INSPECT_EVERY_MS = 5000;
 
 const port = parentPort;
 if (port === null) throw new MeshError("internal", "worker.ts runs as a worker thread of the agent");
-const { endpoints, loopback } = workerData as WorkerConfig;
+const { endpoints, ...initial } = workerData as WorkerConfig;
 const log = createLog("agent-work");
+let loopback = initial.loopback;
 let embedded: EmbeddedEndpoint | undefined;
 let found: FoundRuntimes = { runtimes: new Map(), problems: [] };
-const runtimes = createRuntimes({ endpoints, loopback, embedded: () => embedded, now: () => performance.now() });
+const runtimes = createRuntimes({
+  endpoints,
+  loopback: () => loopback,
+  embedded: () => embedded,
+  now: () => performance.now(),
+});
 const running = new Map<number, AbortController>();
 
 function send(message: FromWorker): void {
@@ -25,7 +31,11 @@ function send(message: FromWorker): void {
 
 async function inspect(signal: AbortSignal): Promise<void> {
   found = await runtimes.inspect(signal);
-  send({ type: "runtimes", runtimes: [...found.runtimes.values()].map(({ state }) => state), problems: found.problems });
+  send({
+    type: "runtimes",
+    runtimes: [...found.runtimes.values()].map(({ state }) => state),
+    problems: found.problems,
+  });
 }
 
 async function run({ id, runtime: name, job }: Extract<ToWorker, { type: "run" }>): Promise<void> {
@@ -50,15 +60,25 @@ async function run({ id, runtime: name, job }: Extract<ToWorker, { type: "run" }
   }
 }
 
-const loop = startLoop({ name: "inspect", everyMs: INSPECT_EVERY_MS, onError: (error) => log.warn({ err: error }, "runtimes could not be inspected") }, inspect);
+const loop = startLoop(
+  {
+    name: "inspect",
+    everyMs: INSPECT_EVERY_MS,
+    onError: (error) => log.warn({ err: error }, "runtimes could not be inspected"),
+  },
+  inspect,
+);
 
 port.on("message", (message: ToWorker) => {
   if (message.type === "ping") send({ type: "pong", sentAtMs: message.sentAtMs });
   else if (message.type === "run") void run(message);
   else if (message.type === "cancel") running.get(message.id)?.abort();
   else {
-    embedded = message.endpoint;
-    void inspect(AbortSignal.timeout(INSPECT_EVERY_MS)).catch((error: unknown) => log.warn({ err: error }, "runtimes could not be inspected"));
+    if (message.type === "embedded") embedded = message.endpoint;
+    else loopback = message.offered;
+    void inspect(AbortSignal.timeout(INSPECT_EVERY_MS)).catch((error: unknown) =>
+      log.warn({ err: error }, "runtimes could not be inspected"),
+    );
   }
 });
 process.once("beforeExit", () => void loop.stop());

@@ -1,0 +1,89 @@
+import { ServedModel, type RuntimeRecord } from "../../bus-schemas/index.ts";
+import type { FoundModel, FoundRuntime } from "./kind.ts";
+import type { LearnedRates } from "./learned-rates.ts";
+import type { LoopbackTarget } from "./loopback-http.ts";
+import { streamChat } from "./openai-http.ts";
+import type { Runtime, RuntimeChunk, RuntimeJob, RuntimeState } from "./runtime.ts";
+
+/** A bound on what one broken runtime can put into the node's heartbeat. */
+const MAX_MODELS = 500;
+
+export interface HttpRuntimeParts {
+  name: string;
+  kind: string;
+  /** Where it listened at the last inspection. */
+  target: () => LoopbackTarget;
+  rates: LearnedRates;
+  inspect: (signal: AbortSignal) => Promise<RuntimeState | undefined>;
+  /** Milliseconds, any origin. */
+  now: () => number;
+  /** Called whenever a running answer brings something: the runtime lives, even if it is too busy for inspections. */
+  onAnswer: () => void;
+  /** Whether the model is known to be in memory, so that a time to first token is no load time. */
+  isLoaded: (model: string) => boolean;
+}
+
+/** A found server as a Runtime: runs jobs by its OpenAI endpoint, and learns its speed from them. */
+export function httpRuntime(parts: HttpRuntimeParts): Runtime {
+  return {
+    name: parts.name,
+    kind: parts.kind,
+    inspect: parts.inspect,
+    run: (job, signal) => runObserved(parts, job, signal),
+  };
+}
+
+async function* runObserved(
+  parts: HttpRuntimeParts,
+  job: RuntimeJob,
+  signal: AbortSignal,
+): AsyncIterable<RuntimeChunk> {
+  const startedMs = parts.now();
+  const wasLoaded = parts.isLoaded(job.model);
+  let firstMs: number | undefined;
+  let lastMs = startedMs;
+  for await (const chunk of streamChat(parts.target(), job, signal)) {
+    parts.onAnswer();
+    if (chunk.type === "delta") {
+      lastMs = parts.now();
+      firstMs ??= lastMs;
+      yield chunk;
+      continue;
+    }
+    const { cachedPromptTokens, ...done } = chunk;
+    if (wasLoaded && firstMs !== undefined) {
+      parts.rates.observe(parts.name, job.model, {
+        promptTokens: done.usage.prompt_tokens - cachedPromptTokens,
+        completionTokens: done.usage.completion_tokens,
+        ttftMs: firstMs - startedMs,
+        generationMs: lastMs - firstMs,
+      });
+    }
+    yield done;
+  }
+}
+
+/** What a kind found, in the bus's shape. A model that does not fit it (an empty or endless name) is left out. */
+export function toState(name: string, kind: string, found: FoundRuntime): RuntimeState {
+  const record: RuntimeRecord = {
+    name,
+    kind,
+    version: found.version?.slice(0, 60) ?? null,
+    diagnostic: false,
+    healthy: found.healthy,
+    slots: Math.min(found.slots, 10_000),
+  };
+  return { record, models: found.models.slice(0, MAX_MODELS).flatMap((model) => toServedModel(name, model)) };
+}
+
+function toServedModel(runtime: string, model: FoundModel): ServedModel[] {
+  const parsed = ServedModel.safeParse({
+    name: model.name,
+    runtime,
+    loaded: model.loaded,
+    context_length: model.contextLengthTokens,
+    capabilities: model.capabilities,
+    size_gb: model.sizeBytes === null ? null : model.sizeBytes / 2 ** 30,
+  });
+  return parsed.success ? [parsed.data] : [];
+}

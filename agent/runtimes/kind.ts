@@ -1,0 +1,37 @@
+import type { Probe } from "./probe.ts";
+
+/** A model as a runtime describes it; null where it does not say. */
+export interface FoundModel {
+  name: string;
+  /** In memory now. */
+  loaded: boolean | null;
+  contextLengthTokens: number | null;
+  /** The mesh's words (see capabilities.ts). */
+  capabilities: string[];
+  sizeBytes: number | null;
+}
+
+/** A runtime as a kind found it. */
+export interface FoundRuntime {
+  version: string | null;
+  healthy: boolean;
+  /** Answers at once, as far as the runtime says; else the kind's documented assumption. */
+  slots: number;
+  models: FoundModel[];
+}
+
+/**
+ * One kind of runtime: how to know it, and how to ask it what it serves. One file each, one line in index.ts's KINDS.
+ * `find` returns undefined for a clear no, and throws ProbeFailed when it cannot tell: then no less specific kind is tried,
+ * because a guess could take a model that runs elsewhere for a local one.
+ */
+export interface RuntimeKind {
+  readonly kind: string;
+  /** Where it listens unless told otherwise. All kinds are tried on all of these: 8000 and 8080 clash. */
+  readonly defaultPorts: readonly number[];
+  /** Named by its kind alone when found on a default port; otherwise `kind-port`. */
+  readonly onePerMachine: boolean;
+  /** Only where an operator named the endpoint. */
+  readonly onlyNamed?: boolean;
+  find(probe: Probe, signal: AbortSignal): Promise<FoundRuntime | undefined>;
+}

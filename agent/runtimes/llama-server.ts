@@ -1,0 +1,70 @@
+import { capabilitiesOf } from "./capabilities.ts";
+import type { FoundModel, RuntimeKind } from "./kind.ts";
+import { asArray, asCount, asObject, asText } from "./openai-chunk.ts";
+
+/**
+ * llama.cpp's llama-server: /props (slots, context per slot, build), /health (503 while the model loads), /v1/models. With
+ * several models it is a router of its own (`role: "router"`), and each model says whether it is loaded.
+ * Known by two of its own fields, because many other servers sit on 8080.
+ */
+export const llamaServer: RuntimeKind = {
+  kind: "llama-server",
+  defaultPorts: [8080],
+  onePerMachine: false,
+  async find(probe, signal) {
+    const answer = await probe.get("/props", signal);
+    // While the model loads every path but /health answers 503; the Server header (since 2024) is then the only sign.
+    if (answer.status === 503 && answer.server === "llama.cpp")
+      return { version: null, healthy: false, slots: 1, models: [] };
+    const props = await probe.object("/props", signal);
+    const settings = asObject(props?.["default_generation_settings"]);
+    const slots = asCount(props?.["total_slots"]);
+    const isRouter = props?.["role"] === "router";
+    if (props === undefined || settings === undefined || (slots === undefined && !isRouter)) return undefined;
+    const list = await probe.openAiModels(signal);
+    if (
+      list === undefined ||
+      (answer.server !== "llama.cpp" && !list.some((model) => model["owned_by"] === "llamacpp"))
+    )
+      return undefined;
+    const health = await probe.get("/health", signal);
+    const contextLengthTokens = asCount(settings["n_ctx"]) || null;
+    return {
+      version: asText(props["build_info"]) ?? null,
+      healthy: health.status === 200,
+      slots: Math.max(1, slots ?? 1),
+      models: list.flatMap((model) => describe(model, props, contextLengthTokens)),
+    };
+  },
+};
+
+function describe(
+  model: Record<string, unknown>,
+  props: Record<string, unknown>,
+  contextLengthTokens: number | null,
+): FoundModel[] {
+  const id = asText(model["id"]);
+  if (id === undefined) return [];
+  // Without an alias older builds call the model by its path; that stays its name here, since jobs must say the same.
+  const meta = asObject(model["meta"]);
+  const status = asText(asObject(model["status"])?.["value"]);
+  const modalities = asArray(asObject(model["architecture"])?.["input_modalities"]).filter(
+    (word) => typeof word === "string",
+  );
+  const kinds = asObject(props["modalities"]);
+  const facts = [
+    ...modalities.filter((word) => word !== "text"),
+    ...(["vision", "audio"] as const).filter((word) => kinds?.[word] === true),
+    ...(asObject(props["chat_template_caps"])?.["supports_tools"] === true ? ["tools"] : []),
+  ];
+  const size = meta?.["size"];
+  return [
+    {
+      name: id,
+      loaded: status === undefined ? true : status === "loaded",
+      contextLengthTokens: asCount(meta?.["n_ctx"]) || contextLengthTokens,
+      capabilities: capabilitiesOf(id, facts),
+      sizeBytes: typeof size === "number" && size > 0 ? size : null,
+    },
+  ];
+}

@@ -1,0 +1,25 @@
+import type { RoutingPolicy } from "../bus-schemas/index.ts";
+import type { Bus } from "../service/bus.ts";
+import type { EventPublisher } from "../service/events.ts";
+import type { Log } from "../service/log.ts";
+import type { Rejections } from "../service/rejections.ts";
+import type { FleetView } from "./fleet-view.ts";
+import type { RouterMetrics } from "./metrics.ts";
+import type { Policy } from "./policy/types.ts";
+
+/** What a router is made of; wired in main.ts, replaced in tests. */
+export interface RouterParts {
+  /** Unique among the live routers of a cell, a subject token. */
+  id: string;
+  bus: Bus;
+  fleet: FleetView;
+  events: EventPublisher;
+  rejections: Rejections;
+  metrics: RouterMetrics;
+  log: Log;
+  policy: () => Policy;
+  routing: () => RoutingPolicy;
+  /** The way to the nodes cannot be read by others: loopback or TLS. */
+  transportProtected: boolean;
+  random: () => number;
+}
