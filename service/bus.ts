@@ -59,7 +59,11 @@ export async function connectBus(
       maxPingOut: 2,
     });
   } catch (error) {
-    throw new MeshError("bus_unavailable", `no bus answers at ${redactUrl(address.url)}; is the mesh up? (tiermesh up)`, { cause: error });
+    throw new MeshError(
+      "bus_unavailable",
+      `no bus answers at ${redactUrl(address.url)}; is the mesh up? (tiermesh up)`,
+      { cause: error },
+    );
   }
   let connected = true;
   void watch(nc, log, (now) => (connected = now));

@@ -19,16 +19,22 @@ const MAX_VERSIONS = 16;
 
 /** The value of a Content-Type header that names this encoding. */
 export function contentType(encoding: Encoding): string {
-  return encoding === "json" ? CONTENT_TYPES.json : encoding === "msgpack" ? CONTENT_TYPES.msgpack : SHARED_CONTENT_TYPE;
+  return encoding === "json"
+    ? CONTENT_TYPES.json
+    : encoding === "msgpack"
+      ? CONTENT_TYPES.msgpack
+      : SHARED_CONTENT_TYPE;
 }
 
 /**
  * The encoding to answer in, given the request's Content-Type.
- * A peer with another table of structures is answered in plain msgpack, which every build reads.
+ * A peer with another table of structures is answered in plain msgpack, which every build reads; a Content-Type that
+ * we do not know, in JSON, because a person may have typed it.
  */
 export function answerEncoding(requestContentType: string | undefined): Encoding {
   if (requestContentType === SHARED_CONTENT_TYPE) return "shared";
-  return requestContentType?.startsWith("application/json") === false ? "msgpack" : "json";
+  const binary = [CONTENT_TYPES.msgpack, CONTENT_TYPES.sharedMsgpack].some((type) => requestContentType?.startsWith(type));
+  return binary ? "msgpack" : "json";
 }
 
 export function encode(value: unknown, encoding: Encoding): Uint8Array {
@@ -53,7 +59,9 @@ export function decode(data: Uint8Array, type: string | undefined): unknown {
     const known = structuresVersion(type) !== undefined;
     throw known
       ? new MeshError("codec_unknown", "this build does not know the sender's structure table; send application/json")
-      : new MeshError("bad_request", "unknown Content-Type; use application/json or application/msgpack", { field: "Content-Type" });
+      : new MeshError("bad_request", "unknown Content-Type; use application/json or application/msgpack", {
+          field: "Content-Type",
+        });
   }
   try {
     return decoder.unpack(data) as unknown;

@@ -17,12 +17,19 @@ export interface ConfigSources {
  * `envNames` maps each key to its variable; empty variables count as unset.
  * @throws MeshError `bad_config` naming the flag, variable or key and what was expected.
  */
-export function loadConfig<T extends z.ZodObject>(schema: T, envNames: Partial<Record<keyof z.infer<T> & string, string>>, sources: ConfigSources): z.infer<T> {
+export function loadConfig<T extends z.ZodObject>(
+  schema: T,
+  envNames: Partial<Record<keyof z.infer<T> & string, string>>,
+  sources: ConfigSources,
+): z.infer<T> {
   const { flags = {}, env = {}, file = {}, fileName = "the configuration file" } = sources;
   const values: Record<string, unknown> = {};
   const origin = new Map<string, string>();
   for (const key of Object.keys(file)) {
-    if (!(key in schema.shape)) throw new MeshError("bad_config", `${fileName}: unknown key "${key}"${suggest(key, Object.keys(schema.shape))}`, { field: key });
+    if (!Object.hasOwn(schema.shape, key))
+      throw new MeshError("bad_config", `${fileName}: unknown key "${key}"${suggest(key, Object.keys(schema.shape))}`, {
+        field: key,
+      });
   }
   for (const key of Object.keys(schema.shape)) {
     const variable = (envNames as Record<string, string | undefined>)[key];
@@ -39,7 +46,9 @@ export function loadConfig<T extends z.ZodObject>(schema: T, envNames: Partial<R
   if (result.success) return result.data;
   const issue = result.error.issues[0];
   const key = String(issue?.path[0] ?? "");
-  throw new MeshError("bad_config", `${origin.get(key) ?? key}: ${issue?.message ?? "not valid"}`, { field: fieldPath(issue?.path ?? []) });
+  throw new MeshError("bad_config", `${origin.get(key) ?? key}: ${issue?.message ?? "not valid"}`, {
+    field: fieldPath(issue?.path ?? []),
+  });
 }
 
 /** ` (did you mean "x"?)` for the known word nearest to `word`, or nothing when none is near. */
@@ -79,7 +88,10 @@ export const BaseConfig = z.object({
   natsUrl: z.string().min(1).default("nats://127.0.0.1:4222"),
   natsUser: z.string().optional(),
   natsPassword: z.string().optional(),
-  cell: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, "letters, digits, _ and -").default("main"),
+  cell: z
+    .string()
+    .regex(/^[A-Za-z0-9_-]{1,64}$/, "letters, digits, _ and -")
+    .default("main"),
   /** Port of /health and /metrics on loopback; 0 picks a free one. */
   healthPort: IntegerText.min(0).max(65_535).default(0),
 });

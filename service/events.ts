@@ -1,5 +1,14 @@
 import { headers as newHeaders, type Msg } from "@nats-io/nats-core";
-import { CE_TYPE_PREFIX, CONTENT_TYPES, HEADERS, MeshError, NO_CLASS, type DataClass, type EventData, type EventType } from "../bus-schemas/index.ts";
+import {
+  CE_TYPE_PREFIX,
+  CONTENT_TYPES,
+  HEADERS,
+  MeshError,
+  NO_CLASS,
+  type DataClass,
+  type EventData,
+  type EventType,
+} from "../bus-schemas/index.ts";
 import type { Bus } from "./bus.ts";
 import { newId } from "./ids.ts";
 import type { Log } from "./log.ts";
@@ -8,6 +17,8 @@ import type { Log } from "./log.ts";
 const RETRY_AFTER_MS = 2000;
 /** Unacknowledged events kept in memory; beyond it new ones are refused (`audit_unavailable`). */
 const MAX_PENDING = 50_000;
+/** Events sent again in one go: a stream that comes back is not greeted by a flood. */
+const MAX_RESENT = 2000;
 
 export interface EventOptions {
   dataClass?: DataClass | undefined;
@@ -60,7 +71,11 @@ export class EventPublisher {
   /** @throws MeshError `audit_unavailable` when too many events wait for the stream. */
   record<T extends EventType>(type: T, data: EventData<T>, options: EventOptions = {}): Recorded {
     if (this.#pending.size >= MAX_PENDING) {
-      throw new MeshError("audit_unavailable", "the audit stream does not take events; check nats-server and the auditor", { retryAfterMs: 1000 });
+      throw new MeshError(
+        "audit_unavailable",
+        "the audit stream does not take events; check nats-server and the auditor",
+        { retryAfterMs: 1000 },
+      );
     }
     const id = options.id ?? newId();
     const headers = newHeaders();
@@ -90,8 +105,10 @@ export class EventPublisher {
       ]);
     }
     clearInterval(this.#timer);
-    if (this.#pending.size > 0) this.#log.warn({ events: this.#pending.size }, "events were not acknowledged before the stop");
-    for (const { reject } of this.#pending.values()) reject(new MeshError("audit_unavailable", "the process stopped before the event was stored"));
+    if (this.#pending.size > 0)
+      this.#log.warn({ events: this.#pending.size }, "events were not acknowledged before the stop");
+    for (const { reject } of this.#pending.values())
+      reject(new MeshError("audit_unavailable", "the process stopped before the event was stored"));
     this.#pending.clear();
   }
 
@@ -123,8 +140,15 @@ export class EventPublisher {
   }
 
   #retry(): void {
+    // While the connection is gone the library keeps what was published; sending more copies would only fill memory.
+    if (!this.#bus.connected()) return;
     const before = performance.now() - RETRY_AFTER_MS;
-    for (const [id, entry] of this.#pending) if (entry.sentAtMs < before) this.#send(id);
+    let left = MAX_RESENT;
+    for (const [id, entry] of this.#pending) {
+      if (entry.sentAtMs >= before) continue;
+      if (left-- === 0) return;
+      this.#send(id);
+    }
   }
 }
 

@@ -16,13 +16,19 @@ export function readHeartbeat(msg: Msg): NodeRecord {
   if (msg.data.length > MAX_HEARTBEAT_BYTES) throw new MeshError("payload_too_large", "the heartbeat is too large");
   const record = readBody(msg, NodeRecord);
   const said = parseHeartbeatSubject(msg.subject);
-  if (record.node_id !== said?.node) throw new MeshError("forbidden", "node_id: not the node of the subject", { field: "node_id" });
-  if (record.layer !== said.layer) throw new MeshError("forbidden", "layer: not the layer of the subject", { field: "layer" });
+  if (record.node_id !== said?.node)
+    throw new MeshError("forbidden", "node_id: not the node of the subject", { field: "node_id" });
+  if (record.layer !== said.layer)
+    throw new MeshError("forbidden", "layer: not the layer of the subject", { field: "layer" });
   return record;
 }
 
 /** Calls `onRecord` for each good heartbeat of the cell and `onRejected` for each bad one; neither may throw. */
-export function subscribeHeartbeats(bus: Bus, onRecord: (record: NodeRecord) => void, onRejected: (error: MeshError) => void): Subscription {
+export function subscribeHeartbeats(
+  bus: Bus,
+  onRecord: (record: NodeRecord) => void,
+  onRejected: (error: MeshError) => void,
+): Subscription {
   return bus.listen(bus.subjects.heartbeats, (msg) => {
     let record: NodeRecord;
     try {

@@ -3,7 +3,19 @@ import { pino, type Logger } from "pino";
 export type Log = Logger;
 
 /** Fields that may hold content or secrets; they are replaced wherever they appear, up to two levels down. */
-const SECRET_FIELDS = ["messages", "prompt", "content", "authorization", "password", "pass", "token", "api_key", "apiKey", "key", "seed"];
+const SECRET_FIELDS = [
+  "messages",
+  "prompt",
+  "content",
+  "authorization",
+  "password",
+  "pass",
+  "token",
+  "api_key",
+  "apiKey",
+  "key",
+  "seed",
+];
 
 const LEVELS = ["fatal", "error", "warn", "info", "debug", "trace", "silent"];
 
@@ -32,5 +44,8 @@ export function createLog(name: string, level: string | undefined = process.env[
 function describeError(error: unknown): object {
   if (!(error instanceof Error)) return { type: typeof error };
   const code = (error as { code?: unknown }).code;
-  return { type: error.name, message: error.message.slice(0, 500), ...(code === undefined ? {} : { code }), stack: error.stack };
+  // What JSON.parse throws quotes its input, and a stack begins with the message: of the stack only the frames are kept.
+  const message = error instanceof SyntaxError ? "(not shown: it may quote its input)" : error.message.slice(0, 500);
+  const frames = error.stack?.split("\n").filter((line) => /^ {4}at /.test(line)) ?? [];
+  return { type: error.name, message, ...(code === undefined ? {} : { code }), stack: frames.join("\n") };
 }

@@ -18,7 +18,11 @@ export interface Loop {
  * The one loop helper: runs `body` again and again, never twice at once, survives a throw, stops only when told
  * (`stop()` or `signal`). The first run starts at once.
  */
-export function startLoop(options: LoopOptions, body: (signal: AbortSignal) => void | Promise<void>, signal?: AbortSignal): Loop {
+export function startLoop(
+  options: LoopOptions,
+  body: (signal: AbortSignal) => void | Promise<void>,
+  signal?: AbortSignal,
+): Loop {
   const { everyMs, jitter = 0.1, onError, random = Math.random } = options;
   const own = new AbortController();
   const stopped = signal === undefined ? own.signal : AbortSignal.any([own.signal, signal]);

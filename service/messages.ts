@@ -12,7 +12,10 @@ export const MAX_BODY_BYTES = 8 * 1024 * 1024;
  */
 export function readBody<T extends z.ZodType>(msg: Msg, schema: T): z.infer<T> {
   if (msg.data.length > MAX_BODY_BYTES) {
-    throw new MeshError("payload_too_large", `the body has ${msg.data.length} bytes; at most ${MAX_BODY_BYTES} are read`);
+    throw new MeshError(
+      "payload_too_large",
+      `the body has ${msg.data.length} bytes; at most ${MAX_BODY_BYTES} are read`,
+    );
   }
   return parseOrThrow(schema, decode(msg.data, header(msg, HEADERS.contentType)));
 }

@@ -25,7 +25,13 @@ export class Metrics {
 
   /** A histogram of seconds. */
   seconds<L extends string>(name: string, help: string, labelNames: readonly L[] = []): Histogram<L> {
-    return new Histogram({ name: `tiermesh_${name}_seconds`, help, labelNames, buckets: LATENCY_BUCKETS_S, registers: [this.registry] });
+    return new Histogram({
+      name: `tiermesh_${name}_seconds`,
+      help,
+      labelNames,
+      buckets: LATENCY_BUCKETS_S,
+      registers: [this.registry],
+    });
   }
 }
 
@@ -50,7 +56,9 @@ export async function serveHealth(
       }
       if (request.url !== "/health") return response.writeHead(404).end();
       const state = { ...health(), state: lifecycle.state };
-      return response.writeHead(state.ok && lifecycle.state === "running" ? 200 : 503, { "content-type": "application/json" }).end(JSON.stringify(state));
+      return response
+        .writeHead(state.ok && lifecycle.state === "running" ? 200 : 503, { "content-type": "application/json" })
+        .end(JSON.stringify(state));
     })().catch(() => response.writeHead(500).end());
   });
   await new Promise<void>((resolve, reject) => {

@@ -21,8 +21,14 @@ export class Rejections {
   constructor(process: string, events: EventPublisher, metrics: Metrics, log: Log) {
     this.#process = process;
     this.#events = events;
-    this.#metric = metrics.counter("messages_rejected_total", "Malformed messages, dropped or answered with an error", ["kind", "code"]);
-    this.#loop = startLoop({ name: "rejections", everyMs: 1000, onError: (error) => log.debug({ err: error }, "rejections wait") }, () => this.#report());
+    this.#metric = metrics.counter("messages_rejected_total", "Malformed messages, dropped or answered with an error", [
+      "kind",
+      "code",
+    ]);
+    this.#loop = startLoop(
+      { name: "rejections", everyMs: 1000, onError: (error) => log.debug({ err: error }, "rejections wait") },
+      () => this.#report(),
+    );
   }
 
   /** @param kind which subject or port: `submit`, `heartbeat`, `http`, … (one subject token) */

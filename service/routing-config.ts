@@ -16,7 +16,9 @@ export function readRoutingConfig(path: string): RoutingConfig {
   try {
     text = readFileSync(path, "utf8");
   } catch (error) {
-    throw new MeshError("bad_config", `${path}: cannot be read; set ROUTING_CONFIG_PATH to a routing file`, { cause: error });
+    throw new MeshError("bad_config", `${path}: cannot be read; set ROUTING_CONFIG_PATH to a routing file`, {
+      cause: error,
+    });
   }
   return parseRoutingConfig(text, path);
 }
@@ -28,7 +30,10 @@ export function parseRoutingConfig(text: string, name: string): RoutingConfig {
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
   const broken = document.errors[0];
   if (broken !== undefined) {
-    throw new MeshError("bad_config", `${name}:${lines.linePos(broken.pos[0]).line}: not YAML: ${broken.message.split("\n")[0]}`);
+    throw new MeshError(
+      "bad_config",
+      `${name}:${lines.linePos(broken.pos[0]).line}: not YAML: ${broken.message.split("\n")[0]}`,
+    );
   }
   const value = toPlain(document, name);
   const result = RoutingConfig.safeParse(value ?? {});
@@ -37,8 +42,11 @@ export function parseRoutingConfig(text: string, name: string): RoutingConfig {
   const path = [...(issue?.path ?? [])];
   if (issue?.code === "unrecognized_keys") path.push(issue.keys[0] ?? "");
   const field = fieldPath(path);
-  const what = issue?.code === "unrecognized_keys" ? `unknown key${suggest(issue.keys[0] ?? "", knownKeys(path))}` : (issue?.message ?? "not valid");
-  throw new MeshError("bad_config", `${name}:${lineOf(document, path, lines)}: ${field}: ${what}`, { field });
+  const what =
+    issue?.code === "unrecognized_keys"
+      ? `unknown key${suggest(issue.keys[0] ?? "", knownKeys(path))}`
+      : (issue?.message ?? "not valid");
+  throw new MeshError("bad_config", `${name}:${lineOf(document, path, lines)}: ${field === "" ? "the file" : field}: ${what}`, { field });
 }
 
 function toPlain(document: Document, name: string): unknown {
@@ -54,14 +62,19 @@ function checkWeights(config: RoutingConfig, name: string, line: (path: Property
   const sum = security + capability + latency + cost;
   if (Math.abs(sum - 1) <= 1e-6) return config;
   const path = ["routing_policy", "scoring_weights"];
-  throw new MeshError("bad_config", `${name}:${line(path)}: ${fieldPath(path)}: the weights sum to ${Number(sum.toFixed(6))}, not 1`, { field: fieldPath(path) });
+  throw new MeshError(
+    "bad_config",
+    `${name}:${line(path)}: ${fieldPath(path)}: the weights sum to ${Number(sum.toFixed(6))}, not 1`,
+    { field: fieldPath(path) },
+  );
 }
 
 /** Line of the deepest existing node on the path; 1 when there is none. */
 function lineOf(document: Document, path: readonly PropertyKey[], lines: LineCounter): number {
   for (let length = path.length; length > 0; length--) {
     const parent = length === 1 ? document.contents : document.getIn(path.slice(0, length - 1), true);
-    const pairs = (parent as { items?: { key?: { value?: unknown; range?: [number, number, number] } }[] } | null)?.items ?? [];
+    const pairs =
+      (parent as { items?: { key?: { value?: unknown; range?: [number, number, number] } }[] } | null)?.items ?? [];
     const range = pairs.find((pair) => pair.key?.value === path[length - 1])?.key?.range;
     if (range !== undefined) return lines.linePos(range[0]).line;
   }

@@ -7,25 +7,22 @@ const DUPLICATE_WINDOW_NS = 120 * 1_000_000_000;
 
 /**
  * Makes sure that the AUDIT stream takes every event of this cell; an existing one is brought to these settings.
+ * Its replicas stay as they are unless `replicas` says otherwise.
  * Events stay until the auditor's log has them and the limits below pass: 30 days or 8 GiB.
  */
-export async function ensureAuditStream(bus: Bus, replicas = 1): Promise<JetStreamManager> {
+export async function ensureAuditStream(bus: Bus, replicas?: number): Promise<JetStreamManager> {
   const manager = await jetstreamManager(bus.nc);
   const config = {
     name: AUDIT_STREAM,
     subjects: [bus.subjects.events],
     retention: RetentionPolicy.Limits,
     storage: StorageType.File,
-    num_replicas: replicas,
     max_age: 30 * 24 * 3600 * 1_000_000_000,
     max_bytes: 8 * 1024 ** 3,
     duplicate_window: DUPLICATE_WINDOW_NS,
   };
-  const exists = await manager.streams.info(AUDIT_STREAM).then(
-    () => true,
-    () => false,
-  );
-  if (exists) await manager.streams.update(AUDIT_STREAM, config);
-  else await manager.streams.add(config);
+  const existing = await manager.streams.info(AUDIT_STREAM).catch(() => undefined);
+  if (existing === undefined) await manager.streams.add({ ...config, num_replicas: replicas ?? 1 });
+  else await manager.streams.update(AUDIT_STREAM, { ...config, num_replicas: replicas ?? existing.config.num_replicas });
   return manager;
 }

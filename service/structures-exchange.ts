@@ -1,4 +1,4 @@
-import { MeshError, SHARED_STRUCTURES, STRUCTURES_VERSION, StructureTable } from "../bus-schemas/index.ts";
+import { MeshError, SHARED_STRUCTURES, STRUCTURES_VERSION, StructureTable, versionOfStructures } from "../bus-schemas/index.ts";
 import type { Bus } from "./bus.ts";
 import { learnStructures, structuresVersion } from "./codec.ts";
 
@@ -6,7 +6,11 @@ const asked = new Set<string>();
 
 /** Answers peers of another build that ask for our table of shared structures. */
 export function serveStructures(bus: Bus): void {
-  bus.listen(bus.subjects.codec(STRUCTURES_VERSION), (msg) => void msg.respond(JSON.stringify(SHARED_STRUCTURES)), "codec");
+  bus.listen(
+    bus.subjects.codec(STRUCTURES_VERSION),
+    (msg) => void msg.respond(JSON.stringify(SHARED_STRUCTURES)),
+    "codec",
+  );
 }
 
 /**
@@ -21,7 +25,9 @@ export function learnFromPeer(bus: Bus, contentType: string | undefined): void {
     .request(bus.subjects.codec(version), undefined, { timeout: 2000 })
     .then((reply) => {
       const table = StructureTable.safeParse(reply.json());
-      if (!table.success) throw new MeshError("bad_request", "a peer's structure table is malformed");
+      if (!table.success || versionOfStructures(table.data) !== version) {
+        throw new MeshError("bad_request", "a peer's structure table is not the one asked for");
+      }
       learnStructures(version, table.data);
     })
     .catch(() => asked.delete(version));

@@ -70,11 +70,25 @@ export class Supervisor {
     const log = createWriteStream(join(this.#options.logDir, `${spec.name}.log`), { flags: "a", mode: 0o600 });
     log.on("error", () => undefined);
     const status: ProcessStatus = { name: spec.name, pid: undefined, state: "starting", restarts: 0, facts: {} };
-    const entry: Entry = { spec, status, child: undefined, log, waitMs: RESTART_MS.first, lastExit: null, ready: Promise.withResolvers(), timer: undefined };
+    const entry: Entry = {
+      spec,
+      status,
+      child: undefined,
+      log,
+      waitMs: RESTART_MS.first,
+      lastExit: null,
+      ready: Promise.withResolvers(),
+      timer: undefined,
+    };
     this.#entries.set(spec.name, entry);
     this.#spawn(entry);
     const limit = setTimeout(() => {
-      entry.ready.reject(new MeshError("internal", `${spec.name} did not get ready within ${limitMs / 1000} s; see ${join(this.#options.logDir, `${spec.name}.log`)}`));
+      entry.ready.reject(
+        new MeshError(
+          "internal",
+          `${spec.name} did not get ready within ${limitMs / 1000} s; see ${join(this.#options.logDir, `${spec.name}.log`)}`,
+        ),
+      );
     }, limitMs);
     return entry.ready.promise.finally(() => clearTimeout(limit));
   }

@@ -1,0 +1,30 @@
+import path from "node:path";
+import { expect, test } from "vitest";
+import { MAX_PAYLOAD_BYTES, renderConfig } from "./server-config.ts";
+
+const base = { host: "127.0.0.1", port: 0, user: "u", password: "p", stateDir: path.join("/var", "bus") };
+
+test("port 0 becomes -1, because 0 means the default port to nats-server", () => {
+  expect(renderConfig(base)).toContain("port: -1\n");
+  expect(renderConfig({ ...base, port: 4222 })).toContain("port: 4222\n");
+});
+
+test("monitoring is off unless asked for, and on the same address", () => {
+  expect(renderConfig(base)).not.toContain("http");
+  expect(renderConfig({ ...base, monitorPort: 0 })).toContain('http: "127.0.0.1:-1"');
+  expect(renderConfig({ ...base, monitorPort: 8222 })).toContain('http: "127.0.0.1:8222"');
+});
+
+test("a Windows path is written so that the server reads it back", () => {
+  const text = renderConfig({ ...base, stateDir: "C:\\Users\\ada\\tiermesh" });
+  expect(text).toContain("C:\\\\Users\\\\ada\\\\tiermesh");
+});
+
+test("a control character is refused rather than written", () => {
+  expect(() => renderConfig({ ...base, stateDir: "/a\u0000b" })).toThrow(/control character/);
+});
+
+test("the largest message stays within what nats-server takes without a warning", () => {
+  expect(MAX_PAYLOAD_BYTES).toBeLessThanOrEqual(8 * 1024 * 1024);
+  expect(renderConfig(base)).toContain(`max_payload: ${MAX_PAYLOAD_BYTES}`);
+});

@@ -1,0 +1,92 @@
+import path from "node:path";
+import { MeshError } from "../../bus-schemas/index.ts";
+
+/** Route to a server's neighbours, for a cluster. */
+export interface ClusterOptions {
+  /** The cluster's name, the same on every server. */
+  name: string;
+  /** This server's name, unique in the cluster. */
+  serverName: string;
+  /** Port that the other servers connect to. */
+  port: number;
+  /** Route ports of all servers of the cluster, on the same host; our own may be among them. */
+  routePorts: readonly number[];
+}
+
+export interface ServerConfig {
+  host: string;
+  /** Client port; 0 = any free one. */
+  port: number;
+  /** Port of the HTTP monitoring endpoint; undefined = none, 0 = any free one. */
+  monitorPort?: number | undefined;
+  user: string;
+  password: string;
+  stateDir: string;
+  cluster?: ClusterOptions | undefined;
+}
+
+/**
+ * Largest message, bytes. The server's default of 1 MiB is too little for one prompt with an image or a long document in
+ * it; 8 MiB is the most that the server takes without a warning (its documentation advises against more).
+ */
+export const MAX_PAYLOAD_BYTES = 8 * 1024 * 1024;
+
+/** Files of one bus in its state folder. */
+export function busFiles(stateDir: string) {
+  return {
+    lock: path.join(stateDir, "bus.lock"),
+    config: path.join(stateDir, "nats-server.conf"),
+    credentials: path.join(stateDir, "bus-credentials.json"),
+    /** Written by the server itself. */
+    pid: path.join(stateDir, "nats-server.pid"),
+    /** Where the server writes its ports file. */
+    ports: path.join(stateDir, "ports"),
+    jetstream: path.join(stateDir, "jetstream"),
+  };
+}
+
+/** The nats-server configuration file; understood from 2.9 on. */
+export function renderConfig(config: ServerConfig): string {
+  const files = busFiles(config.stateDir);
+  const urlHost = config.host.includes(":") ? `[${config.host}]` : config.host;
+  const lines = [
+    "# Written at each start; changes here are lost.",
+    `host: ${quoted(config.host)}`,
+    // In the configuration 0 means the default port; -1 is any free one.
+    `port: ${anyPort(config.port)}`,
+    `max_payload: ${MAX_PAYLOAD_BYTES}`,
+    `pid_file: ${quoted(files.pid)}`,
+    `ports_file_dir: ${quoted(files.ports)}`,
+    `jetstream { store_dir: ${quoted(files.jetstream)} }`,
+    `authorization { user: ${quoted(config.user)}, password: ${quoted(config.password)} }`,
+  ];
+  if (config.monitorPort !== undefined) lines.push(`http: ${quoted(`${urlHost}:${anyPort(config.monitorPort)}`)}`);
+  if (config.cluster !== undefined) {
+    const { name, serverName, port, routePorts } = config.cluster;
+    const secret = `${config.user}:${config.password}`;
+    const routes = routePorts.map((other) => quoted(`nats://${secret}@${urlHost}:${other}`));
+    lines.push(
+      `server_name: ${quoted(serverName)}`,
+      `cluster {`,
+      `  name: ${quoted(name)}`,
+      `  listen: ${quoted(`${urlHost}:${port}`)}`,
+      `  authorization { user: ${quoted(config.user)}, password: ${quoted(config.password)} }`,
+      `  routes: [${routes.join(", ")}]`,
+      `}`,
+    );
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+function anyPort(port: number): number {
+  return port === 0 ? -1 : port;
+}
+
+/** A double-quoted string of the configuration language; it knows the escapes \\ \" \n \t \r. */
+function quoted(text: string): string {
+  // eslint-disable-next-line no-control-regex -- exactly these cannot be written
+  if (/[\u0000-\u0008\u000b\u000c\u000e-\u001f]/.test(text)) {
+    throw new MeshError("bad_config", "a path or name for the bus holds a control character");
+  }
+  return JSON.stringify(text);
+}
