@@ -20,6 +20,7 @@ export default defineConfig({
         test: {
           name: "integration",
           include: ["test/integration/**/*.test.ts"],
+          globalSetup: ["test/kit/global-setup.ts"],
           exclude: notOurs,
           // Each file starts real processes; more than two files at once starve each other on a small machine.
           maxWorkers: 2,

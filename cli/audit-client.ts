@@ -10,9 +10,12 @@ const SETTLE_LIMIT_MS = 5000;
 /** @throws MeshError `audit_unavailable` when no auditor answers. */
 export async function queryAudit(client: MeshClient, query: AuditQueryInput): Promise<AuditPage> {
   try {
-    const reply = await client.bus.nc.request(client.bus.subjects.auditQuery, JSON.stringify(query), { timeout: ANSWER_LIMIT_MS });
+    const reply = await client.bus.nc.request(client.bus.subjects.auditQuery, JSON.stringify(query), {
+      timeout: ANSWER_LIMIT_MS,
+    });
     const body = reply.json<{ error?: { message?: string } }>();
-    if (body.error !== undefined) throw new MeshError("bad_request", body.error.message ?? "the auditor refused the question");
+    if (body.error !== undefined)
+      throw new MeshError("bad_request", body.error.message ?? "the auditor refused the question");
     return parseOrThrow(AuditPage, body, "internal");
   } catch (error) {
     if (error instanceof MeshError) throw error;

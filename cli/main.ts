@@ -24,7 +24,9 @@ try {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
   else {
     const known = error instanceof MeshError;
-    process.stderr.write(`tiermesh: ${known ? error.message : error instanceof Error ? (error.stack ?? error.message) : "unexpected error"}\n`);
+    process.stderr.write(
+      `tiermesh: ${known ? error.message : error instanceof Error ? (error.stack ?? error.message) : "unexpected error"}\n`,
+    );
     process.exitCode = EXIT.failed;
   }
 }

@@ -18,7 +18,15 @@ const MeshFile = z.object({
   gateway_url: z.string(),
   node_id: z.string().nullable(),
   state_dir: z.string(),
-  processes: z.array(z.object({ name: z.string(), pid: z.number().int().nullable(), state: z.string(), restarts: z.number().int(), health_port: z.number().int().nullable() })),
+  processes: z.array(
+    z.object({
+      name: z.string(),
+      pid: z.number().int().nullable(),
+      state: z.string(),
+      restarts: z.number().int(),
+      health_port: z.number().int().nullable(),
+    }),
+  ),
 });
 export type MeshFile = z.infer<typeof MeshFile>;
 
@@ -55,10 +63,19 @@ export function busAddress(env: Environment): { url: string; user?: string; pass
   const url = env["TIERMESH_NATS_URL"];
   if (url !== undefined && url !== "") {
     const [user, password] = [env["TIERMESH_NATS_USER"], env["TIERMESH_NATS_PASSWORD"]];
-    return { url, cell: env["TIERMESH_CELL"] ?? "main", ...(user === undefined ? {} : { user }), ...(password === undefined ? {} : { password }) };
+    return {
+      url,
+      cell: env["TIERMESH_CELL"] ?? "main",
+      ...(user === undefined ? {} : { user }),
+      ...(password === undefined ? {} : { password }),
+    };
   }
   const file = readMeshFile(env);
-  if (file === undefined) throw new MeshError("bus_unavailable", "no mesh runs on this machine; start one with `npm start`, or set TIERMESH_NATS_URL to a bus elsewhere");
+  if (file === undefined)
+    throw new MeshError(
+      "bus_unavailable",
+      "no mesh runs on this machine; start one with `npm start`, or set TIERMESH_NATS_URL to a bus elsewhere",
+    );
   return {
     url: file.nats_url,
     cell: file.cell,

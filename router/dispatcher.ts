@@ -1,5 +1,6 @@
 import type { Msg } from "@nats-io/nats-core";
 import { HEADERS, MeshError, Verdict, lastToken } from "../bus-schemas/index.ts";
+import { pause } from "../service/loop.ts";
 import { header, headersFor, readBody } from "../service/messages.ts";
 import { learnFromPeer } from "../service/structures-exchange.ts";
 import { answerEnding, statusOf, type RouterEnding } from "./answer.ts";
@@ -31,6 +32,14 @@ export class Dispatcher {
     const { bus, id } = this.#parts;
     bus.listen(bus.subjects.verdicts(id), (msg) => this.#onVerdict(msg));
     bus.listen(bus.subjects.cancels, (msg) => this.#onCancel(msg));
+  }
+
+  /** Waits until no job waits for a node's word; one that does has it within the accept limit per try. */
+  async drain(): Promise<void> {
+    while (this.#table.waitingCount > 0) {
+      await pause(ACCEPT_LIMIT_MS / 10);
+      this.sweep();
+    }
   }
 
   /** Re-picks jobs whose node kept silent; call it a few times per `ACCEPT_LIMIT_MS`. */

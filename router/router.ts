@@ -1,4 +1,4 @@
-import type { Msg } from "@nats-io/nats-core";
+import type { Msg, Subscription } from "@nats-io/nats-core";
 import {
   HEADERS,
   JobId,
@@ -30,6 +30,7 @@ const MAX_WAITING = 20_000;
 export class Router {
   readonly #parts: RouterParts;
   readonly #dispatcher: Dispatcher;
+  #subscriptions: Subscription[] = [];
 
   constructor(parts: RouterParts, dispatcher: Dispatcher) {
     this.#parts = parts;
@@ -39,8 +40,15 @@ export class Router {
   /** Subscribes; jobs arrive from now on. */
   start(): void {
     const { bus } = this.#parts;
-    bus.listen(bus.subjects.route, (msg) => this.#onRoute(msg), ROUTER_QUEUE_GROUP);
-    bus.listen(bus.subjects.submits, (msg) => void this.#onSubmit(msg), ROUTER_QUEUE_GROUP);
+    this.#subscriptions = [
+      bus.listen(bus.subjects.route, (msg) => this.#onRoute(msg), ROUTER_QUEUE_GROUP),
+      bus.listen(bus.subjects.submits, (msg) => void this.#onSubmit(msg), ROUTER_QUEUE_GROUP),
+    ];
+  }
+
+  /** Takes no more jobs: what is already on its way here is still served, the rest goes to the other routers. */
+  async stop(): Promise<void> {
+    await Promise.all(this.#subscriptions.map((subscription) => subscription.drain()));
   }
 
   async #onSubmit(msg: Msg): Promise<void> {

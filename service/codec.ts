@@ -7,15 +7,17 @@ export type Encoding = "json" | "msgpack" | "shared";
 /** Content-Type of our own messages: msgpack with the shared structures of this build. */
 export const SHARED_CONTENT_TYPE = `${CONTENT_TYPES.sharedMsgpack}; v=${STRUCTURES_VERSION}`;
 
-const shared = new Packr({ structures: copy(SHARED_STRUCTURES), maxSharedStructures: SHARED_STRUCTURES.length });
-const plain = new Packr({ useRecords: false });
-/** Decoders by the version of the sender's table; ours from the start, others when learned. */
-const decoders = new Map<string, Unpackr>([[STRUCTURES_VERSION, shared]]);
-const jsonDecoder = new TextDecoder("utf-8", { fatal: true });
-const jsonEncoder = new TextEncoder();
-
+// Encoding and decoding have tables of their own: nothing that comes in touches how we write.
+const shared = new Packr({ structures: guarded(SHARED_STRUCTURES), maxSharedStructures: SHARED_STRUCTURES.length });
+// structuredClone false: a body cannot make cyclic values, which JSON could not carry either.
+const plain = new Packr({ useRecords: false, structuredClone: false });
 /** A peer's table may be unknown at first; more versions than this in one fleet is an attack, not an upgrade. */
 const MAX_VERSIONS = 16;
+/** Decoders by the version of the sender's table; ours from the start, others when learned. */
+const decoders = new Map<string, { table: readonly (readonly string[])[]; unpackr: Unpackr }>();
+learnStructures(STRUCTURES_VERSION, SHARED_STRUCTURES);
+const jsonDecoder = new TextDecoder("utf-8", { fatal: true });
+const jsonEncoder = new TextEncoder();
 
 /** The value of a Content-Type header that names this encoding. */
 export function contentType(encoding: Encoding): string {
@@ -54,14 +56,13 @@ export function decode(data: Uint8Array, type: string | undefined): unknown {
       throw new MeshError("bad_request", `the body is not JSON (${data.length} bytes); set Content-Type for msgpack`);
     }
   }
-  const decoder = type.startsWith(CONTENT_TYPES.msgpack) ? plain : decoders.get(structuresVersion(type) ?? "");
+  const decoder = type.startsWith(CONTENT_TYPES.msgpack) ? plain : decoderFor(structuresVersion(type), data);
   if (decoder === undefined) {
-    const known = structuresVersion(type) !== undefined;
-    throw known
-      ? new MeshError("codec_unknown", "this build does not know the sender's structure table; send application/json")
-      : new MeshError("bad_request", "unknown Content-Type; use application/json or application/msgpack", {
+    throw structuresVersion(type) === undefined
+      ? new MeshError("bad_request", "unknown Content-Type; use application/json or application/msgpack", {
           field: "Content-Type",
-        });
+        })
+      : new MeshError("codec_unknown", "this build does not know the sender's structure table; send application/json");
   }
   try {
     return decoder.unpack(data) as unknown;
@@ -79,9 +80,27 @@ export function structuresVersion(type: string): string | undefined {
 /** From now on decodes messages of a peer whose build has another table. Our own table cannot be replaced. */
 export function learnStructures(version: string, table: readonly (readonly string[])[]): void {
   if (decoders.has(version) || decoders.size >= MAX_VERSIONS) return;
-  decoders.set(version, new Unpackr({ structures: copy(table), maxSharedStructures: table.length }));
+  decoders.set(version, { table, unpackr: newUnpackr(table) });
 }
 
-function copy(table: readonly (readonly string[])[]): string[][] {
-  return table.map((keys) => [...keys]);
+/** A two-byte record definition: our encoder never writes one, and msgpackr would keep it for good. */
+const LONG_DEFINITION = Buffer.of(0xd5, 0x72);
+
+function decoderFor(version: string | undefined, data: Uint8Array): Unpackr | undefined {
+  const known = version === undefined ? undefined : decoders.get(version);
+  if (known === undefined) return undefined;
+  const suspicious = Buffer.from(data.buffer, data.byteOffset, data.byteLength).includes(LONG_DEFINITION);
+  return suspicious ? newUnpackr(known.table) : known.unpackr;
+}
+
+function newUnpackr(table: readonly (readonly string[])[]): Unpackr {
+  return new Unpackr({ structures: guarded(table), maxSharedStructures: table.length, structuredClone: false });
+}
+
+/**
+ * A copy of the table for msgpackr, marked so that it restores an entry which a message redefined. Without the mark one
+ * message could change how every later one is read.
+ */
+function guarded(table: readonly (readonly string[])[]): string[][] {
+  return table.map((keys) => Object.assign([...keys], { isShared: true }));
 }

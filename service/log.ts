@@ -1,13 +1,16 @@
-import { pino, type Logger } from "pino";
+import { pino, type DestinationStream, type Logger } from "pino";
 
 export type Log = Logger;
 
-/** Fields that may hold content or secrets; they are replaced wherever they appear, up to two levels down. */
+/** Fields that may hold content or secrets; they are replaced wherever they appear, up to four levels down. */
 const SECRET_FIELDS = [
   "messages",
   "prompt",
   "content",
   "authorization",
+  "Authorization",
+  "cookie",
+  "x-api-key",
   "password",
   "pass",
   "token",
@@ -29,16 +32,25 @@ export function logLevel(value: string | undefined): string {
  * JSON lines on standard error: standard output belongs to what a person asked for. Errors are logged by type, message and
  * stack; their other properties are not (an HTTP client's error can carry a request's body).
  */
-export function createLog(name: string, level: string | undefined = process.env["LOG_LEVEL"]): Log {
+export function createLog(
+  name: string,
+  level: string | undefined = process.env["LOG_LEVEL"],
+  destination: DestinationStream = pino.destination({ fd: 2, sync: false }),
+): Log {
   return pino(
     {
       name,
       level: logLevel(level),
-      redact: { paths: SECRET_FIELDS.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]), censor: "[redacted]" },
+      redact: { paths: SECRET_FIELDS.flatMap(atAnyLevel), censor: "[redacted]" },
       serializers: { err: describeError },
     },
-    pino.destination({ fd: 2, sync: false }),
+    destination,
   );
+}
+
+/** A field's paths in pino's notation, from the top to four levels down. */
+function atAnyLevel(field: string): string[] {
+  return ["", "*", "*.*", "*.*.*", "*.*.*.*"].map((above) => `${above}["${field}"]`);
 }
 
 function describeError(error: unknown): object {

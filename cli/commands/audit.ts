@@ -29,10 +29,20 @@ export const audit: CommandModule = (program) => {
     .option("-n, --lines <count>", "how many entries", count, 20)
     .option("-f, --follow", "go on with what comes, until Ctrl-C")
     .option("--json", "one JSON entry a line, with all its data")
-    .addHelpText("after", examples("tiermesh audit tail", "tiermesh audit tail --follow --type job_decided --json", "tiermesh audit tail --job 01J8Z3…"))
+    .addHelpText(
+      "after",
+      examples(
+        "tiermesh audit tail",
+        "tiermesh audit tail --follow --type job_decided --json",
+        "tiermesh audit tail --job 01J8Z3…",
+      ),
+    )
     .action((flags: TailFlags) =>
       withClient(async (client) => {
-        const filter = { ...(flags.job === undefined ? {} : { job_id: flags.job }), ...(flags.type === undefined ? {} : { type: flags.type }) };
+        const filter = {
+          ...(flags.job === undefined ? {} : { job_id: flags.job }),
+          ...(flags.type === undefined ? {} : { type: flags.type }),
+        };
         let next = await show(client, { ...filter, limit: flags.lines }, flags.json === true);
         while (flags.follow === true) {
           await pause(FOLLOW_EVERY_MS);
@@ -56,6 +66,7 @@ function eventType(text: string): EventType {
 
 function count(text: string): number {
   const value = Number(text);
-  if (!Number.isInteger(value) || value < 1 || value > 1000) throw new InvalidArgumentError("a whole number from 1 to 1000");
+  if (!Number.isInteger(value) || value < 1 || value > 1000)
+    throw new InvalidArgumentError("a whole number from 1 to 1000");
   return value;
 }

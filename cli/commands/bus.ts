@@ -8,11 +8,20 @@ export const bus: CommandModule = (program) => {
     .command("env")
     .description("its address and credentials as variables that the nats CLI reads")
     .option("--json", "as JSON")
-    .addHelpText("after", examples('eval "$(tiermesh bus env)"; nats sub "mesh.main.event.>"', 'eval "$(tiermesh bus env)"; nats micro ls'))
+    .addHelpText(
+      "after",
+      examples('eval "$(tiermesh bus env)"; nats sub "mesh.main.event.>"', 'eval "$(tiermesh bus env)"; nats micro ls'),
+    )
     .action((flags: { json?: boolean }) => {
       const { url, user, password } = busAddress(process.env);
-      const variables = { NATS_URL: url, ...(user === undefined ? {} : { NATS_USER: user }), ...(password === undefined ? {} : { NATS_PASSWORD: password }) };
+      const variables = {
+        NATS_URL: url,
+        ...(user === undefined ? {} : { NATS_USER: user }),
+        ...(password === undefined ? {} : { NATS_PASSWORD: password }),
+      };
       if (flags.json === true) printJson(variables);
-      else for (const [name, value] of Object.entries(variables)) print(`export ${name}='${value.replaceAll("'", String.raw`'\''`)}'`);
+      else
+        for (const [name, value] of Object.entries(variables))
+          print(`export ${name}='${value.replaceAll("'", String.raw`'\''`)}'`);
     });
 };

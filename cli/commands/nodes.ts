@@ -24,7 +24,9 @@ export const nodes: CommandModule = (program) => {
           if (flags.json === true) printJson(seen.map(toJson));
           else {
             if (flags.watch === true && process.stdout.isTTY) process.stdout.write("\x1b[H\x1b[2J");
-            print(seen.length === 0 ? "no node sends heartbeats; start an agent with `tiermesh up`" : formatNodes(seen));
+            print(
+              seen.length === 0 ? "no node sends heartbeats; start an agent with `tiermesh up`" : formatNodes(seen),
+            );
           }
         } while (flags.watch === true);
       }),

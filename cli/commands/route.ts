@@ -22,7 +22,14 @@ export const route: CommandModule = (program) => {
     .option("--capability <name>", "what the model must be able to do; may be given again", collect, [])
     .option("--explain", "each candidate with its scores, or the filter that removed it")
     .option("--json", "the whole decision as JSON")
-    .addHelpText("after", examples("tiermesh route --explain", "tiermesh route --class P0 --model llama3.1-70b --explain", "tiermesh route --json"))
+    .addHelpText(
+      "after",
+      examples(
+        "tiermesh route --explain",
+        "tiermesh route --class P0 --model llama3.1-70b --explain",
+        "tiermesh route --json",
+      ),
+    )
     .action((flags: RouteFlags) =>
       withClient(async (client) => {
         const decision = await client.decide({

@@ -15,16 +15,41 @@ export const status: CommandModule = (program) => {
     .addHelpText("after", examples("tiermesh status", "tiermesh status --json"))
     .action(async (flags: { json?: boolean }) => {
       const file = readMeshFile(process.env);
-      if (file === undefined) throw new MeshError("bus_unavailable", "no mesh runs on this machine; start one with `npm start`");
+      if (file === undefined)
+        throw new MeshError("bus_unavailable", "no mesh runs on this machine; start one with `npm start`");
       const parts = await Promise.all(
-        file.processes.map(async ({ name, pid, state, restarts, health_port: port }) => ({ name, pid, state, restarts, ok: await healthy(name, port, file.gateway_url) })),
+        file.processes.map(async ({ name, pid, state, restarts, health_port: port }) => ({
+          name,
+          pid,
+          state,
+          restarts,
+          ok: await healthy(name, port, file.gateway_url),
+        })),
       );
-      if (flags.json === true) printJson({ pid: file.pid, started_at: file.started_at, version: file.version, bus: file.nats_url, gateway: file.gateway_url, parts });
+      if (flags.json === true)
+        printJson({
+          pid: file.pid,
+          started_at: file.started_at,
+          version: file.version,
+          bus: file.nats_url,
+          gateway: file.gateway_url,
+          parts,
+        });
       else {
         print(`mesh ${file.cell}, version ${file.version}, up since ${file.started_at} (process ${file.pid})`);
         print(`bus ${file.nats_url} · gateway ${file.gateway_url} · state in ${file.state_dir}`);
         print();
-        print(table([["PART", "PID", "HEALTH", "RESTARTS"], ...parts.map(({ name, pid, ok, restarts }) => [name, String(pid ?? "-"), ok ? "ok" : "not ok", String(restarts)])]));
+        print(
+          table([
+            ["PART", "PID", "HEALTH", "RESTARTS"],
+            ...parts.map(({ name, pid, ok, restarts }) => [
+              name,
+              String(pid ?? "-"),
+              ok ? "ok" : "not ok",
+              String(restarts),
+            ]),
+          ]),
+        );
       }
       process.exitCode = parts.every(({ ok }) => ok) ? EXIT.ok : EXIT.failed;
     });

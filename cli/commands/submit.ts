@@ -24,7 +24,14 @@ export const submit: CommandModule = (program) => {
     .option("--max-tokens <count>", "longest answer, tokens")
     .option("--timeout <seconds>", "give up after this time")
     .option("--json", "the whole result as JSON, not streamed")
-    .addHelpText("after", examples('tiermesh submit "Why is the sky blue?"', 'tiermesh submit --class P0 --json "Summarise the contract"', "tiermesh submit - < question.txt"))
+    .addHelpText(
+      "after",
+      examples(
+        'tiermesh submit "Why is the sky blue?"',
+        'tiermesh submit --class P0 --json "Summarise the contract"',
+        "tiermesh submit - < question.txt",
+      ),
+    )
     .action((prompt: string, flags: SubmitFlags) =>
       withClient(async (client) => {
         const request = await toRequest(prompt, flags);
@@ -61,6 +68,8 @@ async function toRequest(prompt: string, flags: SubmitFlags): Promise<JobRequest
 /** Who answered, on standard error so that a pipe gets the answer alone. */
 function explain(result: JobResult): void {
   const place = `${result.node_id ?? "nobody"}${result.model === null ? "" : `, ${result.model}`}`;
-  process.stderr.write(`${dim(`${result.status} by ${place} · class ${result.security_level ?? "?"} · job ${result.job_id}`)}\n`);
+  process.stderr.write(
+    `${dim(`${result.status} by ${place} · class ${result.security_level ?? "?"} · job ${result.job_id}`)}\n`,
+  );
   if (result.error !== null) process.stderr.write(`${yellow(`${result.error.code}: ${result.error.message}`)}\n`);
 }

@@ -11,7 +11,13 @@ export const version: CommandModule = (program) => {
     .option("--json", "as JSON")
     .addHelpText("after", examples("tiermesh version", "tiermesh version --json"))
     .action((flags: { json?: boolean }) => {
-      const facts = { tiermesh: VERSION, node: process.versions.node, nats_server_pinned: PINNED_VERSION, structures: STRUCTURES_VERSION, platform: `${process.platform}-${process.arch}` };
+      const facts = {
+        tiermesh: VERSION,
+        node: process.versions.node,
+        nats_server_pinned: PINNED_VERSION,
+        structures: STRUCTURES_VERSION,
+        platform: `${process.platform}-${process.arch}`,
+      };
       if (flags.json === true) printJson(facts);
       else for (const [name, value] of Object.entries(facts)) print(`${name.padEnd(20)} ${value}`);
     });

@@ -12,12 +12,17 @@ export const natsServer: Check = {
   name: "nats-server",
   check: async (env) => {
     const external = env["TIERMESH_NATS_URL"];
-    if (external !== undefined && external !== "") return { level: "ok", says: "TIERMESH_NATS_URL names a bus; no nats-server of our own is needed" };
+    if (external !== undefined && external !== "")
+      return { level: "ok", says: "TIERMESH_NATS_URL names a bus; no nats-server of our own is needed" };
     try {
       const server = await obtainNatsServer({ env, sources: SOURCES.filter((source) => source.kind === "look") });
       return { level: "ok", says: `${server.version} at ${server.path} (${server.source})` };
     } catch {
-      return { level: "warn", says: "none on this machine yet", todo: "`npm start` fetches one; or put nats-server on the PATH, or set NATS_SERVER to its path" };
+      return {
+        level: "warn",
+        says: "none on this machine yet",
+        todo: "`npm start` fetches one; or put nats-server on the PATH, or set NATS_SERVER to its path",
+      };
     }
   },
 };
@@ -38,9 +43,19 @@ export const bus: Check = {
       const says = `answers in ${(performance.now() - startedAtMs).toFixed(1)} ms, nats-server ${nc.info?.version ?? "?"}`;
       const jetstream = nc.info?.jetstream === true;
       await drain();
-      return jetstream ? { level: "ok", says } : { level: "fail", says: `${says}, without JetStream`, todo: "start nats-server with JetStream (-js): the audit stream needs it" };
+      return jetstream
+        ? { level: "ok", says }
+        : {
+            level: "fail",
+            says: `${says}, without JetStream`,
+            todo: "start nats-server with JetStream (-js): the audit stream needs it",
+          };
     } catch {
-      return { level: "fail", says: "the bus does not answer", todo: `see ${readMeshFile(env)?.state_dir ?? "the state folder"}/logs; start again with \`npm start\`` };
+      return {
+        level: "fail",
+        says: "the bus does not answer",
+        todo: `see ${readMeshFile(env)?.state_dir ?? "the state folder"}/logs; start again with \`npm start\``,
+      };
     }
   },
 };

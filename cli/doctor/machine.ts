@@ -12,7 +12,13 @@ export const node: Check = {
   name: "node",
   check: async () => {
     const major = Number(process.versions.node.split(".")[0]);
-    return major >= 24 ? { level: "ok", says: `Node ${process.versions.node}` } : { level: "fail", says: `Node ${process.versions.node} is too old`, todo: "run through `npm start` or `npx tiermesh`, which bring Node 24" };
+    return major >= 24
+      ? { level: "ok", says: `Node ${process.versions.node}` }
+      : {
+          level: "fail",
+          says: `Node ${process.versions.node} is too old`,
+          todo: "run through `npm start` or `npx tiermesh`, which bring Node 24",
+        };
   },
 };
 
@@ -31,7 +37,9 @@ export const disk: Check = {
     const { bavail, bsize } = await statfs(folder);
     const freeGb = (bavail * bsize) / GB;
     const says = `${freeGb.toFixed(1)} GB free for models in ${cacheDir({ env })}`;
-    return freeGb >= ENOUGH_DISK_GB ? { level: "ok", says } : { level: "warn", says, todo: "free some space, or set TIERMESH_CACHE_DIR to a larger disk" };
+    return freeGb >= ENOUGH_DISK_GB
+      ? { level: "ok", says }
+      : { level: "warn", says, todo: "free some space, or set TIERMESH_CACHE_DIR to a larger disk" };
   },
 };
 

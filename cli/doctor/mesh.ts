@@ -30,9 +30,15 @@ export const router: Check = {
         const startedAtMs = performance.now();
         const decision = await client.decide({ task_type: "chat", security_level: "P0" });
         const says = `answers in ${(performance.now() - startedAtMs).toFixed(1)} ms; ${decision.reason}`;
-        return decision.outcome === "routed" ? { level: "ok", says } : { level: "fail", says, todo: "see `tiermesh nodes`: a P0 job needs a local node with a model" };
+        return decision.outcome === "routed"
+          ? { level: "ok", says }
+          : { level: "fail", says, todo: "see `tiermesh nodes`: a P0 job needs a local node with a model" };
       } catch (error) {
-        return { level: "fail", says: error instanceof Error ? error.message : "does not answer", todo: "`tiermesh status` shows whether it runs" };
+        return {
+          level: "fail",
+          says: error instanceof Error ? error.message : "does not answer",
+          todo: "`tiermesh status` shows whether it runs",
+        };
       }
     }),
 };
@@ -42,11 +48,28 @@ export const models: Check = {
   check: (env) =>
     onMesh(env, async (client) => {
       const heard = await client.nodes.ready(() => true, AbortSignal.timeout(ONE_ROUND_MS)).catch(() => undefined);
-      if (heard === undefined) return { level: "fail", says: "no node sends heartbeats", todo: "start an agent: `npm start` here, or `tiermesh up` on the other machine" };
+      if (heard === undefined)
+        return {
+          level: "fail",
+          says: "no node sends heartbeats",
+          todo: "start an agent: `npm start` here, or `tiermesh up` on the other machine",
+        };
       const nodes = client.nodes.list();
-      const real = nodes.flatMap(({ record }) => record.served_models.filter((model) => !record.runtimes.some(({ name, diagnostic }) => diagnostic && name === model.runtime)));
-      if (real.length > 0) return { level: "ok", says: `${real.length} on ${nodes.length} node${nodes.length === 1 ? "" : "s"}: ${[...new Set(real.map(({ name }) => name))].join(", ")}` };
-      return { level: "warn", says: "no real model; jobs are answered by the diagnostic echo or refused", todo: "start Ollama, llama-server, vLLM or LM Studio on this machine, or set TIERMESH_MODEL_PATH to a .gguf file" };
+      const real = nodes.flatMap(({ record }) =>
+        record.served_models.filter(
+          (model) => !record.runtimes.some(({ name, diagnostic }) => diagnostic && name === model.runtime),
+        ),
+      );
+      if (real.length > 0)
+        return {
+          level: "ok",
+          says: `${real.length} on ${nodes.length} node${nodes.length === 1 ? "" : "s"}: ${[...new Set(real.map(({ name }) => name))].join(", ")}`,
+        };
+      return {
+        level: "warn",
+        says: "no real model; jobs are answered by the diagnostic echo or refused",
+        todo: "start Ollama, llama-server, vLLM or LM Studio on this machine, or set TIERMESH_MODEL_PATH to a .gguf file",
+      };
     }),
 };
 
@@ -58,7 +81,11 @@ export const auditor: Check = {
         const page = await queryAudit(client, { limit: 1 });
         return { level: "ok", says: `the log holds ${page.next} entries` };
       } catch (error) {
-        return { level: "fail", says: error instanceof Error ? error.message : "does not answer", todo: "`tiermesh status` shows whether it runs; P0 and P1 jobs still run while the stream takes events" };
+        return {
+          level: "fail",
+          says: error instanceof Error ? error.message : "does not answer",
+          todo: "`tiermesh status` shows whether it runs; P0 and P1 jobs still run while the stream takes events",
+        };
       }
     }),
 };

@@ -12,7 +12,9 @@ export function formatNodes(nodes: readonly SeenNode[]): string {
       percent(hardware.cpu_utilization),
       memory(hardware.memory_free_gb, hardware.memory_gb),
       hardware.temperature_celsius === null ? "?" : `${Math.round(hardware.temperature_celsius)} °C`,
-      hardware.gpus.length === 0 ? "none" : hardware.gpus.map((gpu) => `${gpu.name} ${memory(gpu.vram_free_gb, gpu.vram_total_gb)}`).join(", "),
+      hardware.gpus.length === 0
+        ? "none"
+        : hardware.gpus.map((gpu) => `${gpu.name} ${memory(gpu.vram_free_gb, gpu.vram_total_gb)}`).join(", "),
       load === null ? "?" : `${load.running}/${load.slots}${load.queued > 0 ? ` +${load.queued}` : ""}`,
       record.models.join(", ") || "none",
       `${(seenAgoMs / 1000).toFixed(1)} s`,

@@ -62,7 +62,8 @@ export class BusKeeper {
         this.#bus = await startEmbeddedBus({ binary: this.#binary, stateDir, port, signal: this.#stopping.signal });
         return;
       } catch (error) {
-        if (!this.#stopping.signal.aborted) onProgress(`the bus cannot be started again: ${error instanceof Error ? error.message : "unknown"}`);
+        if (!this.#stopping.signal.aborted)
+          onProgress(`the bus cannot be started again: ${error instanceof Error ? error.message : "unknown"}`);
         await pause(RETRY_EVERY_MS, this.#stopping.signal);
       }
     }

@@ -17,7 +17,14 @@ export async function showFirstJob(client: MeshClient, signal: AbortSignal): Pro
   print(`${bold("first job")}  "${QUESTION}"`);
   let result: JobResult | undefined;
   try {
-    const request = { job_id: jobId, task_type: "chat", security_level: "P2", messages: [{ role: "user" as const, content: QUESTION }], max_tokens: MAX_TOKENS, temperature: 0 };
+    const request = {
+      job_id: jobId,
+      task_type: "chat",
+      security_level: "P2",
+      messages: [{ role: "user" as const, content: QUESTION }],
+      max_tokens: MAX_TOKENS,
+      temperature: 0,
+    };
     let shown = false;
     for await (const frame of client.stream(request, { signal })) {
       if (!shown) {
@@ -25,7 +32,8 @@ export async function showFirstJob(client: MeshClient, signal: AbortSignal): Pro
         const decision = await decided.within(2000);
         if (decision !== undefined) print(indent(formatDecision(decision)));
       }
-      if (frame.type === "accepted") process.stdout.write(`${bold("answer")}     ${frame.diagnostic ? yellow("(diagnostic, no model) ") : ""}`);
+      if (frame.type === "accepted")
+        process.stdout.write(`${bold("answer")}     ${frame.diagnostic ? yellow("(diagnostic, no model) ") : ""}`);
       if (frame.type === "delta") process.stdout.write((frame.content ?? "").replaceAll("\n", " "));
       if (frame.type === "end") result = frame;
     }
@@ -50,7 +58,8 @@ function decisionOf(client: MeshClient, jobId: string) {
     if (body.job_id === jobId && decision.success) resolve(decision.data);
   });
   return {
-    within: (ms: number) => Promise.race([promise, new Promise<undefined>((done) => setTimeout(() => done(undefined), ms).unref())]),
+    within: (ms: number) =>
+      Promise.race([promise, new Promise<undefined>((done) => setTimeout(() => done(undefined), ms).unref())]),
     close: () => subscription.unsubscribe(),
   };
 }
@@ -58,7 +67,10 @@ function decisionOf(client: MeshClient, jobId: string) {
 function summary({ status, node_id, model, usage, timing }: JobResult): string {
   const parts: string[] = [status, `by ${node_id ?? "nobody"}`, model ?? ""];
   if (usage !== null) parts.push(`${usage.completion_tokens} tokens`);
-  if (timing !== null) parts.push(`first token after ${Math.round(timing.ttft_ms ?? timing.total_ms)} ms, all in ${Math.round(timing.total_ms)} ms`);
+  if (timing !== null)
+    parts.push(
+      `first token after ${Math.round(timing.ttft_ms ?? timing.total_ms)} ms, all in ${Math.round(timing.total_ms)} ms`,
+    );
   return parts.filter((part) => part !== "").join(" · ");
 }
 

@@ -47,7 +47,14 @@ export class Mesh {
   readonly #events: EventPublisher;
   readonly #startedAt = new Date().toISOString();
 
-  private constructor(options: MeshOptions, address: Address, keeper: BusKeeper | undefined, client: MeshClient, supervisor: Supervisor, events: EventPublisher) {
+  private constructor(
+    options: MeshOptions,
+    address: Address,
+    keeper: BusKeeper | undefined,
+    client: MeshClient,
+    supervisor: Supervisor,
+    events: EventPublisher,
+  ) {
     this.#options = options;
     this.address = address;
     this.#keeper = keeper;
@@ -115,7 +122,10 @@ export class Mesh {
       TIERMESH_HEALTH_PORT: "0",
     };
     const start = (name: string, folder: string, extra: Record<string, string> = {}) =>
-      this.#supervisor.start({ name, entry: join(ROOT, folder, "main.ts"), env: { ...shared, ...extra } }, READY_LIMIT_MS);
+      this.#supervisor.start(
+        { name, entry: join(ROOT, folder, "main.ts"), env: { ...shared, ...extra } },
+        READY_LIMIT_MS,
+      );
     const routerNames = Array.from({ length: routers }, (_, i) => (routers === 1 ? "router" : `router-${i + 1}`));
     await Promise.all([
       start("auditor", "auditor"),
@@ -159,15 +169,32 @@ export class Mesh {
 }
 
 /** The bus to use: an external one by `TIERMESH_NATS_URL`, else our own nats-server. */
-async function openBus(options: MeshOptions, signal: AbortSignal): Promise<{ keeper: BusKeeper | undefined; address: Address }> {
+async function openBus(
+  options: MeshOptions,
+  signal: AbortSignal,
+): Promise<{ keeper: BusKeeper | undefined; address: Address }> {
   const { env, cell, stateDir, busPort, say } = options;
   const external = env["TIERMESH_NATS_URL"];
   if (external !== undefined && external !== "") {
     const [user, password] = [env["TIERMESH_NATS_USER"], env["TIERMESH_NATS_PASSWORD"]];
-    return { keeper: undefined, address: { url: external, cell, ...(user === undefined ? {} : { user }), ...(password === undefined ? {} : { password }) } };
+    return {
+      keeper: undefined,
+      address: {
+        url: external,
+        cell,
+        ...(user === undefined ? {} : { user }),
+        ...(password === undefined ? {} : { password }),
+      },
+    };
   }
   const keeper = await BusKeeper.start(
-    { env, stateDir: join(stateDir, "bus"), port: busPort, onProgress: say, onRestart: (exit) => say(`nats-server ended (${exit}); starting it again`) },
+    {
+      env,
+      stateDir: join(stateDir, "bus"),
+      port: busPort,
+      onProgress: say,
+      onRestart: (exit) => say(`nats-server ended (${exit}); starting it again`),
+    },
     signal,
   );
   const { url, user, password, version, port } = keeper.bus;

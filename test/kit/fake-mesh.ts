@@ -1,4 +1,13 @@
-import { JobRequest, JobResult, MeshError, parseOrThrow, type Decision, type JobRequestInput, type JobResultInput, type StreamFrame } from "../../bus-schemas/index.ts";
+import {
+  JobRequest,
+  JobResult,
+  MeshError,
+  parseOrThrow,
+  type Decision,
+  type JobRequestInput,
+  type JobResultInput,
+  type StreamFrame,
+} from "../../bus-schemas/index.ts";
 import { MeshClient, type CallOptions, type SeenNode } from "../../client/index.ts";
 
 export type Script = (job: JobRequestInput, signal: AbortSignal) => AsyncGenerator<StreamFrame, void, undefined>;
@@ -77,7 +86,9 @@ export class FakeMesh {
     }
     let ended = false;
     const signal = options.signal ?? new AbortController().signal;
-    const aborted = new Promise<"aborted">((resolve) => signal.addEventListener("abort", () => resolve("aborted"), { once: true }));
+    const aborted = new Promise<"aborted">((resolve) =>
+      signal.addEventListener("abort", () => resolve("aborted"), { once: true }),
+    );
     const frames = this.script(job, signal);
     try {
       for (;;) {

@@ -3,7 +3,7 @@ import { Exchanges } from "../../gateway/exchanges.ts";
 import type { Mesh, MeshState } from "../../gateway/mesh.ts";
 import { gatewayMetrics } from "../../gateway/metrics.ts";
 import type { GatewayLimits } from "../../gateway/parts.ts";
-import { DEFAULT_LIMITS, createServer } from "../../gateway/server.ts";
+import { DEFAULT_LIMITS, closeServer, createServer } from "../../gateway/server.ts";
 import { createLog } from "../../service/log.ts";
 import { Metrics } from "../../service/metrics.ts";
 
@@ -13,7 +13,16 @@ export async function startGateway(mesh: Mesh, options: { limits?: Partial<Gatew
   const exchanges = new Exchanges();
   const state = options.state ?? { busConnected: true, routers: 1 };
   let draining = false;
-  const parts = { mesh, state, metrics, counters: gatewayMetrics(metrics), exchanges, limits: { ...DEFAULT_LIMITS, ...options.limits }, log: createLog("test", "silent"), nowMs: Date.now };
+  const parts = {
+    mesh,
+    state,
+    metrics,
+    counters: gatewayMetrics(metrics),
+    exchanges,
+    limits: { ...DEFAULT_LIMITS, ...options.limits },
+    log: createLog("test", "silent"),
+    nowMs: Date.now,
+  };
   const app = createServer(parts, () => draining);
   await app.listen({ host: "127.0.0.1", port: 0 });
   const { port } = app.server.address() as AddressInfo;
@@ -21,12 +30,12 @@ export async function startGateway(mesh: Mesh, options: { limits?: Partial<Gatew
     port,
     url: `http://127.0.0.1:${port}`,
     exchanges,
-    app,
-    startDraining: () => void (draining = true),
     metric: (name: string) => metrics.registry.getSingleMetricAsString(`tiermesh_${name}`),
-    [Symbol.asyncDispose]: async () => {
-      app.server.closeAllConnections();
-      await app.close();
+    /** As the process does when it is told to stop. */
+    stop: (limitMs: number) => {
+      draining = true;
+      return closeServer(app, exchanges, limitMs);
     },
+    [Symbol.asyncDispose]: () => closeServer(app, exchanges, 0),
   };
 }

@@ -1,0 +1,141 @@
+import type { Load, NodeRecord, Outcome, Timing } from "../bus-schemas/index.ts";
+import type { Bus } from "../service/bus.ts";
+import type { EventPublisher } from "../service/events.ts";
+import { subscribeHeartbeats } from "../service/heartbeats.ts";
+import type { Rejections } from "../service/rejections.ts";
+import type { Dispatch } from "./dispatch-table.ts";
+import { corrected } from "./peak-ewma.ts";
+import { leaseMs } from "./policy/filters/lease.ts";
+import { Fleet } from "./policy/fleet.ts";
+
+/** A node that is gone is forgotten after this time, milliseconds. */
+const FORGET_AFTER_MS = 10 * 60_000;
+
+/**
+ * The fleet as this router knows it: heartbeats, and what its own jobs taught it since. Rebuilt from the bus within one
+ * heartbeat (DESIGN promise 5). Ages are by our own clock from reception; a sender's clock is never trusted.
+ */
+export class FleetView {
+  readonly fleet = new Fleet();
+  readonly #events: EventPublisher;
+  /** Boot of each node that is there now. */
+  readonly #present = new Map<string, { bootId: string | null; seq: number }>();
+  readonly #onLost: ((nodeId: string) => void)[] = [];
+
+  constructor(events: EventPublisher) {
+    this.#events = events;
+  }
+
+  start(bus: Bus, rejections: Rejections): void {
+    subscribeHeartbeats(
+      bus,
+      (record) => this.onHeartbeat(record, Date.now()),
+      (error) => rejections.add("heartbeat", error),
+    );
+  }
+
+  /** Nodes that can be chosen now, before any job's needs. */
+  get readyCount(): number {
+    return [...this.#present.keys()].filter((id) => this.fleet.view(id)?.record.status === "healthy").length;
+  }
+
+  onLost(listener: (nodeId: string) => void): void {
+    this.#onLost.push(listener);
+  }
+
+  onHeartbeat(record: NodeRecord, nowMs: number): void {
+    const { node_id: nodeId, layer, boot_id: bootId, seq, status } = record;
+    const known = this.#present.get(nodeId);
+    // An older message of the same boot, delivered late or sent again, says nothing new.
+    if (known !== undefined && known.bootId === bootId && bootId !== null && seq <= known.seq) return;
+    if (status === "leaving") {
+      this.fleet.upsert(record, nowMs).gone = true;
+      if (known === undefined) return;
+      this.#present.delete(nodeId);
+      this.#events.record("node_left", { node_id: nodeId, layer, reason: record.status_reason });
+      return;
+    }
+    this.fleet.upsert(record, nowMs);
+    this.#present.set(nodeId, { bootId, seq });
+    if (known !== undefined && known.bootId === bootId) return;
+    // A new boot without a last word: whatever the old one ran is lost.
+    if (known !== undefined) this.#announceLost(nodeId);
+    this.#events.record("node_joined", {
+      node_id: nodeId,
+      layer,
+      boot_id: bootId,
+      hostname: record.hostname,
+      models: record.models,
+    });
+  }
+
+  /** Notices nodes that fell silent; call it about once a second. */
+  sweep(nowMs: number): void {
+    for (const view of this.fleet.views) {
+      const { node_id: nodeId, layer, interval_ms: intervalMs } = view.record;
+      const silentMs = nowMs - view.receivedAtMs;
+      if (silentMs > FORGET_AFTER_MS) this.fleet.remove(nodeId);
+      if (!this.#present.has(nodeId) || silentMs <= leaseMs(intervalMs)) continue;
+      this.#present.delete(nodeId);
+      view.gone = true;
+      this.#events.record("node_lost", { node_id: nodeId, layer, silent_ms: Math.round(silentMs) });
+      this.#announceLost(nodeId);
+    }
+  }
+
+  onDispatch(nodeId: string): void {
+    const view = this.fleet.view(nodeId);
+    if (view === undefined) return;
+    view.ownInFlight++;
+    view.dispatchedSinceHeartbeat++;
+  }
+
+  /** A job of ours is no longer there. */
+  onDone(nodeId: string): void {
+    const view = this.fleet.view(nodeId);
+    if (view !== undefined) view.ownInFlight = Math.max(0, view.ownInFlight - 1);
+  }
+
+  /** Fresh load from a verdict: what was sent there since the heartbeat is in it. */
+  onLoad(nodeId: string, load: Load): void {
+    const view = this.fleet.view(nodeId);
+    if (view === undefined) return;
+    view.record = { ...view.record, load };
+    view.dispatchedSinceHeartbeat = 0;
+  }
+
+  onRefused(nodeId: string): void {
+    this.#correct(nodeId, undefined, undefined);
+  }
+
+  /** No word within the accept limit: a hiccup until a heartbeat is missed, so it is only scored down. */
+  onSilent(nodeId: string): void {
+    this.onDone(nodeId);
+    this.#correct(nodeId, undefined, undefined);
+  }
+
+  /** The broker says that nobody listens there: not chosen until its next heartbeat. */
+  onGone(nodeId: string): void {
+    this.onDone(nodeId);
+    const view = this.fleet.view(nodeId);
+    if (view !== undefined) view.gone = true;
+  }
+
+  /** Learns how far the prediction was off. */
+  observe({ nodeId, decision }: Dispatch, timing: Timing, status: Outcome): void {
+    if (status === "cancelled") return;
+    const observedMs = status === "finished" && timing.ttft_ms !== null ? timing.queued_ms + timing.ttft_ms : undefined;
+    this.#correct(nodeId, decision.score?.predicted_ms, observedMs);
+  }
+
+  #correct(nodeId: string, predictedMs: number | undefined, observedMs: number | undefined): void {
+    const view = this.fleet.view(nodeId);
+    if (view === undefined) return;
+    view.correction = corrected(view.correction, predictedMs, observedMs, Date.now() - view.correctedAtMs);
+    view.correctedAtMs = Date.now();
+  }
+
+  #announceLost(nodeId: string): void {
+    for (const listener of this.#onLost) listener(nodeId);
+  }
+}

@@ -1,0 +1,116 @@
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { basename } from "node:path";
+import { z } from "zod";
+import { newId } from "../service/ids.ts";
+import { connectBus, isProtected } from "../service/bus.ts";
+import { BASE_ENV, BaseConfig, loadConfig } from "../service/config.ts";
+import { EventPublisher } from "../service/events.ts";
+import { runProcess } from "../service/lifecycle.ts";
+import { createLog } from "../service/log.ts";
+import { pause, startLoop } from "../service/loop.ts";
+import { Metrics, serveHealth } from "../service/metrics.ts";
+import { announceService } from "../service/micro.ts";
+import { announceReady } from "../service/ready.ts";
+import { Rejections } from "../service/rejections.ts";
+import { readRoutingConfig } from "../service/routing-config.ts";
+import { serveStructures } from "../service/structures-exchange.ts";
+import { ACCEPT_LIMIT_MS, Dispatcher } from "./dispatcher.ts";
+import { FleetView } from "./fleet-view.ts";
+import { routerMetrics } from "./metrics.ts";
+import type { RouterParts } from "./parts.ts";
+import { compilePolicy } from "./policy/policy.ts";
+import { Router } from "./router.ts";
+
+const RouterConfig = BaseConfig.extend({
+  /** Unique among the live routers of a cell. */
+  routerId: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, "letters, digits, _ and -, 1 to 64 characters"),
+  routingConfigPath: z.string().min(1),
+});
+
+/** Every node speaks once in this time: a cold router listens before it takes jobs (DESIGN promise 5), milliseconds. */
+const LISTEN_FIRST_MS = 1100;
+
+const log = createLog("router");
+
+runProcess(log, async (lifecycle) => {
+  const config = loadConfig(
+    RouterConfig,
+    { ...BASE_ENV, routerId: "TIERMESH_ROUTER_ID", routingConfigPath: "ROUTING_CONFIG_PATH" },
+    { env: process.env, file: { routerId: `router-${newId().slice(-8)}` }, fileName: "defaults" },
+  );
+  const routing = readRoutingConfig(config.routingConfigPath);
+  const policy = compilePolicy(routing, revisionOf(config.routingConfigPath));
+
+  const address = { url: config.natsUrl, user: config.natsUser, password: config.natsPassword, cell: config.cell };
+  const bus = await connectBus(config.routerId, address, log, { retry: true });
+  lifecycle.onClose("bus", () => bus.drain());
+  serveStructures(bus);
+  const metrics = new Metrics("router");
+  const events = new EventPublisher(bus, `router/${config.routerId}`, log);
+  lifecycle.onClose("events", () => events.close());
+  const rejections = new Rejections("router", events, metrics, log);
+  lifecycle.onClose("rejections", () => rejections.close());
+
+  const fleet = new FleetView(events);
+  fleet.start(bus, rejections);
+  const parts: RouterParts = {
+    // A restarted router must not read verdicts meant for its former self.
+    id: `${config.routerId.slice(0, 50)}-${newId().slice(-8)}`,
+    bus,
+    fleet,
+    events,
+    rejections,
+    metrics: routerMetrics(metrics),
+    log,
+    policy: () => policy,
+    routing: () => routing.routing_policy,
+    transportProtected: isProtected(bus, config.natsUrl),
+    random: Math.random,
+  };
+  const dispatcher = new Dispatcher(parts);
+  const router = new Router(parts, dispatcher);
+  const onError = (error: unknown) => log.error({ err: error }, "a sweep failed");
+  const sweeps = [
+    startLoop(
+      { name: "silent dispatches", everyMs: ACCEPT_LIMIT_MS / 5, onError },
+      () => dispatcher.sweep(),
+      lifecycle.signal,
+    ),
+    startLoop({ name: "lost nodes", everyMs: 500, onError }, () => fleet.sweep(Date.now()), lifecycle.signal),
+  ];
+  lifecycle.onClose("sweeps", async () => {
+    await Promise.all(sweeps.map((sweep) => sweep.stop()));
+  });
+
+  await pause(LISTEN_FIRST_MS, lifecycle.signal);
+  dispatcher.start();
+  router.start();
+  lifecycle.onClose("jobs", async () => {
+    await router.stop();
+    await dispatcher.drain();
+  });
+  const endpoints = [
+    { name: "submit", subject: bus.subjects.submits },
+    { name: "route", subject: bus.subjects.route },
+  ];
+  const service = await announceService(bus, "router", "Decides where jobs go and sends them there", endpoints, {
+    router_id: config.routerId,
+    policy: policy.revision,
+  });
+  lifecycle.onClose("announcement", async () => void (await service.stop()));
+  const health = () => ({
+    ok: bus.connected(),
+    router_id: config.routerId,
+    nodes_ready: fleet.readyCount,
+    ...dispatcher.inFlight,
+    policy: policy.revision,
+  });
+  const healthPort = await serveHealth({ host: "127.0.0.1", port: config.healthPort, metrics, health }, lifecycle);
+  announceReady("router", { health_port: healthPort, router_id: config.routerId });
+});
+
+/** Names the policy in decisions: file and the first digits of its SHA-256. */
+function revisionOf(path: string): string {
+  return `${basename(path)}@${createHash("sha256").update(readFileSync(path)).digest("hex").slice(0, 12)}`;
+}

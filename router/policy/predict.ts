@@ -1,0 +1,57 @@
+import type { Layer } from "../../bus-schemas/index.ts";
+import type { DecisionContext, Option, RouteRequest } from "./types.ts";
+
+/**
+ * Rates assumed until a node has learned its own, by layer: prompt tokens read per second, milliseconds per token
+ * written. L0: a 7B model at 4 bits on a laptop GPU or Apple M3; L1: a 70B model on a server GPU; L2: a cloud API.
+ */
+const ASSUMED: Record<Layer, { prefillPerSecond: number; msPerToken: number }> = {
+  L0: { prefillPerSecond: 400, msPerToken: 40 },
+  L1: { prefillPerSecond: 1500, msPerToken: 30 },
+  L2: { prefillPerSecond: 5000, msPerToken: 15 },
+};
+/** A model that is not in memory is read from disk at this rate, GB per second (SATA SSD). */
+const LOAD_GB_PER_SECOND = 0.5;
+/** Size assumed for a model that is not loaded and does not say, GB: 7B parameters at 4 bits. */
+const ASSUMED_SIZE_GB = 5;
+
+export interface Prediction {
+  /** Time to the first token, milliseconds. */
+  ttftMs: number;
+  /** Time to the last one. */
+  totalMs: number;
+}
+
+/** Jobs on the node by now: what its heartbeat said, and what live routers have sent there since, as far as we can tell. */
+export function jobsOn({ view }: Option, { liveRouters }: DecisionContext): number {
+  const load = view.record.load;
+  return (load?.running ?? 0) + (load?.queued ?? 0) + liveRouters * view.dispatchedSinceHeartbeat;
+}
+
+/**
+ * When the first and the last token would come, by DESIGN §3:
+ * `wait = max(0, run − slots + 1)/slots · mean service time`;
+ * `TTFT = rtt + wait + (pending prefill + prompt tokens)/prefill rate`; `total = TTFT + expected output · time per token`;
+ * a model that is not loaded adds its load time; the sum is multiplied by the node's Peak-EWMA correction.
+ */
+export function predict(option: Option, request: RouteRequest, context: DecisionContext): Prediction {
+  const { view, served, layer } = option;
+  const assumed = ASSUMED[layer];
+  const prefillPerMs = Math.max(served.prefill_tokens_per_second ?? assumed.prefillPerSecond, 1) / 1000;
+  const msPerToken = served.ms_per_token ?? assumed.msPerToken;
+  const outputMs = request.expectedOutputTokens * msPerToken;
+  const serviceMs = view.record.performance.avg_latency_ms ?? request.promptTokens / prefillPerMs + outputMs;
+  const slots = Math.max(view.record.load?.slots ?? 1, 1);
+  const waitMs = (Math.max(0, jobsOn(option, context) - slots + 1) / slots) * serviceMs;
+  const pendingTokens = view.record.load?.pending_prefill_tokens ?? 0;
+  const loadMs = served.loaded === false ? ((served.size_gb ?? ASSUMED_SIZE_GB) / LOAD_GB_PER_SECOND) * 1000 : 0;
+  const ttftMs =
+    (view.rttMs + waitMs + loadMs + (pendingTokens + request.promptTokens) / prefillPerMs) * view.correction;
+  return { ttftMs, totalMs: ttftMs + outputMs * view.correction };
+}
+
+/** The prediction that counts for the job: to the end for batches, else to the first token. */
+export function predictedMs(option: Option, request: RouteRequest, context: DecisionContext): number {
+  const { ttftMs, totalMs } = predict(option, request, context);
+  return request.batch ? totalMs : ttftMs;
+}

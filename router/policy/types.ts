@@ -1,0 +1,93 @@
+import type {
+  DataClass,
+  Layer,
+  ModelSpec,
+  NodeRecord,
+  RoutingPolicy,
+  ScoreTerms,
+  ServedModel,
+} from "../../bus-schemas/index.ts";
+
+/** A job as the decision sees it: no content, only what routing needs. */
+export interface RouteRequest {
+  jobId: string;
+  taskType: string;
+  dataClass: DataClass;
+  /** Undefined = any model that fits. */
+  model: string | undefined;
+  capabilities: readonly string[];
+  promptTokens: number;
+  expectedOutputTokens: number;
+  /** Context window needed. */
+  contextTokens: number;
+  vramGb: number | undefined;
+  /** The body is sealed, or its way cannot be read by others (ADR 0006). */
+  encrypted: boolean;
+  anonymised: boolean;
+  sessionId: string | undefined;
+  /** Absolute, on the clock of `nowMs`. */
+  deadlineMs: number;
+  /** Wanted time to the first token, or to the end for batches. */
+  sloMs: number;
+  /** Counts the time to the end instead of the first token (media). */
+  batch: boolean;
+  /** Nodes already tried. */
+  exclude: ReadonlySet<string>;
+}
+
+/** One node as its router knows it. */
+export interface NodeView {
+  record: NodeRecord;
+  /** When the last heartbeat came, on the clock of `nowMs`. */
+  receivedAtMs: number;
+  rttMs: number;
+  /** Jobs this router has there now. */
+  ownInFlight: number;
+  /** Jobs this router sent there since the last heartbeat, which that heartbeat cannot know of. */
+  dispatchedSinceHeartbeat: number;
+  /** Peak-EWMA of observed over predicted time; 1 = none. */
+  correction: number;
+  /** When `correction` last changed, same clock. */
+  correctedAtMs: number;
+  /** Known to be gone until its next heartbeat: left, lost, or without responders. */
+  gone: boolean;
+}
+
+/** One model on one node: what a decision chooses among. */
+export interface Option {
+  view: NodeView;
+  served: ServedModel;
+  layer: Layer;
+  /** Served by the diagnostic echo. */
+  diagnostic: boolean;
+}
+
+/** A routing configuration, compiled for lookups. */
+export interface Policy {
+  revision: string;
+  routing: RoutingPolicy;
+  models: ReadonlyMap<string, ModelSpec>;
+}
+
+/** What filters and scorers may look at beside the option and the request. */
+export interface DecisionContext {
+  policy: Policy;
+  nowMs: number;
+  /** Routers that share the jobs, this one included. */
+  liveRouters: number;
+}
+
+/** Removes options that must not or cannot run the job. */
+export interface Filter {
+  /** A subject token; it names the filter in decisions. */
+  name: string;
+  /** @returns why the option is removed, for people, or undefined. */
+  reject(option: Option, request: RouteRequest, context: DecisionContext): string | undefined;
+}
+
+/** One term of SEED's 评分公式. */
+export interface Scorer {
+  name: Exclude<keyof ScoreTerms, "total" | "predicted_ms">;
+  /** @returns 0 (worst) to 1, absolute: it does not depend on the other options. */
+  score(option: Option, request: RouteRequest, context: DecisionContext): number;
+}
