@@ -1,0 +1,43 @@
+import { MeshError, isDataClass, stricter, type DataClass } from "../bus-schemas/index.ts";
+
+/** Class of a job as its caller declared it, in the two places that a MeshClient takes. */
+export interface DeclaredClass {
+  /** The strictest of the known declarations. */
+  dataClass?: DataClass;
+  /** A declaration that is no class, which the router counts as the policy's default, beside the known ones. */
+  securityLevel?: string;
+}
+
+/** Longest `security_level` that a job may carry (bus-schemas/job.ts), characters. */
+const MAX_LEVEL_CHARS = 64;
+
+/**
+ * Joins every place where a caller may declare a class; the strictest wins, and which default an unknown or missing one
+ * takes is left to the router. A header sent twice arrives as one value with commas: each part is a declaration, so a
+ * second header can only make the class stricter.
+ * @param headers values of `Mesh-Class` and `X-Security-Level`
+ * @param fields body fields by name; a value that is not text is a bad request naming the field
+ */
+export function declaredClass(
+  headers: readonly (string | string[] | undefined)[],
+  fields: Readonly<Record<string, unknown>>,
+): DeclaredClass {
+  const declared: DeclaredClass = {};
+  for (const header of headers) {
+    if (header === undefined) continue;
+    for (const value of Array.isArray(header) ? header : header.split(",")) declare(declared, value.trim());
+  }
+  for (const [field, value] of Object.entries(fields)) {
+    if (value === undefined || value === null) continue;
+    if (typeof value !== "string")
+      throw new MeshError("bad_request", `${field}: must be text: P0, P1 or P2`, { field });
+    declare(declared, value);
+  }
+  return declared;
+}
+
+function declare(declared: DeclaredClass, value: string): void {
+  if (value === "") return;
+  if (!isDataClass(value)) declared.securityLevel = value.slice(0, MAX_LEVEL_CHARS);
+  else declared.dataClass = declared.dataClass === undefined ? value : stricter(declared.dataClass, value);
+}
