@@ -1,5 +1,13 @@
 import type { Msg } from "@nats-io/nats-core";
-import { HEADERS, JobResult, joinToolCalls, type DeltaFrame, type JobResultInput, type StreamFrame, type ToolCallDelta } from "../bus-schemas/index.ts";
+import {
+  HEADERS,
+  JobResult,
+  joinToolCalls,
+  type DeltaFrame,
+  type JobResultInput,
+  type StreamFrame,
+  type ToolCallDelta,
+} from "../bus-schemas/index.ts";
 import type { Bus } from "../service/bus.ts";
 import { answerEncoding, encode, type Encoding } from "../service/codec.ts";
 import { header, headersFor } from "../service/messages.ts";
@@ -69,7 +77,8 @@ export class Answer {
   }
 
   #working(): void {
-    if (performance.now() - this.#lastSentMs >= WORKING_EVERY_MS * 0.9) this.#publish({ type: "working", queued: this.queued });
+    if (performance.now() - this.#lastSentMs >= WORKING_EVERY_MS * 0.9)
+      this.#publish({ type: "working", queued: this.queued });
   }
 
   #publish(frame: StreamFrame): void {

@@ -8,7 +8,14 @@ import type { Stance } from "./stance.ts";
 const STATUS_AFTER = { cordon: "cordoned", drain: "draining", resume: "healthy" } as const;
 
 /** Serves an operator's cordon, drain and resume of this node. */
-export function serveControl(parts: { bus: Bus; nodeId: string; stance: Stance; events: EventPublisher; rejections: Rejections; heartbeatNow: () => void }): void {
+export function serveControl(parts: {
+  bus: Bus;
+  nodeId: string;
+  stance: Stance;
+  events: EventPublisher;
+  rejections: Rejections;
+  heartbeatNow: () => void;
+}): void {
   const { bus, nodeId, stance, events, rejections, heartbeatNow } = parts;
   bus.listen(bus.subjects.control(nodeId), (msg) => {
     let reply: ControlReply;

@@ -42,14 +42,20 @@ export class Heartbeat {
 
   start(signal: AbortSignal) {
     const onError = (error: unknown) => this.#parts.log.warn({ err: error }, "a heartbeat could not be sent");
-    return startLoop({ name: "heartbeat", everyMs: HEARTBEAT_EVERY_MS, jitter: 0.05, onError }, () => this.send(), signal);
+    return startLoop(
+      { name: "heartbeat", everyMs: HEARTBEAT_EVERY_MS, jitter: 0.05, onError },
+      () => this.send(),
+      signal,
+    );
   }
 
   /** While the bus is away nothing is sent: a heartbeat delivered late would be a lie. */
   send(): void {
     const { bus, layer, nodeId } = this.#parts;
     if (!bus.connected()) return;
-    bus.nc.publish(bus.subjects.heartbeat(layer, nodeId), encode(this.record(), "shared"), { headers: headersFor("shared") });
+    bus.nc.publish(bus.subjects.heartbeat(layer, nodeId), encode(this.record(), "shared"), {
+      headers: headersFor("shared"),
+    });
   }
 
   /** Learns from an ended job. */

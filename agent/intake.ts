@@ -1,5 +1,20 @@
 import type { Msg } from "@nats-io/nats-core";
-import { DATA_CLASSES, HEADERS, JobId, JobRequest, MeshError, RUNTIME_PARAMETERS, isDataClass, lastToken, parseOrThrow, type DataClass, type Layer, type Load, type Verdict } from "../bus-schemas/index.ts";
+import {
+  DATA_CLASSES,
+  HEADERS,
+  JobId,
+  JobRequest,
+  MeshError,
+  RUNTIME_PARAMETERS,
+  isInbox,
+  isDataClass,
+  lastToken,
+  parseOrThrow,
+  type DataClass,
+  type Layer,
+  type Load,
+  type Verdict,
+} from "../bus-schemas/index.ts";
 import type { Bus } from "../service/bus.ts";
 import { encode } from "../service/codec.ts";
 import type { EventPublisher } from "../service/events.ts";
@@ -60,7 +75,8 @@ export class Intake {
       if (this.#jobs.size === 0) resolve();
     });
     if (await within(ended, limitMs)) return;
-    for (const job of this.#jobs.values()) job.fail(new MeshError("draining", "the agent stopped before the answer was complete"));
+    for (const job of this.#jobs.values())
+      job.fail(new MeshError("draining", "the agent stopped before the answer was complete"));
   }
 
   #onRun(msg: Msg, subjectClass: DataClass): void {
@@ -72,7 +88,14 @@ export class Intake {
       if (rejection.code === "codec_unknown") learnFromPeer(this.#parts.bus, header(msg, HEADERS.contentType));
       this.#parts.rejections.add("run", rejection);
       const jobId = JobId.safeParse(header(msg, HEADERS.job));
-      if (jobId.success) this.#verdict(msg, { type: "refused", job_id: jobId.data, node_id: this.#parts.nodeId, load: this.#parts.load(), error: rejection.toWire() });
+      if (jobId.success)
+        this.#verdict(msg, {
+          type: "refused",
+          job_id: jobId.data,
+          node_id: this.#parts.nodeId,
+          load: this.#parts.load(),
+          error: rejection.toWire(),
+        });
       return;
     }
     const { desk, layer, closedBecause } = this.#parts;
@@ -87,7 +110,8 @@ export class Intake {
       ? new MeshError("all_busy", "this job already runs here")
       : refuse(ask, { layer, closedBecause: closedBecause() }, desk.seats(facts.model), facts.model, Date.now());
     const common = { job_id: facts.jobId, node_id: this.#parts.nodeId };
-    if (no !== undefined) return this.#verdict(msg, { type: "refused", ...common, load: this.#parts.load(), error: no.toWire() });
+    if (no !== undefined)
+      return this.#verdict(msg, { type: "refused", ...common, load: this.#parts.load(), error: no.toWire() });
     this.#take(msg, facts);
     this.#verdict(msg, { type: "accepted", ...common, load: this.#parts.load() });
   }
@@ -98,11 +122,17 @@ export class Intake {
     const inbox = header(msg, HEADERS.reply);
     const model = header(msg, HEADERS.model);
     const deadlineMs = Number(header(msg, HEADERS.deadline));
-    if (inbox === undefined || !isInbox(inbox)) throw new MeshError("bad_request", "Mesh-Reply: not an inbox", { field: HEADERS.reply });
+    // A job cannot make an agent speak on the mesh's own subjects.
+    if (inbox === undefined || !isInbox(inbox))
+      throw new MeshError("bad_request", "Mesh-Reply: not an inbox", { field: HEADERS.reply });
     if (model === undefined) throw new MeshError("bad_request", "Mesh-Model: missing", { field: HEADERS.model });
-    if (!Number.isFinite(deadlineMs)) throw new MeshError("bad_request", "Mesh-Deadline: not a time", { field: HEADERS.deadline });
-    const messages = request.messages ?? (request.prompt === undefined ? undefined : [{ role: "user" as const, content: request.prompt }]);
-    if (messages === undefined) throw new MeshError("bad_request", "messages: a job needs messages or a prompt", { field: "messages" });
+    if (!Number.isFinite(deadlineMs))
+      throw new MeshError("bad_request", "Mesh-Deadline: not a time", { field: HEADERS.deadline });
+    const messages =
+      request.messages ??
+      (request.prompt === undefined ? undefined : [{ role: "user" as const, content: request.prompt }]);
+    if (messages === undefined)
+      throw new MeshError("bad_request", "messages: a job needs messages or a prompt", { field: "messages" });
     const parameters: Record<string, unknown> = {};
     for (const name of RUNTIME_PARAMETERS) if (request[name] !== undefined) parameters[name] = request[name];
     return {
@@ -126,7 +156,14 @@ export class Intake {
     const answer = new Answer(bus, msg, facts.inbox, facts.request.stream === true);
     const job: Job = new Job(facts, answer, { nodeId, layer, diagnostic: desk.isDiagnostic(facts.model) }, (ended) => {
       this.#jobs.delete(facts.jobId);
-      this.#verdict(msg, { type: "ended", job_id: facts.jobId, node_id: nodeId, load: this.#parts.load(), status: ended.status, timing: ended.timing });
+      this.#verdict(msg, {
+        type: "ended",
+        job_id: facts.jobId,
+        node_id: nodeId,
+        load: this.#parts.load(),
+        status: ended.status,
+        timing: ended.timing,
+      });
       if (!ended.superseded) {
         try {
           events.record("job_ended", ended.event, { dataClass: facts.dataClass, traceparent: facts.traceparent });
@@ -151,11 +188,6 @@ export class Intake {
     if (msg.reply === undefined || msg.reply === "" || this.#parts.bus.nc.isClosed()) return;
     this.#parts.bus.nc.publish(msg.reply, encode(verdict, "shared"), { headers: headersFor("shared") });
   }
-}
-
-/** An agent answers to inboxes only: a job cannot make it publish on the mesh's own subjects. */
-function isInbox(subject: string): boolean {
-  return /^_INBOX(\.[A-Za-z0-9_-]{1,64}){1,6}$/.test(subject);
 }
 
 /** The client submitted the job again and does not want this one's ending (client/job-stream.ts). */

@@ -1,4 +1,14 @@
-import { MeshError, type ChatMessage, type DataClass, type EventData, type JobRequest, type Layer, type Outcome, type Timing, type Usage } from "../bus-schemas/index.ts";
+import {
+  MeshError,
+  type ChatMessage,
+  type DataClass,
+  type EventData,
+  type JobRequest,
+  type Layer,
+  type Outcome,
+  type Timing,
+  type Usage,
+} from "../bus-schemas/index.ts";
 import type { Answer } from "./answer.ts";
 import type { RuntimeChunk } from "./runtimes/runtime.ts";
 
@@ -58,7 +68,10 @@ export class Job {
     this.#place = place;
     this.#onEnded = onEnded;
     // setTimeout holds at most 2^31-1 ms; no deadline of ours is that far.
-    this.#deadlineTimer = setTimeout(() => this.fail(new MeshError("deadline_exceeded", "the deadline passed before the answer was complete")), Math.min(facts.deadlineMs - Date.now(), 2 ** 31 - 1));
+    this.#deadlineTimer = setTimeout(
+      () => this.fail(new MeshError("deadline_exceeded", "the deadline passed before the answer was complete")),
+      Math.min(facts.deadlineMs - Date.now(), 2 ** 31 - 1),
+    );
     answer.accepted({
       type: "accepted",
       job_id: facts.jobId,
@@ -91,7 +104,8 @@ export class Job {
     if (this.#state !== "running") return;
     if (chunk.type === "done") return this.#end("finished", null, chunk.finishReason, chunk.usage);
     this.#firstAtMs ??= performance.now();
-    if (!this.#answer.delta(chunk)) this.fail(new MeshError("payload_too_large", "the answer is too large for one reply; ask with stream: true"));
+    if (!this.#answer.delta(chunk))
+      this.fail(new MeshError("payload_too_large", "the answer is too large for one reply; ask with stream: true"));
   }
 
   fail(error: MeshError): void {
@@ -104,7 +118,13 @@ export class Job {
     this.#end("cancelled", new MeshError("cancelled", "cancelled by the caller"), null, null, superseded);
   }
 
-  #end(status: Outcome, error: MeshError | null, finishReason: string | null, usage: Usage | null, superseded = false): void {
+  #end(
+    status: Outcome,
+    error: MeshError | null,
+    finishReason: string | null,
+    usage: Usage | null,
+    superseded = false,
+  ): void {
     if (this.#state === "ended") return;
     this.#state = "ended";
     clearTimeout(this.#deadlineTimer);
@@ -112,7 +132,18 @@ export class Job {
     const timing = this.#timing();
     const { jobId, dataClass, model, decisionId, attempt } = this.facts;
     const { nodeId, layer, diagnostic } = this.#place;
-    const shared = { job_id: jobId, status, node_id: nodeId, layer, model, decision_id: decisionId, finish_reason: finishReason, usage, timing, error: error?.toWire() ?? null };
+    const shared = {
+      job_id: jobId,
+      status,
+      node_id: nodeId,
+      layer,
+      model,
+      decision_id: decisionId,
+      finish_reason: finishReason,
+      usage,
+      timing,
+      error: error?.toWire() ?? null,
+    };
     this.#answer.end({ ...shared, security_level: dataClass, diagnostic, attempts: attempt });
     this.#onEnded({ status, timing, superseded, event: shared });
   }

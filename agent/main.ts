@@ -21,6 +21,8 @@ import { RuntimeDesk } from "./runtime-desk.ts";
 import { Stance } from "./stance.ts";
 import { WorkThread } from "./work/work-thread.ts";
 
+/** The first heartbeat waits this long at most for probes and runtimes, milliseconds. */
+const FIRST_LOOK_LIMIT_MS = 1500;
 /** Running jobs get this long to end at an orderly stop, milliseconds. */
 const DRAIN_LIMIT_MS = 7000;
 
@@ -103,7 +105,8 @@ runProcess(log, async (lifecycle) => {
   });
   serveControl({ bus, nodeId, stance, events, rejections, heartbeatNow: () => heartbeat.send() });
   intake.start();
-  await Promise.all([probes.first, within(looked, 3000)]);
+  // A hung tool may keep a probe for a while; the node joins without its numbers then.
+  await Promise.all([within(probes.first, FIRST_LOOK_LIMIT_MS), within(looked, FIRST_LOOK_LIMIT_MS)]);
   const loop = heartbeat.start(lifecycle.signal);
   lifecycle.onClose("jobs", async () => {
     await loop.stop();

@@ -60,7 +60,8 @@ export class RuntimeDesk {
     const counted = real.length > 0 ? real : desks;
     let pendingPrefillTokens = 0;
     for (const desk of counted) {
-      for (const job of [...desk.running, ...desk.queue]) if (job.prefilling) pendingPrefillTokens += job.facts.promptTokens;
+      for (const job of [...desk.running, ...desk.queue])
+        if (job.prefilling) pendingPrefillTokens += job.facts.promptTokens;
     }
     return totalLoad(counted.map(seatsOf), pendingPrefillTokens);
   }

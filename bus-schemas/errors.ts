@@ -82,7 +82,7 @@ export class MeshError extends Error {
       code: this.code,
       message: this.message.slice(0, 2000),
       retryable: this.retryable,
-      ...(this.field === undefined ? {} : { field: this.field }),
+      ...(this.field === undefined ? {} : { field: this.field.slice(0, 200) }),
       ...(this.retryAfterMs === undefined ? {} : { retry_after_ms: this.retryAfterMs }),
     };
   }
@@ -92,7 +92,11 @@ export class MeshError extends Error {
   }
 
   /** Any thrown value as a MeshError. A foreign error's own message is not passed on: it could quote content. */
-  static from(error: unknown, code: ErrorCode = "internal", message = "unexpected error; see the process log"): MeshError {
+  static from(
+    error: unknown,
+    code: ErrorCode = "internal",
+    message = "unexpected error; see the process log",
+  ): MeshError {
     return error instanceof MeshError ? error : new MeshError(code, message, { cause: error });
   }
 }
@@ -111,7 +115,11 @@ export function fieldPath(path: readonly PropertyKey[]): string {
  * Checks `value` against `schema`.
  * @throws MeshError `code` naming the first bad field; the message never quotes the value.
  */
-export function parseOrThrow<T extends z.ZodType>(schema: T, value: unknown, code: ErrorCode = "bad_request"): z.infer<T> {
+export function parseOrThrow<T extends z.ZodType>(
+  schema: T,
+  value: unknown,
+  code: ErrorCode = "bad_request",
+): z.infer<T> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const issue = result.error.issues[0];

@@ -19,7 +19,13 @@ export const EVENTS = {
   },
   job_redispatched: {
     summary: "A node refused or was lost before it accepted; the job goes to the next pick.",
-    data: z.object({ job_id: JobId, attempt: Count, from_node_id: NodeId, to_node_id: NodeId.nullable(), error: WireError }),
+    data: z.object({
+      job_id: JobId,
+      attempt: Count,
+      from_node_id: NodeId,
+      to_node_id: NodeId.nullable(),
+      error: WireError,
+    }),
   },
   job_ended: {
     summary: "A job reached its one ending.",
@@ -38,7 +44,13 @@ export const EVENTS = {
   },
   node_joined: {
     summary: "A node was seen for the first time, or came back.",
-    data: z.object({ node_id: NodeId, layer: Layer, boot_id: z.string().nullable(), hostname: Label.nullable(), models: z.array(ModelName) }),
+    data: z.object({
+      node_id: NodeId,
+      layer: Layer,
+      boot_id: z.string().nullable(),
+      hostname: Label.nullable(),
+      models: z.array(ModelName),
+    }),
   },
   node_left: {
     summary: "A node said its last word.",
@@ -54,7 +66,13 @@ export const EVENTS = {
   },
   message_rejected: {
     summary: "Malformed messages were dropped or answered with an error; counted, one event per kind and second.",
-    data: z.object({ process: SubjectToken, subject_kind: SubjectToken, code: SubjectToken, field: z.string().max(200).nullable(), count: Count }),
+    data: z.object({
+      process: SubjectToken,
+      subject_kind: SubjectToken,
+      code: SubjectToken,
+      field: z.string().max(200).nullable(),
+      count: Count,
+    }),
   },
   process_started: {
     summary: "A part of the mesh started or was restarted by its supervisor.",

@@ -36,7 +36,10 @@ const RuntimeParameters = {
   top_p: z.number().min(0).max(1).optional(),
   seed: z.number().int().optional(),
   stop: z.union([z.string().max(200), z.array(z.string().max(200)).max(16)]).optional(),
-  tools: z.array(z.looseObject({ type: z.string().max(40) })).max(128).optional(),
+  tools: z
+    .array(z.looseObject({ type: z.string().max(40) }))
+    .max(128)
+    .optional(),
   tool_choice: z.unknown().optional(),
   response_format: z.looseObject({ type: z.string().max(40) }).optional(),
   frequency_penalty: z.number().min(-2).max(2).optional(),

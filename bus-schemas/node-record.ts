@@ -1,6 +1,20 @@
 import { z } from "zod";
 import { Layer } from "./classes.ts";
-import { Celsius, Count, Gb, IsoTime, Label, ModelName, Ms, NodeId, Ratio, SubjectToken, Tokens, TokensPerSecond, Watts } from "./units.ts";
+import {
+  Celsius,
+  Count,
+  Gb,
+  IsoTime,
+  Label,
+  ModelName,
+  Ms,
+  NodeId,
+  Ratio,
+  SubjectToken,
+  Tokens,
+  TokensPerSecond,
+  Watts,
+} from "./units.ts";
 
 /** Version of the heartbeat's meaning; readers accept this and older. */
 export const NODE_SCHEMA_VERSION = 1;
@@ -132,4 +146,3 @@ export const NodeRecord = z.object({
 export type NodeRecord = z.infer<typeof NodeRecord>;
 /** A node record as its sender may write it: everything SEED leaves out is optional. */
 export type NodeRecordInput = z.input<typeof NodeRecord>;
-

@@ -10,7 +10,16 @@ import { Gpu, Hardware, Load, NodeRecord, RuntimeRecord, SampledAt, ServedModel 
  * fields cost speed, never correctness. msgpackr holds at most 32 structures in one byte.
  */
 export const SHARED_STRUCTURES: readonly (readonly string[])[] = [
-  ...[NodeRecord, Hardware, SampledAt, Gpu, ServedModel, RuntimeRecord, Load, NodeRecord.shape.performance.unwrap()].map(keys),
+  ...[
+    NodeRecord,
+    Hardware,
+    SampledAt,
+    Gpu,
+    ServedModel,
+    RuntimeRecord,
+    Load,
+    NodeRecord.shape.performance.unwrap(),
+  ].map(keys),
   ...[AcceptedFrame, JobResult, Usage, Timing, ScoreTerms, Candidate, Decision].map(keys),
   ...Verdict.options.map(keys),
   ["type", "content"],
@@ -21,8 +30,13 @@ function keys(schema: z.ZodObject): string[] {
   return Object.keys(schema.shape);
 }
 
-/** Version of the table: FNV-1a over its text. Peers with another version ask for ours by name (subjects().codec). */
-export const STRUCTURES_VERSION = fnv1a(JSON.stringify(SHARED_STRUCTURES));
+/** Version of a table: FNV-1a over its text, so a table that is not the one asked for is noticed. */
+export function versionOfStructures(table: readonly (readonly string[])[]): string {
+  return fnv1a(JSON.stringify(table));
+}
+
+/** Version of our table. Peers with another version ask for ours by name (subjects().codec). */
+export const STRUCTURES_VERSION = versionOfStructures(SHARED_STRUCTURES);
 
 function fnv1a(text: string): string {
   let hash = 0x811c9dc5;

@@ -1,12 +1,25 @@
 import type { Msg } from "@nats-io/nats-core";
-import { HEADERS, JobResult, MeshError, StreamFrame, parseOrThrow, type DataClass, type JobRequestInput, type Outcome } from "../bus-schemas/index.ts";
+import {
+  HEADERS,
+  JobResult,
+  MeshError,
+  StreamFrame,
+  parseOrThrow,
+  type DataClass,
+  type JobRequestInput,
+  type Outcome,
+} from "../bus-schemas/index.ts";
 import { decode, encode } from "../service/codec.ts";
 import { header, headersFor } from "../service/messages.ts";
 import { FrameQueue } from "./frame-queue.ts";
 
 /** What a stream needs of the client: the bus, an inbox of its own. */
 export interface StreamPort {
-  publish(subject: string, body: Uint8Array | string, options?: { headers?: ReturnType<typeof headersFor>; reply?: string }): void;
+  publish(
+    subject: string,
+    body: Uint8Array | string,
+    options?: { headers?: ReturnType<typeof headersFor>; reply?: string },
+  ): void;
   openInbox(onMessage: (msg: Msg) => void): { subject: string; close(): void };
   submitSubject(queue: string): string;
   cancelSubject(job: string): string;
@@ -33,15 +46,26 @@ const DEFAULT_LIMIT_MS = 15 * 60_000;
 /** The node enforces the deadline; the caller gives its answer this long to arrive, milliseconds. */
 const DEADLINE_GRACE_MS = 500;
 
-type Incoming = { kind: "frame"; frame: StreamFrame; seq: number | undefined } | { kind: "no_router" } | { kind: "broken"; error: MeshError };
+type Incoming =
+  | { kind: "frame"; frame: StreamFrame; seq: number | undefined }
+  | { kind: "no_router" }
+  | { kind: "broken"; error: MeshError };
 
 /**
  * Runs one job and yields its frames; the last is always the one `end`. Invariants: (1) exactly one end; (2) frames of
  * an attempt that was given up are never yielded, since each attempt has an inbox of its own; (3) after acceptance the job
  * is not submitted again: a node lost then is one clear error.
  */
-export async function* streamJob(port: StreamPort, request: JobRequestInput, jobId: string, options: StreamOptions): AsyncGenerator<StreamFrame, void, undefined> {
-  const deadlineMs = Math.min(request.deadline_unix_ms ?? Infinity, request.timeout_ms === undefined ? Infinity : port.nowMs() + request.timeout_ms);
+export async function* streamJob(
+  port: StreamPort,
+  request: JobRequestInput,
+  jobId: string,
+  options: StreamOptions,
+): AsyncGenerator<StreamFrame, void, undefined> {
+  const deadlineMs = Math.min(
+    request.deadline_unix_ms ?? Infinity,
+    request.timeout_ms === undefined ? Infinity : port.nowMs() + request.timeout_ms,
+  );
   const giveUpMs = Number.isFinite(deadlineMs) ? deadlineMs + DEADLINE_GRACE_MS : port.nowMs() + DEFAULT_LIMIT_MS;
   const body = encode({ ...request, job_id: jobId, stream: true }, "shared");
   let ended = false;
@@ -56,18 +80,30 @@ export async function* streamJob(port: StreamPort, request: JobRequestInput, job
           return;
         }
         supersede = outcome === "silent";
-        if (outcome === "no_router" && submit < MAX_SUBMITS) await attempt.queue.next(NO_ROUTER_PAUSE_MS, options.signal);
+        if (outcome === "no_router" && submit < MAX_SUBMITS)
+          await attempt.queue.next(NO_ROUTER_PAUSE_MS, options.signal);
       } finally {
         attempt.close();
       }
     }
-    yield failure(jobId, "failed", new MeshError("no_router", "no router answers; is the mesh up? (tiermesh status)", { retryAfterMs: 1000 }));
+    yield failure(
+      jobId,
+      "failed",
+      new MeshError("no_router", "no router answers; is the mesh up? (tiermesh status)", { retryAfterMs: 1000 }),
+    );
   } finally {
     if (!ended) port.publish(port.cancelSubject(jobId), "");
   }
 }
 
-function openAttempt(port: StreamPort, jobId: string, body: Uint8Array, submit: number, options: StreamOptions, supersede: boolean) {
+function openAttempt(
+  port: StreamPort,
+  jobId: string,
+  body: Uint8Array,
+  submit: number,
+  options: StreamOptions,
+  supersede: boolean,
+) {
   const queue = new FrameQueue<Incoming>();
   const inbox = port.openInbox((msg) => queue.push(readFrame(msg)));
   if (supersede) port.publish(port.cancelSubject(jobId), encode({ superseded: true }, "json"));
@@ -88,7 +124,10 @@ function readFrame(msg: Msg): Incoming {
     const seq = header(msg, HEADERS.seq);
     return { kind: "frame", frame, seq: seq === undefined ? undefined : Number(seq) };
   } catch {
-    return { kind: "broken", error: new MeshError("stream_interrupted", "the answer's stream holds a malformed frame") };
+    return {
+      kind: "broken",
+      error: new MeshError("stream_interrupted", "the answer's stream holds a malformed frame"),
+    };
   }
 }
 
@@ -105,9 +144,16 @@ async function* readAttempt(
   for (;;) {
     const leftMs = giveUpMs - port.nowMs();
     const item = await queue.next(Math.min(accepted ? SILENCE_LIMIT_MS : ACCEPT_LIMIT_MS, leftMs), signal);
-    if (signal?.aborted) return yield* finish(port, jobId, "cancelled", new MeshError("cancelled", "cancelled by the caller"));
+    if (signal?.aborted)
+      return yield* finish(port, jobId, "cancelled", new MeshError("cancelled", "cancelled by the caller"));
     if (item === undefined) {
-      if (port.nowMs() >= giveUpMs) return yield* finish(port, jobId, "expired", new MeshError("deadline_exceeded", "no answer before the deadline"));
+      if (port.nowMs() >= giveUpMs)
+        return yield* finish(
+          port,
+          jobId,
+          "expired",
+          new MeshError("deadline_exceeded", "no answer before the deadline"),
+        );
       if (!accepted) return "silent";
       return yield* finish(port, jobId, "failed", new MeshError("node_lost", "the node that ran the job fell silent"));
     }
@@ -119,7 +165,12 @@ async function* readAttempt(
     const { frame, seq } = item;
     // A router's own ending has no sequence number and is final.
     if (seq !== undefined && seq !== expectedSeq++) {
-      return yield* finish(port, jobId, "failed", new MeshError("stream_interrupted", "a part of the answer was lost on the way"));
+      return yield* finish(
+        port,
+        jobId,
+        "failed",
+        new MeshError("stream_interrupted", "a part of the answer was lost on the way"),
+      );
     }
     if (frame.type === "accepted") accepted = true;
     yield frame;
@@ -128,7 +179,12 @@ async function* readAttempt(
 }
 
 /** Ends a job on the caller's side: tells the mesh to stop, and yields the one end. */
-async function* finish(port: StreamPort, jobId: string, status: Outcome, error: MeshError): AsyncGenerator<StreamFrame, "ended", undefined> {
+async function* finish(
+  port: StreamPort,
+  jobId: string,
+  status: Outcome,
+  error: MeshError,
+): AsyncGenerator<StreamFrame, "ended", undefined> {
   port.publish(port.cancelSubject(jobId), "");
   yield failure(jobId, status, error);
   return "ended";

@@ -61,7 +61,9 @@ export class MeshClient implements AsyncDisposable {
     this.bus = bus;
     serveStructures(bus);
     this.#prefix = `${bus.inbox}.job.`;
-    this.#replies = bus.listen(`${this.#prefix}*`, (msg) => this.#inboxes.get(msg.subject.slice(this.#prefix.length))?.(msg));
+    this.#replies = bus.listen(`${this.#prefix}*`, (msg) =>
+      this.#inboxes.get(msg.subject.slice(this.#prefix.length))?.(msg),
+    );
     this.#port = {
       publish: (subject, body, options) => {
         if (!bus.nc.isClosed()) bus.nc.publish(subject, body, options);
@@ -99,7 +101,10 @@ export class MeshClient implements AsyncDisposable {
         if (frame.message !== null || frame.status !== "finished") return frame;
         const calls = joinToolCalls(toolCalls);
         const text = content === "" && calls.length > 0 ? null : content;
-        return { ...frame, message: { role: "assistant", content: text, ...(calls.length === 0 ? {} : { tool_calls: calls }) } };
+        return {
+          ...frame,
+          message: { role: "assistant", content: text, ...(calls.length === 0 ? {} : { tool_calls: calls }) },
+        };
       }
     }
     throw new MeshError("internal", "a stream ended without its end");
@@ -127,9 +132,15 @@ export class MeshClient implements AsyncDisposable {
     if (options.dataClass !== undefined) headers.set(HEADERS.dataClass, options.dataClass);
     let reply: Msg;
     try {
-      reply = await this.bus.nc.request(this.bus.subjects.route, encode(request, "shared"), { timeout: DECIDE_LIMIT_MS, headers });
+      reply = await this.bus.nc.request(this.bus.subjects.route, encode(request, "shared"), {
+        timeout: DECIDE_LIMIT_MS,
+        headers,
+      });
     } catch (error) {
-      throw new MeshError("no_router", "no router answers; is the mesh up? (tiermesh status)", { cause: error, retryAfterMs: 1000 });
+      throw new MeshError("no_router", "no router answers; is the mesh up? (tiermesh status)", {
+        cause: error,
+        retryAfterMs: 1000,
+      });
     }
     const body = decode(reply.data, header(reply, HEADERS.contentType));
     const failed = WireError.safeParse((body as { error?: unknown }).error);

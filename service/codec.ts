@@ -35,7 +35,9 @@ export function contentType(encoding: Encoding): string {
  */
 export function answerEncoding(requestContentType: string | undefined): Encoding {
   if (requestContentType === SHARED_CONTENT_TYPE) return "shared";
-  const binary = [CONTENT_TYPES.msgpack, CONTENT_TYPES.sharedMsgpack].some((type) => requestContentType?.startsWith(type));
+  const binary = [CONTENT_TYPES.msgpack, CONTENT_TYPES.sharedMsgpack].some((type) =>
+    requestContentType?.startsWith(type),
+  );
   return binary ? "msgpack" : "json";
 }
 

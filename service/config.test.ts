@@ -24,7 +24,10 @@ test("flags win over the environment, that over the file, that over the default"
 });
 
 test("an empty variable counts as unset", () => {
-  expect(loadConfig(BaseConfig, BASE_ENV, { env: { TIERMESH_CELL: "", TIERMESH_HEALTH_PORT: "" } })).toMatchObject({ cell: "main", healthPort: 0 });
+  expect(loadConfig(BaseConfig, BASE_ENV, { env: { TIERMESH_CELL: "", TIERMESH_HEALTH_PORT: "" } })).toMatchObject({
+    cell: "main",
+    healthPort: 0,
+  });
 });
 
 test("a wrong value is refused by the name of the flag, variable or key it came from", () => {
@@ -32,7 +35,10 @@ test("a wrong value is refused by the name of the flag, variable or key it came 
   expect(errorOf({ env: { TIERMESH_HEALTH_PORT: "http" } }).message).toMatch(/^TIERMESH_HEALTH_PORT: /);
   expect(errorOf({ env: { TIERMESH_HEALTH_PORT: "70000" } }).message).toMatch(/^TIERMESH_HEALTH_PORT: .*65535/);
   expect(errorOf({ flags: { healthPort: 1.5 } }).message).toMatch(/^--health-port: /);
-  expect(errorOf({ file: { natsUrl: 7 }, fileName: "mesh.yaml" })).toMatchObject({ code: "bad_config", field: "natsUrl" });
+  expect(errorOf({ file: { natsUrl: 7 }, fileName: "mesh.yaml" })).toMatchObject({
+    code: "bad_config",
+    field: "natsUrl",
+  });
   expect(errorOf({ file: { natsUrl: 7 }, fileName: "mesh.yaml" }).message).toMatch(/^mesh\.yaml: natsUrl: /);
 });
 
@@ -44,7 +50,9 @@ test("a secret that is wrong is not repeated in the message", () => {
 });
 
 test("an unknown key of the file is refused, with the nearest known one", () => {
-  expect(errorOf({ file: { natsUlr: "x" }, fileName: "mesh.yaml" }).message).toBe('mesh.yaml: unknown key "natsUlr" (did you mean "natsUrl"?)');
+  expect(errorOf({ file: { natsUlr: "x" }, fileName: "mesh.yaml" }).message).toBe(
+    'mesh.yaml: unknown key "natsUlr" (did you mean "natsUrl"?)',
+  );
   expect(errorOf({ file: { constructor: "x" }, fileName: "mesh.yaml" }).message).toContain('unknown key "constructor"');
 });
 

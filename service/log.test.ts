@@ -10,7 +10,22 @@ function logged(write: (log: ReturnType<typeof createLog>) => void, level = "tra
 const SECRET = "s3cr3t-value";
 
 test("content and secrets are removed wherever they stand, up to four levels down", () => {
-  const fields = ["messages", "prompt", "content", "authorization", "Authorization", "password", "pass", "token", "api_key", "apiKey", "key", "seed", "cookie", "x-api-key"];
+  const fields = [
+    "messages",
+    "prompt",
+    "content",
+    "authorization",
+    "Authorization",
+    "password",
+    "pass",
+    "token",
+    "api_key",
+    "apiKey",
+    "key",
+    "seed",
+    "cookie",
+    "x-api-key",
+  ];
   for (const field of fields) {
     let value: object = { [field]: SECRET, kept: "visible" };
     for (let depth = 0; depth <= 4; depth++) {
@@ -23,12 +38,18 @@ test("content and secrets are removed wherever they stand, up to four levels dow
 });
 
 test("secrets in lists and in a child's own fields are removed too", () => {
-  expect(logged((log) => log.info({ jobs: [{ prompt: SECRET }, { messages: [{ role: "user", content: SECRET }] }] }, "x"))).not.toContain(SECRET);
+  expect(
+    logged((log) => log.info({ jobs: [{ prompt: SECRET }, { messages: [{ role: "user", content: SECRET }] }] }, "x")),
+  ).not.toContain(SECRET);
   expect(logged((log) => log.child({ token: SECRET, request: { password: SECRET } }).info("x"))).not.toContain(SECRET);
 });
 
 test("of an error only type, message, code and frames are written", () => {
-  const error = Object.assign(new Error("no answer"), { code: "ECONNREFUSED", request: { body: SECRET }, config: { data: SECRET } });
+  const error = Object.assign(new Error("no answer"), {
+    code: "ECONNREFUSED",
+    request: { body: SECRET },
+    config: { data: SECRET },
+  });
   const text = logged((log) => log.error({ err: error }, "failed"));
   expect(text).not.toContain(SECRET);
   const { err } = JSON.parse(text) as { err: Record<string, string> };
@@ -54,6 +75,12 @@ test("what was thrown and is no error is not written at all", () => {
 });
 
 test("LOG_LEVEL is understood as SEED writes it, and nonsense counts as info", () => {
-  expect([logLevel("INFO"), logLevel("Warning"), logLevel("debug"), logLevel(undefined), logLevel("loud")]).toEqual(["info", "warn", "debug", "info", "info"]);
+  expect([logLevel("INFO"), logLevel("Warning"), logLevel("debug"), logLevel(undefined), logLevel("loud")]).toEqual([
+    "info",
+    "warn",
+    "debug",
+    "info",
+    "info",
+  ]);
   expect(logged((log) => log.info("x"), "WARN")).toBe("");
 });

@@ -7,7 +7,7 @@ afterEach(() => void vi.useRealTimers());
 const options = { name: "test", everyMs: 1000, jitter: 0, onError: () => undefined };
 
 test("the first run is at once, the next one a pause after the last one's end", async () => {
-  const body = vi.fn(() => pause(300));
+  const body = vi.fn<() => Promise<void>>(() => pause(300));
   const loop = startLoop(options, body);
   expect(body).toHaveBeenCalledTimes(1);
   await vi.advanceTimersByTimeAsync(1299);
@@ -35,8 +35,8 @@ test("two runs never overlap, however slow one is", async () => {
 });
 
 test("a run that throws is reported and the loop goes on", async () => {
-  const onError = vi.fn();
-  const body = vi.fn((): void => {
+  const onError = vi.fn<(error: unknown) => void>();
+  const body = vi.fn<() => void>(() => {
     throw new Error("broken");
   });
   const loop = startLoop({ ...options, onError }, body);
@@ -49,7 +49,7 @@ test("a run that throws is reported and the loop goes on", async () => {
 test("stop waits for the run in progress, tells it by its signal, and no other starts", async () => {
   let told = false;
   let ended = false;
-  const body = vi.fn(async (signal: AbortSignal) => {
+  const body = vi.fn<(signal: AbortSignal) => Promise<void>>(async (signal) => {
     signal.addEventListener("abort", () => (told = true));
     await pause(500);
     ended = true;
@@ -64,16 +64,20 @@ test("stop waits for the run in progress, tells it by its signal, and no other s
 });
 
 test("an outer signal ends it too, and an error after that is not reported", async () => {
-  const onError = vi.fn();
+  const onError = vi.fn<(error: unknown) => void>();
   const outer = new AbortController();
-  const loop = startLoop({ ...options, onError }, (signal) => new Promise((_, reject) => signal.addEventListener("abort", () => reject(new Error("aborted")))), outer.signal);
+  const loop = startLoop(
+    { ...options, onError },
+    (signal) => new Promise((_, reject) => signal.addEventListener("abort", () => reject(new Error("aborted")))),
+    outer.signal,
+  );
   outer.abort();
   await loop.stop();
   expect(onError).not.toHaveBeenCalled();
 });
 
 test("pauses vary by the jitter and nothing else", async () => {
-  const body = vi.fn();
+  const body = vi.fn<() => void>();
   const loop = startLoop({ ...options, jitter: 0.5, random: () => 0 }, body);
   await vi.advanceTimersByTimeAsync(499);
   expect(body).toHaveBeenCalledTimes(1);

@@ -65,6 +65,11 @@ export async function serveHealth(
     server.once("error", reject);
     server.listen(port, host, resolve);
   });
-  lifecycle.onClose("health server", () => new Promise<void>((resolve) => server.close(() => resolve())));
+  lifecycle.onClose("health server", () => {
+    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+    // Scrapers keep idle connections open; waiting for them would hold up the stop.
+    server.closeAllConnections();
+    return closed;
+  });
   return (server.address() as AddressInfo).port;
 }

@@ -29,8 +29,12 @@ test("a flood of one kind becomes one event with its count", async () => {
   const { rejections, recorded, metrics } = setUp();
   for (let i = 0; i < 10_000; i++) rejections.add("heartbeat", bad(`hardware.gpus[${i}].name`));
   await vi.advanceTimersByTimeAsync(1200);
-  expect(recorded).toEqual([{ process: "router", subject_kind: "heartbeat", code: "bad_request", field: "hardware.gpus[].name", count: 10_000 }]);
-  expect(await metrics.registry.metrics()).toContain('tiermesh_messages_rejected_total{kind="heartbeat",code="bad_request",process="router"} 10000');
+  expect(recorded).toEqual([
+    { process: "router", subject_kind: "heartbeat", code: "bad_request", field: "hardware.gpus[].name", count: 10_000 },
+  ]);
+  expect(await metrics.registry.metrics()).toContain(
+    'tiermesh_messages_rejected_total{kind="heartbeat",code="bad_request",process="router"} 10000',
+  );
   await rejections.close();
 });
 

@@ -30,7 +30,12 @@ test("SEED's two YAML blocks load as they stand", () => {
   });
   expect(policy.security.P1).toMatchObject({ cloud_if_anonymized: true, audit_level: "standard" });
   expect(policy.scoring_weights).toEqual({ security: 0.4, capability: 0.25, latency: 0.2, cost: 0.15 });
-  expect(policy.task_queues["media"]).toEqual({ priority: 60, max_concurrency: 16, timeout_ms: 30_000, batch_window_ms: 5000 });
+  expect(policy.task_queues["media"]).toEqual({
+    priority: 60,
+    max_concurrency: 16,
+    timeout_ms: 30_000,
+    batch_window_ms: 5000,
+  });
   expect(models["llama3.1-70b"]).toEqual({
     layers: ["L1", "L2"],
     requirements: { vram_gb: 48, context_length: 32_768 },
@@ -52,21 +57,35 @@ test("either block alone, or none, takes SEED's values for the rest", () => {
 
 test("a mistake is told by file, line, field and what was expected", () => {
   const cases: [string, string][] = [
-    ["routing_policy:\n  defaults:\n    max_latency: 3\n", 'r.yaml:3: routing_policy.defaults.max_latency: unknown key (did you mean "max_latency_ms"?)'],
+    [
+      "routing_policy:\n  defaults:\n    max_latency: 3\n",
+      'r.yaml:3: routing_policy.defaults.max_latency: unknown key (did you mean "max_latency_ms"?)',
+    ],
     ["# c\nroutng_policy: {}\n", 'r.yaml:2: routng_policy: unknown key (did you mean "routing_policy"?)'],
-    ["models:\n  m:\n    layers: [L1]\n    requirments: {}\n", 'r.yaml:4: models.m.requirments: unknown key (did you mean "requirements"?)'],
-    ["routing_policy:\n  scoring_weights:\n    cost: 0.9\n", "r.yaml:2: routing_policy.scoring_weights: the weights sum to 1.75, not 1"],
+    [
+      "models:\n  m:\n    layers: [L1]\n    requirments: {}\n",
+      'r.yaml:4: models.m.requirments: unknown key (did you mean "requirements"?)',
+    ],
+    [
+      "routing_policy:\n  scoring_weights:\n    cost: 0.9\n",
+      "r.yaml:2: routing_policy.scoring_weights: the weights sum to 1.75, not 1",
+    ],
     ["a: 1\na: 2\n", "r.yaml:2: not YAML: Map keys must be unique"],
   ];
   for (const [text, message] of cases) expect(errorOf(text).message).toContain(message);
   expect(errorOf("routing_policy:\n  security:\n    P0:\n      allowed_layers: [L9]\n").message).toMatch(
     /^r\.yaml:4: routing_policy\.security\.P0\.allowed_layers\[0\]: .*"L0"/,
   );
-  expect(errorOf("\n\nrouting_policy:\n  defaults: {retry_attempts: many}\n").message).toMatch(/^r\.yaml:4: routing_policy\.defaults\.retry_attempts: .*number/);
+  expect(errorOf("\n\nrouting_policy:\n  defaults: {retry_attempts: many}\n").message).toMatch(
+    /^r\.yaml:4: routing_policy\.defaults\.retry_attempts: .*number/,
+  );
   expect(errorOf("models:\n  m: {}\n").message).toMatch(/^r\.yaml:2: models\.m\.layers: /);
   expect(errorOf("- a list\n").message).toMatch(/^r\.yaml:1: the file: .*object/);
   expect(errorOf("a: [\n").message).toMatch(/^r\.yaml:\d: not YAML: /);
-  expect(errorOf("routing_policy: {default_level: P7}\n")).toMatchObject({ code: "bad_config", field: "routing_policy.default_level" });
+  expect(errorOf("routing_policy: {default_level: P7}\n")).toMatchObject({
+    code: "bad_config",
+    field: "routing_policy.default_level",
+  });
 });
 
 test("a YAML bomb is refused, not expanded", () => {
@@ -76,19 +95,27 @@ test("a YAML bomb is refused, not expanded", () => {
 });
 
 test("a file that is not there says so and names the variable", () => {
-  expect(() => readRoutingConfig("/nowhere/routing.yaml")).toThrow(/^\/nowhere\/routing\.yaml: cannot be read; set ROUTING_CONFIG_PATH/);
+  expect(() => readRoutingConfig("/nowhere/routing.yaml")).toThrow(
+    /^\/nowhere\/routing\.yaml: cannot be read; set ROUTING_CONFIG_PATH/,
+  );
 });
 
 test("whatever the file holds, the answer is a policy or a typed error with a line", () => {
-  const texts = fc.oneof(fc.string(), fc.jsonValue().map((value) => stringify({ routing_policy: value })), fc.jsonValue().map((value) => stringify({ models: { m: value } })));
+  const texts = fc.oneof(
+    fc.string(),
+    fc.jsonValue().map((value) => stringify({ routing_policy: value })),
+    fc.jsonValue().map((value) => stringify({ models: { m: value } })),
+  );
+  const messageOf = (text: string): string => {
+    try {
+      return `r.yaml:0: ${Object.keys(parseRoutingConfig(text, "r.yaml")).join()}`;
+    } catch (error) {
+      return error instanceof MeshError ? error.message : "not a typed error";
+    }
+  };
   fc.assert(
     fc.property(texts, (text) => {
-      try {
-        expect(parseRoutingConfig(text, "r.yaml")).toHaveProperty("routing_policy");
-      } catch (error) {
-        expect(error).toBeInstanceOf(MeshError);
-        expect((error as MeshError).message).toMatch(/^r\.yaml:\d+: /);
-      }
+      expect(messageOf(text)).toMatch(/^r\.yaml:\d+: \S/);
     }),
   );
 });

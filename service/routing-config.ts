@@ -46,7 +46,11 @@ export function parseRoutingConfig(text: string, name: string): RoutingConfig {
     issue?.code === "unrecognized_keys"
       ? `unknown key${suggest(issue.keys[0] ?? "", knownKeys(path))}`
       : (issue?.message ?? "not valid");
-  throw new MeshError("bad_config", `${name}:${lineOf(document, path, lines)}: ${field === "" ? "the file" : field}: ${what}`, { field });
+  throw new MeshError(
+    "bad_config",
+    `${name}:${lineOf(document, path, lines)}: ${field === "" ? "the file" : field}: ${what}`,
+    { field },
+  );
 }
 
 function toPlain(document: Document, name: string): unknown {

@@ -23,6 +23,7 @@ export async function ensureAuditStream(bus: Bus, replicas?: number): Promise<Je
   };
   const existing = await manager.streams.info(AUDIT_STREAM).catch(() => undefined);
   if (existing === undefined) await manager.streams.add({ ...config, num_replicas: replicas ?? 1 });
-  else await manager.streams.update(AUDIT_STREAM, { ...config, num_replicas: replicas ?? existing.config.num_replicas });
+  else
+    await manager.streams.update(AUDIT_STREAM, { ...config, num_replicas: replicas ?? existing.config.num_replicas });
   return manager;
 }

@@ -1,4 +1,10 @@
-import { MeshError, SHARED_STRUCTURES, STRUCTURES_VERSION, StructureTable, versionOfStructures } from "../bus-schemas/index.ts";
+import {
+  MeshError,
+  SHARED_STRUCTURES,
+  STRUCTURES_VERSION,
+  StructureTable,
+  versionOfStructures,
+} from "../bus-schemas/index.ts";
 import type { Bus } from "./bus.ts";
 import { learnStructures, structuresVersion } from "./codec.ts";
 

@@ -30,14 +30,29 @@ export interface NodeStance {
  * The class is checked here again (wall three of promise 1): the strictest of subject, header and body counts, a job
  * whose parts disagree in the wider direction is refused, and L2 never takes P0 or P1.
  */
-export function refuse(ask: Ask, stance: NodeStance, seats: Seats | undefined, model: string, nowMs: number): MeshError | undefined {
-  const strictest = [ask.headerClass, ask.bodyClass].reduce<DataClass>((a, b) => (b === undefined ? a : stricter(a, b)), ask.subjectClass);
-  if (strictest !== ask.subjectClass) return new MeshError("forbidden", `the job is ${strictest} but came as ${ask.subjectClass}`, { field: "security_level" });
-  if (stance.layer === "L2" && strictest !== "P2") return new MeshError("forbidden", `${strictest} does not run on L2`, { field: "security_level" });
+export function refuse(
+  ask: Ask,
+  stance: NodeStance,
+  seats: Seats | undefined,
+  model: string,
+  nowMs: number,
+): MeshError | undefined {
+  const strictest = [ask.headerClass, ask.bodyClass].reduce<DataClass>(
+    (a, b) => (b === undefined ? a : stricter(a, b)),
+    ask.subjectClass,
+  );
+  if (strictest !== ask.subjectClass)
+    return new MeshError("forbidden", `the job is ${strictest} but came as ${ask.subjectClass}`, {
+      field: "security_level",
+    });
+  if (stance.layer === "L2" && strictest !== "P2")
+    return new MeshError("forbidden", `${strictest} does not run on L2`, { field: "security_level" });
   if (stance.closedBecause !== undefined) return new MeshError("draining", stance.closedBecause);
   if (ask.deadlineMs <= nowMs) return new MeshError("deadline_exceeded", "the deadline has passed");
-  if (seats === undefined) return new MeshError("model_not_found", `this node does not serve ${model} now`, { field: "model" });
-  if (seats.running + seats.queued >= seats.slots * (1 + QUEUE_PER_SLOT)) return new MeshError("all_busy", "every slot and queue place is taken");
+  if (seats === undefined)
+    return new MeshError("model_not_found", `this node does not serve ${model} now`, { field: "model" });
+  if (seats.running + seats.queued >= seats.slots * (1 + QUEUE_PER_SLOT))
+    return new MeshError("all_busy", "every slot and queue place is taken");
   return undefined;
 }
 

@@ -69,9 +69,8 @@ export function createRuntimes(options: RuntimesOptions): Runtimes {
       if (report.found !== undefined) found.runtimes.set(report.found.runtime.name, report.found);
       if (report.problem !== undefined) found.problems.push({ endpoint: label, problem: report.problem });
     }
-    const diagnostic = await loopback?.inspect(signal);
-    if (loopback !== undefined && diagnostic !== undefined)
-      found.runtimes.set(loopback.name, { runtime: loopback, state: diagnostic });
+    const diagnostic = options.loopback() ? await loopback.inspect(signal) : undefined;
+    if (diagnostic !== undefined) found.runtimes.set(loopback.name, { runtime: loopback, state: diagnostic });
     return found;
   };
 

@@ -32,7 +32,16 @@ export class BusKeeper {
   static async start(options: BusKeeperOptions, signal: AbortSignal): Promise<BusKeeper> {
     const { env, onProgress } = options;
     const server = await obtainNatsServer({ env, onProgress, signal });
-    const bus = await startEmbeddedBus({ binary: server.path, stateDir: options.stateDir, port: options.port, signal });
+    // The signal ends the start only: at an orderly stop the bus is the last to go (Mesh.stop).
+    const start = new AbortController();
+    const abort = () => start.abort(signal.reason);
+    signal.addEventListener("abort", abort, { once: true });
+    const bus = await startEmbeddedBus({
+      binary: server.path,
+      stateDir: options.stateDir,
+      port: options.port,
+      signal: start.signal,
+    }).finally(() => signal.removeEventListener("abort", abort));
     return new BusKeeper({ ...options, port: bus.port }, server.path, bus);
   }
 

@@ -1,0 +1,106 @@
+import { Hardware } from "../../bus-schemas/node-record.ts";
+import type { HardwareValues, Probe, ProbeHost, Reading } from "./probe.ts";
+
+/** A probe that does not work, for people. */
+export interface ProbeProblem {
+  probe: string;
+  message: string;
+  /** When it began, ISO 8601. */
+  since: string;
+}
+
+/** The picture with nothing known yet. */
+export function unknownHardware({ platform, arch }: Pick<ProbeHost, "platform" | "arch">): Hardware {
+  return Hardware.parse({ platform, arch });
+}
+
+interface Kept {
+  values: Partial<HardwareValues>;
+  sampledAtMs: number;
+}
+
+/** After this many rounds without a new reading, what changes by the second is no longer known. */
+const STALE_ROUNDS = 3;
+
+/** Puts the probes' last readings together into one record, and keeps what is wrong with which probe. */
+export class HardwarePicture {
+  readonly #host: Pick<ProbeHost, "platform" | "arch" | "nowMs">;
+  readonly #probes: readonly Probe[];
+  readonly #kept = new Map<Probe, Kept>();
+  readonly #problems = new Map<Probe, ProbeProblem>();
+  readonly #finished = new Set<Probe>();
+
+  constructor(probes: readonly Probe[], host: Pick<ProbeHost, "platform" | "arch" | "nowMs">) {
+    this.#probes = probes;
+    this.#host = host;
+  }
+
+  /** Every probe has been run, well or not. */
+  get complete(): boolean {
+    return this.#finished.size === this.#probes.length;
+  }
+
+  succeeded(probe: Probe, reading: Reading): void {
+    this.#finished.add(probe);
+    this.#kept.set(probe, { values: reading.values, sampledAtMs: this.#host.nowMs() });
+    if (reading.problem === undefined) this.#problems.delete(probe);
+    else this.#note(probe, reading.problem);
+  }
+
+  /** The last reading stays, with the time when it was taken, until it is stale. */
+  failed(probe: Probe, message: string): void {
+    this.#finished.add(probe);
+    this.#note(probe, message);
+  }
+
+  problems(): ProbeProblem[] {
+    return [...this.#problems.values()];
+  }
+
+  current(): Hardware {
+    const hardware = unknownHardware(this.#host);
+    const nowMs = this.#host.nowMs();
+    for (const probe of this.#probes) {
+      const kept = this.#kept.get(probe);
+      if (kept === undefined) continue;
+      const stale = nowMs - kept.sampledAtMs > STALE_ROUNDS * (probe.everyMs + probe.timeoutMs);
+      const { gpus, ...values } = stale ? withoutMoving(kept.values) : kept.values;
+      Object.assign(hardware, values);
+      hardware.gpus.push(...(gpus ?? []));
+      hardware.sampled_at[probe.fills] = earlier(
+        hardware.sampled_at[probe.fills],
+        new Date(kept.sampledAtMs).toISOString(),
+      );
+    }
+    return hardware;
+  }
+
+  #note(probe: Probe, message: string): void {
+    const since = this.#problems.get(probe)?.since ?? new Date(this.#host.nowMs()).toISOString();
+    this.#problems.set(probe, { probe: probe.name, message: message.slice(0, 300), since });
+  }
+}
+
+/** `values` with what changes by the second set to unknown; what the machine is made of stays. */
+export function withoutMoving<T extends Partial<HardwareValues>>(values: T): T {
+  const still = { ...values };
+  for (const field of ["cpu_utilization", "memory_free_gb", "temperature_celsius", "disk_free_gb"] as const) {
+    if (still[field] !== undefined) still[field] = null;
+  }
+  if (still.gpus !== undefined) {
+    still.gpus = still.gpus.map((gpu) => ({
+      ...gpu,
+      vram_free_gb: null,
+      utilization: null,
+      temperature_celsius: null,
+      power_watts: null,
+      throttled: null,
+    }));
+  }
+  return still;
+}
+
+/** Two probes that fill one part: its time is that of the older reading. Both are UTC with the same number of digits. */
+function earlier(one: string | null, other: string): string {
+  return one !== null && one < other ? one : other;
+}

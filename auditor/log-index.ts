@@ -1,0 +1,94 @@
+import type { AuditQuery } from "../bus-schemas/index.ts";
+import type { EntryPlace } from "./segment.ts";
+
+/** An entry's line on disk. */
+export interface Line {
+  sequence: number;
+  file: string;
+  offset: number;
+  length: number;
+}
+
+interface IndexedSegment {
+  file: string;
+  first: number;
+  entries: EntryPlace[];
+}
+
+/** In-memory index of the newest segments: log position and job → where the line is. Built anew at each start. */
+export class LogIndex {
+  readonly #segments: IndexedSegment[] = [];
+  readonly #jobs = new Map<string, number[]>();
+  readonly #maxSegments: number;
+
+  /** @param maxSegments more segments than this are not kept; the oldest go first. */
+  constructor(maxSegments: number) {
+    this.#maxSegments = maxSegments;
+  }
+
+  /** Lowest position that can be looked up; `last + 1` while there is none. */
+  get first(): number {
+    return this.#segments.find((segment) => segment.entries.length > 0)?.first ?? this.last + 1;
+  }
+
+  /** Highest position that can be looked up. */
+  get last(): number {
+    const newest = this.#segments.at(-1);
+    return newest === undefined ? 0 : newest.first + newest.entries.length - 1;
+  }
+
+  addSegment(file: string, first: number): void {
+    this.#segments.push({ file, first, entries: [] });
+    if (this.#segments.length <= this.#maxSegments) return;
+    const dropped = this.#segments.shift();
+    for (const { jobId } of dropped?.entries ?? []) {
+      if (jobId === null) continue;
+      const left = this.#jobs.get(jobId)?.filter((sequence) => sequence >= this.first) ?? [];
+      if (left.length === 0) this.#jobs.delete(jobId);
+      else this.#jobs.set(jobId, left);
+    }
+  }
+
+  /** Adds entries to the segment that was added last. */
+  add(places: readonly EntryPlace[]): void {
+    const segment = this.#segments.at(-1);
+    for (const place of places) {
+      segment?.entries.push(place);
+      if (place.jobId === null) continue;
+      const known = this.#jobs.get(place.jobId);
+      if (known === undefined) this.#jobs.set(place.jobId, [place.sequence]);
+      else known.push(place.sequence);
+    }
+  }
+
+  /** The events a question is for, oldest first, at most `limit`. */
+  select(query: AuditQuery): Line[] {
+    const { job_id: job, type, after_sequence: after, limit } = query;
+    const fits = (line: { place: EntryPlace } | undefined) =>
+      line !== undefined && line.place.type !== null && (type === undefined || line.place.type === type);
+    const candidates = job === undefined ? undefined : (this.#jobs.get(job) ?? []);
+    const size = candidates?.length ?? this.last - this.first + 1;
+    const at = (i: number) => candidates?.[i] ?? this.first + i;
+    const lines: Line[] = [];
+    const newestFirst = after === undefined;
+    for (let step = 0; step < size && lines.length < limit; step++) {
+      const sequence = at(newestFirst ? size - 1 - step : step);
+      if (after !== undefined && sequence <= after) {
+        // Without a job the positions have no holes: go straight behind `after`.
+        if (candidates === undefined) step += after - sequence;
+        continue;
+      }
+      const found = this.#find(sequence);
+      if (found !== undefined && fits(found)) {
+        lines.push({ sequence, file: found.file, offset: found.place.offset, length: found.place.length });
+      }
+    }
+    return newestFirst ? lines.reverse() : lines;
+  }
+
+  #find(sequence: number): { file: string; place: EntryPlace } | undefined {
+    const segment = this.#segments.findLast((one) => one.first <= sequence);
+    const place = segment?.entries[sequence - segment.first];
+    return segment === undefined || place === undefined ? undefined : { file: segment.file, place };
+  }
+}

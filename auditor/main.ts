@@ -1,0 +1,66 @@
+import { join } from "node:path";
+import { MeshError } from "../bus-schemas/index.ts";
+import { connectBus } from "../service/bus.ts";
+import { tryLock } from "../service/bus-server/file-lock.ts";
+import { EventPublisher } from "../service/events.ts";
+import { runProcess } from "../service/lifecycle.ts";
+import { createLog } from "../service/log.ts";
+import { Metrics, serveHealth } from "../service/metrics.ts";
+import { announceService } from "../service/micro.ts";
+import { stateDir } from "../service/paths.ts";
+import { announceReady } from "../service/ready.ts";
+import { Rejections } from "../service/rejections.ts";
+import { serveStructures } from "../service/structures-exchange.ts";
+import { Auditor } from "./auditor.ts";
+import { auditorConfig } from "./config.ts";
+import { serveQuery } from "./query.ts";
+
+const log = createLog("auditor");
+
+runProcess(log, async (lifecycle) => {
+  const config = auditorConfig(process.env, { auditDir: join(stateDir(), "audit") });
+  const lock = await tryLock(join(config.auditDir, "lock"), lifecycle.signal);
+  if ("heldBy" in lock) {
+    throw new MeshError("bad_config", `${config.auditDir}: process ${lock.heldBy.pid} already writes this audit log`);
+  }
+  lifecycle.onClose("lock", () => lock.release());
+
+  const { natsUrl: url, natsUser: user, natsPassword: password, cell } = config;
+  const bus = await connectBus("auditor", { url, user, password, cell }, log, { retry: true });
+  lifecycle.onClose("bus", () => bus.drain());
+  serveStructures(bus);
+  const metrics = new Metrics("auditor");
+  const events = new EventPublisher(bus, "auditor", log);
+  lifecycle.onClose("events", () => events.close());
+  const rejections = new Rejections("auditor", events, metrics, log);
+  lifecycle.onClose("rejections", () => rejections.close());
+
+  const auditor = new Auditor(bus, config.auditDir, metrics, log, { segmentBytes: config.auditSegmentBytes });
+  const loop = auditor.start();
+  lifecycle.onClose("log", async () => {
+    await loop.stop();
+    await auditor.close();
+  });
+
+  let queries = 0;
+  bus.listen(
+    bus.subjects.auditQuery,
+    (msg) => {
+      queries++;
+      void serveQuery(msg, auditor.index, rejections);
+    },
+    "auditor",
+  );
+  const endpoint = {
+    name: "query",
+    subject: bus.subjects.auditQuery,
+    queue: "auditor",
+    stats: () => ({ requests: queries, errors: 0 }),
+  };
+  const service = await announceService(bus, "auditor", "Keeps the audit log", [endpoint]);
+  lifecycle.onClose("announcement", () => service.stop());
+  const health = () => auditor.health;
+  const port = await serveHealth({ host: "127.0.0.1", port: config.healthPort, metrics, health }, lifecycle);
+  await auditor.ready;
+  announceReady("auditor", { health_port: port, audit_dir: config.auditDir, sequence: auditor.health.sequence });
+});

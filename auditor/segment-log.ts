@@ -1,0 +1,216 @@
+/**
+ * The auditor's append-only log: segments `segment-000001.jsonl`, … of one entry a line.
+ * 1. A line is never changed once `append` has returned; it was then fsynced.
+ * 2. Positions (`sequence`) count from 1 without holes, over all segments.
+ * 3. Within one stream, an entry's `stream_sequence` grows, so what is already here is known by the last one.
+ * 4. After a crash, `open` cuts what was not written whole. Those entries were never acknowledged: the stream sends
+ *    them again. Damage with whole lines behind it is set aside in a file, not thrown away.
+ */
+import { mkdir, open, readFile, readdir, rm, writeFile, type FileHandle } from "node:fs/promises";
+import path from "node:path";
+import { AUDIT_STREAM, type LogEntry } from "../bus-schemas/index.ts";
+import { LogIndex } from "./log-index.ts";
+import { readPlace, scanSegment, segmentFile, segmentNumber, type EntryPlace, type SegmentHeader } from "./segment.ts";
+
+export interface SegmentLogOptions {
+  /** A segment that has reached this size is followed by a new one, bytes. */
+  segmentBytes?: number;
+  /** Told what recovery did, for the process log. */
+  onRepair?: (what: { file: string; cut_bytes: number; set_aside: boolean }) => void;
+  /** Opens a segment for writing; tests put a failing disk here. */
+  openFile?: (file: string, flags: string) => Promise<SegmentFile>;
+}
+
+/** What is needed of a FileHandle. */
+export type SegmentFile = Pick<FileHandle, "write" | "truncate" | "datasync" | "sync" | "close">;
+
+const DEFAULT_SEGMENT_BYTES = 64 * 1024 * 1024;
+/** So many of the newest segments can be looked up by position and job. */
+const INDEXED_SEGMENTS = 4;
+
+export class SegmentLog {
+  readonly index = new LogIndex(INDEXED_SEGMENTS);
+  readonly #folder: string;
+  readonly #segmentBytes: number;
+  readonly #openFile: (file: string, flags: string) => Promise<SegmentFile>;
+  #file: SegmentFile | undefined;
+  #header: SegmentHeader | undefined;
+  /** Durable size of the current segment, bytes; writing goes on here. */
+  #size = 0;
+  #sequence = 0;
+  #streamSequence = 0;
+
+  private constructor(folder: string, options: SegmentLogOptions) {
+    this.#folder = folder;
+    this.#segmentBytes = options.segmentBytes ?? DEFAULT_SEGMENT_BYTES;
+    this.#openFile = options.openFile ?? ((file, flags) => open(file, flags, 0o600));
+  }
+
+  /** Opens the log of a folder, which is made when absent, and repairs its end. @throws the file system's errors. */
+  static async open(folder: string, options: SegmentLogOptions = {}): Promise<SegmentLog> {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const log = new SegmentLog(folder, options);
+    const names = await readdir(folder);
+    const numbers = names.map(segmentNumber).filter((number) => number !== undefined);
+    numbers.sort((a, b) => a - b);
+    const newest = await log.#dropEmptyEnd(numbers);
+    for (const number of numbers.slice(-INDEXED_SEGMENTS)) await log.#load(number, number === newest, options.onRepair);
+    return log;
+  }
+
+  /** Position of the last entry; 0 for an empty log. */
+  get sequence(): number {
+    return this.#sequence;
+  }
+
+  /** Stream position up to which everything is here. */
+  get streamSequence(): number {
+    return this.#streamSequence;
+  }
+
+  /** When the stream was made whose entries are written now; undefined before the first. */
+  get streamCreated(): string | undefined {
+    return this.#header?.stream_created;
+  }
+
+  /** From now on entries come from a stream made at `created`, from behind `after` on. */
+  async startStream(created: string, after: number): Promise<void> {
+    await this.#startSegment(created, after);
+    this.#streamSequence = after;
+  }
+
+  /**
+   * Appends entries and returns when they are durable: one write and one fsync for all.
+   * When it throws, nothing counts as written; close this log and open it again.
+   */
+  async append(entries: readonly LogEntry[]): Promise<void> {
+    if (this.#header === undefined) throw new Error("startStream comes first");
+    if (this.#size >= this.#segmentBytes) await this.#startSegment(this.#header.stream_created, this.#streamSequence);
+    const text = Buffer.from(entries.map((entry) => `${JSON.stringify(entry)}\n`).join(""));
+    await this.#write(text);
+    this.index.add(placesOf(text, this.#size - text.length));
+    this.#sequence = entries.at(-1)?.sequence ?? this.#sequence;
+    this.#streamSequence = entries.at(-1)?.stream_sequence ?? this.#streamSequence;
+  }
+
+  /** Whether the disk takes `bytes` more now; asked after a failure, before events are taken again. */
+  async probe(bytes: number): Promise<void> {
+    const file = path.join(this.#folder, "room.tmp");
+    try {
+      await writeFile(file, Buffer.alloc(bytes), { flush: true });
+    } finally {
+      await rm(file, { force: true });
+    }
+  }
+
+  async close(): Promise<void> {
+    const file = this.#file;
+    this.#file = undefined;
+    await file?.close();
+  }
+
+  async #write(data: Buffer): Promise<void> {
+    if (this.#file === undefined || this.#header === undefined) throw new Error("the log is closed");
+    try {
+      for (let done = 0; done < data.length;) {
+        done += (await this.#file.write(data, done, data.length - done, this.#size + done)).bytesWritten;
+      }
+      await this.#file.datasync();
+    } catch (error) {
+      // What did get written is not acknowledged and comes again: it must not stay in front of that.
+      await this.#file.truncate(this.#size).catch(() => undefined);
+      throw error;
+    }
+    this.#size += data.length;
+  }
+
+  async #startSegment(streamCreated: string, afterStreamSequence: number): Promise<void> {
+    await this.close();
+    const number = (this.#header?.segment ?? 0) + 1;
+    const header: SegmentHeader = {
+      segment: number,
+      first_sequence: this.#sequence + 1,
+      stream: AUDIT_STREAM,
+      stream_created: streamCreated,
+      after_stream_sequence: afterStreamSequence,
+    };
+    const name = segmentFile(this.#folder, number);
+    this.#file = await this.#openFile(name, "wx");
+    const previous = { header: this.#header, size: this.#size };
+    this.#header = header;
+    this.#size = 0;
+    try {
+      await this.#write(Buffer.from(`${JSON.stringify(header)}\n`));
+      await syncFolder(this.#folder);
+    } catch (error) {
+      await this.close();
+      await rm(name, { force: true }).catch(() => undefined);
+      this.#header = previous.header;
+      this.#size = previous.size;
+      throw error;
+    }
+    this.index.addSegment(name, header.first_sequence);
+  }
+
+  /** Removes newest segments that have not even a header (a crash in `#startSegment`); returns the newest that has. */
+  async #dropEmptyEnd(numbers: number[]): Promise<number | undefined> {
+    for (let newest = numbers.at(-1); newest !== undefined; newest = numbers.at(-1)) {
+      const file = segmentFile(this.#folder, newest);
+      if ((await readFile(file)).includes(10)) return newest;
+      await rm(file);
+      numbers.pop();
+    }
+    return undefined;
+  }
+
+  async #load(number: number, isNewest: boolean, onRepair: SegmentLogOptions["onRepair"]): Promise<void> {
+    const { file, header, entries, goodBytes, totalBytes } = await scanSegment(segmentFile(this.#folder, number));
+    if (header === undefined)
+      throw new Error(`${file}: its first line is no segment header; move the file away or restore it`);
+    this.index.addSegment(file, header.first_sequence);
+    this.index.add(entries);
+    if (!isNewest) return;
+    this.#header = header;
+    this.#sequence = entries.at(-1)?.sequence ?? header.first_sequence - 1;
+    this.#streamSequence = entries.at(-1)?.streamSequence ?? header.after_stream_sequence;
+    this.#size = goodBytes;
+    this.#file = await this.#openFile(file, "r+");
+    if (goodBytes < totalBytes) {
+      const setAside = await keepDamage(file, goodBytes);
+      await this.#file.truncate(goodBytes);
+      onRepair?.({ file, cut_bytes: totalBytes - goodBytes, set_aside: setAside });
+    }
+    // Whole lines of a killed process may be in the system's cache only; from here on they count as written.
+    await this.#file.sync();
+  }
+}
+
+/** Copies a segment's damaged end beside it if it holds a whole line; a torn last line alone is not worth it. */
+async function keepDamage(file: string, goodBytes: number): Promise<boolean> {
+  const damage = (await readFile(file)).subarray(goodBytes);
+  if (!damage.includes(10)) return false;
+  await writeFile(`${file}.damaged-${goodBytes}-${Date.now()}`, damage, { mode: 0o600, flush: true });
+  return true;
+}
+
+function placesOf(text: Buffer, base: number): EntryPlace[] {
+  const places: EntryPlace[] = [];
+  let start = 0;
+  for (let end = text.indexOf(10); end !== -1; end = text.indexOf(10, start)) {
+    const place = readPlace(text, start, end);
+    if (place !== undefined) places.push({ ...place, offset: base + start });
+    start = end + 1;
+  }
+  return places;
+}
+
+/** Makes a new file's name durable. Windows has no such call for folders, and needs none. */
+async function syncFolder(folder: string): Promise<void> {
+  if (process.platform === "win32") return;
+  const handle = await open(folder, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

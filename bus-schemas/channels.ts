@@ -1,0 +1,176 @@
+import type { z } from "zod";
+import { AuditPage, AuditQuery } from "./audit.ts";
+import type { DataClass, Layer } from "./classes.ts";
+import { Decision } from "./decision.ts";
+import { EVENTS, EVENT_TYPES } from "./events.ts";
+import { ControlReply, ControlRequest, JobRequest, JobResult, StreamFrame, Verdict } from "./job.ts";
+import { NodeRecord } from "./node-record.ts";
+import { StructureTable } from "./structures.ts";
+import { subjects, type Subjects } from "./subjects.ts";
+
+/** What may stand in a subject's place of that name. */
+export const CHANNEL_PARAMETERS = {
+  cell: "Cell of the mesh; the default one is main.",
+  layer: "L0 (terminals), L1 (local servers) or L2 (cloud).",
+  node: "Id of a node.",
+  queue: "Task queue of the routing policy: chat, rag, media or your own.",
+  class: "Data class: P0, P1 or P2; events that concern no job say none.",
+  router: "Id of the router that dispatched.",
+  dispatch: "Number of the dispatch within that router.",
+  job: "Id of a job.",
+  type: "Event type, see the messages.",
+  severity: "warning, error or critical.",
+  rule: "Name of the alert rule.",
+  version: "Version of a table of shared structures.",
+} as const;
+
+/** A message of a channel: its body's schema and a sentence about it. */
+export interface ChannelMessage {
+  name: string;
+  summary: string;
+  schema: z.ZodType;
+  /** `cloudevent`: CloudEvents attributes in `ce-*` headers. `job`: the Mesh-* headers of a dispatched job. */
+  headers?: "cloudevent" | "job" | "frame";
+}
+
+/** One line of the bus contract (DESIGN §2). */
+export interface Channel {
+  name: string;
+  /** Address with `{parameters}`, spelled by `subjects()`. */
+  address: string;
+  from: string;
+  to: string;
+  /** What a sender may rely on. */
+  guarantee: string;
+  messages: readonly ChannelMessage[];
+  /** What comes back to the sender's reply inbox. */
+  reply?: readonly ChannelMessage[];
+  /** Name of the channel that the answer comes on, where that is no inbox. */
+  replyOn?: string;
+}
+
+/** `subjects()` called with `_name_` in each place; `address()` turns those into `{name}`. */
+const spelled = subjects("_cell_");
+/** The places whose type is narrower than a token, for the same use. */
+const LAYER = "_layer_" as Layer;
+const CLASS = "_class_" as DataClass;
+
+function address(spell: (s: Subjects) => string): string {
+  return spell(spelled).replace(/_([a-z]+)_/g, "{$1}");
+}
+
+const job: ChannelMessage = { name: "JobRequest", summary: "A job.", schema: JobRequest };
+const result: ChannelMessage = { name: "JobResult", summary: "The one ending of a job.", schema: JobResult };
+const frame: ChannelMessage = {
+  name: "StreamFrame",
+  summary: "With stream: true, several of these in the order of Mesh-Seq; the last one is the end.",
+  schema: StreamFrame,
+  headers: "frame",
+};
+
+/** The whole bus contract as a list: docs/schemas/asyncapi.json is made from it. */
+export const CHANNELS: readonly Channel[] = [
+  {
+    name: "heartbeat",
+    address: address((s) => s.heartbeat(LAYER, "_node_")),
+    from: "agent",
+    to: "router, monitor, gateway",
+    guarantee: "Core publish about every second; carries the whole node record, so a newcomer needs one round.",
+    messages: [{ name: "NodeRecord", summary: "What a node says of itself.", schema: NodeRecord }],
+  },
+  {
+    name: "jobSubmit",
+    address: address((s) => s.submit("_queue_")),
+    from: "client",
+    to: "router (one of a queue group)",
+    guarantee: "Request; one reply, or a stream of replies when stream is set. Every accepted job ends exactly once.",
+    messages: [job],
+    reply: [result, frame],
+  },
+  {
+    name: "jobRoute",
+    address: address((s) => s.route),
+    from: "client",
+    to: "router (one of a queue group)",
+    guarantee: "Request; decides only, nothing is run.",
+    messages: [job],
+    reply: [{ name: "Decision", summary: "Where the job would go, and why.", schema: Decision }],
+  },
+  {
+    name: "jobRun",
+    address: address((s) => s.run(CLASS, "_node_")),
+    from: "router",
+    to: "agent",
+    guarantee: "The agent accepts or refuses within 250 ms, then answers the caller's inbox (Mesh-Reply) directly.",
+    messages: [
+      { ...job, name: "DispatchedJob", summary: "The caller's own bytes, with Mesh-* headers.", headers: "job" },
+    ],
+    replyOn: "jobVerdict",
+  },
+  {
+    name: "jobVerdict",
+    address: address((s) => s.verdict("_router_", "_dispatch_")),
+    from: "agent",
+    to: "router",
+    guarantee: "Reply subject of job.run; the broker answers 503 on it when the agent is gone.",
+    messages: [{ name: "Verdict", summary: "Accepted or refused, later ended.", schema: Verdict }],
+  },
+  {
+    name: "jobCancel",
+    address: address((s) => s.cancel("_job_")),
+    from: "client",
+    to: "agent, router",
+    guarantee: "Core publish; the body is not read. The job still ends once, usually as cancelled.",
+    messages: [],
+  },
+  {
+    name: "nodeControl",
+    address: address((s) => s.control("_node_")),
+    from: "operator",
+    to: "agent",
+    guarantee: "Request; one reply.",
+    messages: [{ name: "ControlRequest", summary: "Cordon, drain or resume.", schema: ControlRequest }],
+    reply: [{ name: "ControlReply", summary: "What the node did.", schema: ControlReply }],
+  },
+  {
+    name: "event",
+    address: address((s) => s.event("_type_", CLASS)),
+    from: "everyone",
+    to: "JetStream stream AUDIT",
+    guarantee: "At least once; Nats-Msg-Id is the event's id, so a repeat is stored once.",
+    messages: EVENT_TYPES.map((type) => ({
+      name: type,
+      summary: EVENTS[type].summary,
+      schema: EVENTS[type].data,
+      headers: "cloudevent" as const,
+    })),
+  },
+  {
+    name: "auditQuery",
+    address: address((s) => s.auditQuery),
+    from: "operator, gateway, cli",
+    to: "auditor",
+    guarantee: "Request; one reply, from what is durable in the auditor's log.",
+    messages: [{ name: "AuditQuery", summary: "Which entries of the log.", schema: AuditQuery }],
+    reply: [{ name: "AuditPage", summary: "Entries, oldest first.", schema: AuditPage }],
+  },
+  {
+    name: "alert",
+    address: address((s) => s.alert("_severity_", "_rule_")),
+    from: "monitor",
+    to: "subscribers",
+    guarantee: "Core publish. The subject is reserved: no process of this version sends alerts.",
+    messages: [],
+  },
+  {
+    name: "codec",
+    address: address((s) => s.codec("_version_")),
+    from: "any process",
+    to: "any process with that table",
+    guarantee: "Request with an empty body; one reply.",
+    messages: [],
+    reply: [
+      { name: "StructureTable", summary: "Field names of the shared msgpack structures.", schema: StructureTable },
+    ],
+  },
+];

@@ -1,0 +1,240 @@
+import { execFileSync } from "node:child_process";
+import { readFileSync, readdirSync } from "node:fs";
+import path from "node:path";
+import { jetstreamManager } from "@nats-io/jetstream";
+import { headers } from "@nats-io/nats-core";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import {
+  AUDIT_STREAM,
+  AuditPage,
+  type AuditEntry,
+  type AuditQueryInput,
+  type LogEntry,
+} from "../../bus-schemas/index.ts";
+import { connectBus, type Bus } from "../../service/bus.ts";
+import { EventPublisher } from "../../service/events.ts";
+import { createLog } from "../../service/log.ts";
+import { startTestBus, type TestBus } from "../kit/bus.ts";
+import { startProc, type Proc } from "../kit/proc.ts";
+import { tempDir } from "../kit/temp-dir.ts";
+
+const log = createLog("test", "silent");
+const main = path.join(import.meta.dirname, "..", "..", "auditor", "main.ts");
+const dir = tempDir("tiermesh-auditor-");
+let server: TestBus;
+let bus: Bus;
+let events: EventPublisher;
+
+beforeAll(async () => {
+  server = await startTestBus();
+  bus = await connectBus("test", { url: server.url, user: server.user, password: server.pass }, log);
+  events = new EventPublisher(bus, "test", log);
+});
+afterAll(async () => {
+  await events.close();
+  await bus.drain();
+  await server.stop();
+  await dir.remove();
+});
+
+async function startAuditor(
+  folder: string,
+  wait = true,
+): Promise<Proc & { health: () => Promise<Record<string, unknown>> }> {
+  const proc = startProc(main, {
+    env: {
+      TIERMESH_NATS_URL: server.url,
+      TIERMESH_NATS_USER: server.user,
+      TIERMESH_NATS_PASSWORD: server.pass,
+      TIERMESH_AUDIT_DIR: folder,
+      TIERMESH_AUDIT_SEGMENT_BYTES: "65536",
+      LOG_LEVEL: "info",
+    },
+  });
+  let port = 0;
+  if (wait)
+    port = (JSON.parse((await proc.waitForLine(/^\{"ready":true.*$/, 30_000))[0]) as { health_port: number })
+      .health_port;
+  const health = async () => (await (await fetch(`http://127.0.0.1:${port}/health`)).json()) as Record<string, unknown>;
+  return { ...proc, health };
+}
+
+async function ask(query: AuditQueryInput): Promise<AuditPage> {
+  const reply = await bus.nc.request(bus.subjects.auditQuery, JSON.stringify(query), { timeout: 3000 });
+  return AuditPage.parse(reply.json());
+}
+
+/** Waits until the log holds `sequence`. */
+function untilStored(sequence: number): Promise<void> {
+  const look = async () =>
+    expect((await ask({ after_sequence: sequence - 1, limit: 1 })).next).toBeGreaterThanOrEqual(sequence);
+  return vi.waitFor(look, { timeout: 40_000, interval: 30 });
+}
+
+function linesOf(folder: string): LogEntry[] {
+  const files = readdirSync(folder).filter((name) => name.endsWith(".jsonl"));
+  const lines = files
+    .toSorted()
+    .flatMap((name) => readFileSync(path.join(folder, name), "utf8").trimEnd().split("\n").slice(1));
+  return lines.map((line) => JSON.parse(line) as LogEntry);
+}
+
+const left = { node_id: "n1", layer: "L1", reason: null } as const;
+const record = () => events.record("node_left", left);
+
+test("kill -9 in the middle of the stream, again and again: each acknowledged event is in the log exactly once", async () => {
+  const folder = path.join(dir.path, "killed");
+  let auditor = await startAuditor(folder);
+  const ids: string[] = [];
+  const total = 6000;
+  for (let round = 1; round <= 3; round++) {
+    for (let i = 0; i < total / 3; i++) ids.push(record().id);
+    // Somewhere within the batch that is being stored.
+    await untilStored((round - 1) * (total / 3) + 10);
+    auditor.kill("SIGKILL");
+    await auditor.exited;
+    auditor = await startAuditor(folder);
+  }
+  await untilStored(total);
+  const entries = linesOf(folder) as AuditEntry[];
+  expect(entries.map((entry) => entry.id).toSorted()).toEqual(ids.toSorted());
+  expect(entries.map((entry) => entry.sequence)).toEqual(entries.map((_, i) => i + 1));
+  const manager = await jetstreamManager(bus.nc);
+  await vi.waitFor(async () => {
+    const { ack_floor, num_pending } = await manager.consumers.info(AUDIT_STREAM, "auditor");
+    expect([ack_floor.stream_seq, num_pending]).toEqual([total, 0]);
+  });
+  auditor.kill("SIGTERM");
+  expect((await auditor.exited).code).toBe(0);
+  await auditor[Symbol.asyncDispose]();
+});
+
+test("the log is the truth: what its disk lost comes again, although the consumer had acknowledged it", async () => {
+  const folder = path.join(dir.path, "lost");
+  await using auditor = await startAuditor(folder);
+  const manager = await jetstreamManager(bus.nc);
+  const { state } = await manager.streams.info(AUDIT_STREAM);
+  await untilStored(state.messages);
+  expect(linesOf(folder).map((entry) => entry.stream_sequence)).toEqual(linesOf(folder).map((_, i) => i + 1));
+  expect(await auditor.health()).toMatchObject({ ok: true, problem: null, sequence: state.messages });
+});
+
+test("kill -9 of nats-server under load: everything the stream acknowledged enters once, in order", async () => {
+  const folder = path.join(dir.path, "bus-killed");
+  await using auditor = await startAuditor(folder);
+  const before = (await (await jetstreamManager(bus.nc)).streams.info(AUDIT_STREAM)).state.messages;
+  await untilStored(before);
+  const recorded = Array.from({ length: 1000 }, record);
+  await server.kill();
+  recorded.push(...Array.from({ length: 1000 }, record));
+  await server.restart();
+  await Promise.all(recorded.map((event) => event.durable));
+  await untilStored(before + recorded.length);
+  const stored = (linesOf(folder) as AuditEntry[]).slice(before).map((entry) => entry.id);
+  expect(stored.toSorted()).toEqual(recorded.map((event) => event.id).toSorted());
+  await vi.waitFor(async () => expect(await auditor.health()).toMatchObject({ ok: true }));
+});
+
+test("garbage on event subjects is kept as rejected entries and does not stop the stream", async () => {
+  const folder = path.join(dir.path, "garbage");
+  await using auditor = await startAuditor(folder);
+  const before = (await (await jetstreamManager(bus.nc)).streams.info(AUDIT_STREAM)).state.messages;
+  const lying = headers();
+  lying.set("ce-type", "tiermesh.node_left");
+  lying.set("ce-id", "x".repeat(3000));
+  bus.nc.publish(`${bus.subjects.prefix}.event.nonsense`, Uint8Array.of(0, 255));
+  bus.nc.publish(`${bus.subjects.prefix}.event.node_left.none`, JSON.stringify(left), { headers: lying });
+  bus.nc.publish(`${bus.subjects.prefix}.event.node_left.P2.more.tokens`, "top secret prompt");
+  const good = record();
+  await good.durable;
+  await untilStored(before + 4);
+  const tail = linesOf(folder).slice(before);
+  expect(tail.map((entry) => "rejected" in entry)).toEqual([true, true, true, false]);
+  expect(JSON.stringify(tail)).not.toContain("secret prompt");
+  expect(auditor.errors.join("\n")).not.toContain("secret prompt");
+  expect((await ask({ limit: 1 })).events[0]?.id).toBe(good.id);
+  expect(await auditor.health()).toMatchObject({ ok: true, rejected: 3 });
+});
+
+test("a job's entries are found by its id; a malformed question gets a typed error that names the field", async () => {
+  const folder = path.join(dir.path, "asked");
+  await using _auditor = await startAuditor(folder);
+  const job = {
+    job_id: "job-of-this-test",
+    node_id: "n1",
+    layer: "L1",
+    model: "m",
+    decision_id: null,
+    finish_reason: "stop",
+  } as const;
+  const ended = events.record(
+    "job_ended",
+    { ...job, status: "finished", usage: null, timing: null, error: null },
+    { dataClass: "P1" },
+  );
+  await ended.durable;
+  await vi.waitFor(async () => {
+    const page = await ask({ job_id: job.job_id });
+    expect(page.events).toMatchObject([{ id: ended.id, type: "job_ended", security_level: "P1", data: job }]);
+  }, 20_000);
+  const reply = await bus.nc.request(bus.subjects.auditQuery, '{"limit":0}', { timeout: 3000 });
+  expect(reply.json()).toMatchObject({ events: [], error: { code: "bad_request", field: "limit" } });
+  const garbage = await bus.nc.request(bus.subjects.auditQuery, Uint8Array.of(1, 2, 3), { timeout: 3000 });
+  expect(garbage.json()).toMatchObject({ error: { code: "bad_request" } });
+});
+
+test("a second auditor on the same folder says who has it and goes", async () => {
+  const folder = path.join(dir.path, "locked");
+  await using first = await startAuditor(folder);
+  await using second = await startAuditor(folder, false);
+  expect((await second.exited).code).toBe(1);
+  expect(second.errors.join("\n")).toContain(`process ${first.pid} already writes this audit log`);
+});
+
+test("a stream that was deleted and made anew is followed from its beginning", async () => {
+  const folder = path.join(dir.path, "anew");
+  await using auditor = await startAuditor(folder);
+  const manager = await jetstreamManager(bus.nc);
+  const before = (await manager.streams.info(AUDIT_STREAM)).state.messages;
+  await untilStored(before);
+  await manager.streams.delete(AUDIT_STREAM);
+  const recorded = Array.from({ length: 5 }, record);
+  await Promise.all(recorded.map((event) => event.durable));
+  await untilStored(before + 5);
+  const tail = (linesOf(folder) as AuditEntry[]).slice(before);
+  expect(tail.map((entry) => entry.id).toSorted()).toEqual(recorded.map((event) => event.id).toSorted());
+  expect(tail.map((entry) => entry.stream_sequence)).toEqual([1, 2, 3, 4, 5]);
+  expect(await auditor.health()).toMatchObject({ ok: true });
+});
+
+/** Limit of a running process on the size of its files, `soft:hard`; util-linux has the program. */
+function limitFileSize(pid: number, limit: string): void {
+  const program = "prlimit";
+  execFileSync(program, ["--pid", String(pid), `--fsize=${limit}`]);
+}
+
+// A limit on file size is the one "disk full" that needs no rights and can be lifted again; only Linux has prlimit.
+test.runIf(process.platform === "linux")(
+  "a disk that takes no more stops acknowledgements, shows in health, and is gone on with",
+  async () => {
+    const folder = path.join(dir.path, "full");
+    await using auditor = await startAuditor(folder);
+    const manager = await jetstreamManager(bus.nc);
+    const before = (await manager.streams.info(AUDIT_STREAM)).state.messages;
+    await untilStored(before);
+    limitFileSize(auditor.pid, "2000:unlimited");
+    const recorded = Array.from({ length: 50 }, record);
+    await Promise.all(recorded.map((event) => event.durable));
+    await vi.waitFor(
+      async () => expect(await auditor.health()).toMatchObject({ ok: false, problem: expect.stringContaining("disk") }),
+      20_000,
+    );
+    expect((await manager.consumers.info(AUDIT_STREAM, "auditor")).ack_floor.stream_seq).toBeLessThan(before + 50);
+    limitFileSize(auditor.pid, "unlimited:unlimited");
+    await untilStored(before + 50);
+    expect((linesOf(folder) as AuditEntry[]).map((entry) => entry.sequence)).toEqual(
+      Array.from({ length: before + 50 }, (_, i) => i + 1),
+    );
+    await vi.waitFor(async () => expect(await auditor.health()).toMatchObject({ ok: true, problem: null }));
+  },
+);
