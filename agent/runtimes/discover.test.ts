@@ -2,8 +2,8 @@ import type { ServerResponse } from "node:http";
 import { afterEach, expect, test } from "vitest";
 import type { ServedModel } from "../../bus-schemas/index.ts";
 import { createRuntimes, type NamedEndpoint, type RuntimesOptions } from "./discover.ts";
-import { CHAT, deltaEvent, event, HELLO, startServer, type TestServer } from "./test-servers.ts";
-import { SURFACES } from "./test-surfaces.ts";
+import { CHAT, deltaEvent, event, HELLO, startServer, type TestServer } from "../../test/kit/runtime-servers.ts";
+import { SURFACES } from "../../test/kit/runtime-surfaces.ts";
 
 const servers: TestServer[] = [];
 afterEach(async () => {

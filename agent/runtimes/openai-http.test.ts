@@ -2,7 +2,7 @@ import type { ServerResponse } from "node:http";
 import { afterEach, expect, test } from "vitest";
 import { streamChat, type OpenAiDone } from "./openai-http.ts";
 import type { RuntimeJob } from "./runtime.ts";
-import { CHAT, deltaEvent, event, startServer, stream, type TestServer } from "./test-servers.ts";
+import { CHAT, deltaEvent, event, startServer, stream, type TestServer } from "../../test/kit/runtime-servers.ts";
 
 const servers: TestServer[] = [];
 afterEach(async () => {
