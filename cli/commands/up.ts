@@ -1,17 +1,17 @@
 import { mkdirSync } from "node:fs";
+import { join } from "node:path";
 import { InvalidArgumentError, Option } from "commander";
 import { MeshError } from "../../bus-schemas/index.ts";
 import { describeHolder, whoHoldsPort } from "../../service/bus-server/index.ts";
 import { createLog } from "../../service/log.ts";
 import { stateDir } from "../../service/paths.ts";
 import { EXIT, examples, type CommandModule } from "../command.ts";
-import { formatNodes } from "../format/node.ts";
-import { bold, dim, print, yellow } from "../format/terminal.ts";
 import { readMeshFile } from "../mesh-file.ts";
-import { showFirstJob } from "../up/first-job.ts";
-import { LogPrinter } from "../up/log-printer.ts";
+import { runFirstJob } from "../up/first-job.ts";
+import { JsonReporter } from "../up/json-reporter.ts";
 import { Mesh } from "../up/mesh.ts";
-import { printNextSteps } from "../up/next-steps.ts";
+import type { UpReporter } from "../up/reporter.ts";
+import { TerminalReporter } from "../up/terminal-reporter.ts";
 import { whenTold } from "../up/when-told.ts";
 
 interface UpFlags {
@@ -20,6 +20,7 @@ interface UpFlags {
   routers: number;
   cell: string;
   firstJob: boolean;
+  json?: boolean;
 }
 
 /** A first model may have to be fetched: as long as there is progress, a newcomer waits this long at most, milliseconds. */
@@ -40,6 +41,7 @@ export const up: CommandModule = (program) => {
     )
     .addOption(new Option("--routers <count>", "how many routers share the jobs").default(1).argParser(routerCount))
     .addOption(new Option("--cell <name>", "cell whose subjects are used").env("TIERMESH_CELL").default("main"))
+    .option("--json", "what happens as JSON lines")
     .option("--no-first-job", "do not send a first job through the mesh")
     .addHelpText(
       "after",
@@ -71,59 +73,64 @@ async function runUp(flags: UpFlags): Promise<number> {
     );
   }
   const startedAtMs = performance.now();
+  const report: UpReporter = flags.json === true ? new JsonReporter() : new TerminalReporter();
   const stopping = new AbortController();
   const told = whenTold(stopping, env);
   const directory = stateDir({ env });
   mkdirSync(directory, { recursive: true, mode: 0o700 });
-  const logs = new LogPrinter(print);
-  print(bold("Tiermesh"));
+  report.start();
   const mesh = await Mesh.start(
     {
       env,
       stateDir: directory,
       log: createLog("up", env["LOG_LEVEL"] ?? "warn"),
-      say: print,
-      onLogLine: (name, line) => logs.onLine(name, line),
+      say: (line) => report.say(line),
+      onLogLine: (name, line) => report.log(name, line),
       ...flags,
     },
     stopping.signal,
   );
   let code: number = EXIT.ok;
   try {
-    print(`parts      ${mesh.processes.map(({ name }) => name).join(", ")}; logs in ${directory}/logs`);
-    const seconds = ((performance.now() - startedAtMs) / 1000).toFixed(1);
-    print(`gateway    ${mesh.gatewayUrl}  ${dim(`ready after ${seconds} s`)}`);
-    if (!stopping.signal.aborted) await showNode(mesh, stopping.signal);
+    const facts = {
+      gatewayUrl: mesh.gatewayUrl,
+      natsUrl: mesh.address.url,
+      cell: mesh.address.cell,
+      processes: mesh.processes.map(({ name }) => name),
+      logDir: join(directory, "logs"),
+      seconds: (performance.now() - startedAtMs) / 1000,
+    };
+    report.ready(facts);
+    if (!stopping.signal.aborted) await showNode(mesh, report, stopping.signal);
     if (flags.firstJob && !stopping.signal.aborted) {
-      const result = await showFirstJob(mesh.client, stopping.signal);
-      if (result?.status !== "finished" && !stopping.signal.aborted)
-        print(yellow("the first job did not finish; `tiermesh doctor` looks for the cause"));
+      const result = await runFirstJob(mesh.client, report, stopping.signal);
+      if (result?.status !== "finished" && !stopping.signal.aborted) {
+        report.problem("the first job did not finish; `tiermesh doctor` looks for the cause");
+      }
     }
-    if (!stopping.signal.aborted) printNextSteps(mesh);
+    if (!stopping.signal.aborted) report.nextSteps(facts);
     await told;
   } catch (error) {
     if (!stopping.signal.aborted) {
-      print(yellow(error instanceof Error ? error.message : "unexpected error"));
+      report.problem(error instanceof Error ? error.message : "unexpected error");
       code = EXIT.failed;
     }
   }
-  print(dim("stopping …"));
+  report.stopping();
   await mesh.stop();
-  print(dim("stopped"));
+  report.stopped();
   return code;
 }
 
 /** Waits for this machine to appear with a model, and shows it. */
-async function showNode(mesh: Mesh, signal: AbortSignal): Promise<void> {
+async function showNode(mesh: Mesh, report: UpReporter, signal: AbortSignal): Promise<void> {
   const limit = AbortSignal.any([signal, AbortSignal.timeout(MODEL_LIMIT_MS)]);
   const agent = mesh.processes.find(({ name }) => name === "agent");
-  await mesh.client.nodes.ready((record) => record.node_id === agent?.facts["node_id"], limit);
-  if (mesh.client.nodes.list().every(({ record }) => record.served_models.length === 0))
-    print(dim("model      looking for one …"));
-  await mesh.client.nodes.ready((record) => record.served_models.length > 0, limit);
-  print();
-  print(formatNodes(mesh.client.nodes.list()));
-  print();
+  const { nodes } = mesh.client;
+  await nodes.ready((record) => record.node_id === agent?.facts["node_id"], limit);
+  if (nodes.list().every(({ record }) => record.served_models.length === 0)) report.waitingForModel();
+  await nodes.ready((record) => record.served_models.length > 0, limit);
+  report.nodes(nodes.list());
 }
 
 function portNumber(text: string): number {
