@@ -17,6 +17,7 @@ test("every subject that can be spelled has its line in the contract, and no lin
   const call: Record<string, () => string> = {
     heartbeat: () => s.heartbeat(words.layer, words.token),
     run: () => s.run(words.class, words.token),
+    sealed: () => s.sealed(words.class, words.token),
     runs: () => s.runs(words.class, words.token),
     event: () => s.event(words.token, words.class),
   };

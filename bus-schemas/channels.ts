@@ -3,7 +3,7 @@ import { AuditPage, AuditQuery } from "./audit.ts";
 import type { DataClass, Layer } from "./classes.ts";
 import { Decision } from "./decision.ts";
 import { EVENTS, EVENT_TYPES } from "./events.ts";
-import { ControlReply, ControlRequest, JobRequest, JobResult, StreamFrame, Verdict } from "./job.ts";
+import { CancelRequest, ControlReply, ControlRequest, JobRequest, JobResult, StreamFrame, Verdict } from "./job.ts";
 import { NodeRecord } from "./node-record.ts";
 import { StructureTable } from "./structures.ts";
 import { subjects, type Subjects } from "./subjects.ts";
@@ -108,6 +108,14 @@ export const CHANNELS: readonly Channel[] = [
     replyOn: "jobVerdict",
   },
   {
+    name: "jobSealed",
+    address: address((s) => s.sealed(CLASS, "_node_")),
+    from: "ticket holder",
+    to: "agent",
+    guarantee: "The subject is reserved: no process of this version seals jobs (docs/decisions/0006).",
+    messages: [],
+  },
+  {
     name: "jobVerdict",
     address: address((s) => s.verdict("_router_", "_dispatch_")),
     from: "agent",
@@ -120,8 +128,8 @@ export const CHANNELS: readonly Channel[] = [
     address: address((s) => s.cancel("_job_")),
     from: "client",
     to: "agent, router",
-    guarantee: "Core publish; the body is not read. The job still ends once, usually as cancelled.",
-    messages: [],
+    guarantee: "Core publish; the body may be empty. The job still ends once, usually as cancelled.",
+    messages: [{ name: "CancelRequest", summary: "Why; may be left out.", schema: CancelRequest }],
   },
   {
     name: "nodeControl",

@@ -161,6 +161,12 @@ export const Verdict = z.discriminatedUnion("type", [
 ]);
 export type Verdict = z.infer<typeof Verdict>;
 
+/** Body of a cancel; an empty one is a plain cancel. */
+export const CancelRequest = z.object({
+  /** The caller has submitted the job again and wants no ending of this try. */
+  superseded: z.boolean().default(false),
+});
+
 /** Commands of an operator to one node. */
 export const ControlRequest = z.discriminatedUnion("command", [
   z.object({ command: z.enum(["cordon", "drain"]), reason: Label.optional() }),

@@ -9,6 +9,7 @@ test("the subjects are those of the bus contract", () => {
   expect(s.route).toBe("mesh.main.job.route");
   expect(s.run("P0", "ws-1")).toBe("mesh.main.job.run.P0.ws-1");
   expect(s.runs("P0", "ws-1")).toBe(s.run("P0", "ws-1"));
+  expect(s.sealed("P0", "ws-1")).toBe("mesh.main.job.sealed.P0.ws-1");
   expect(s.cancel("01J")).toBe("mesh.main.job.cancel.01J");
   expect(s.control("ws-1")).toBe("mesh.main.node.control.ws-1");
   expect(s.event("job_ended", "P1")).toBe("mesh.main.event.job_ended.P1");

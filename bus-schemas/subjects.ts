@@ -31,6 +31,8 @@ export function subjects(cell = "main") {
     run: (dataClass: DataClass, node: string) => `${prefix}.job.run.${dataClass}.${node}`,
     /** What an agent subscribes to: its own jobs of one class, so that the broker can deny a class. */
     runs: (dataClass: DataClass, node: string) => `${prefix}.job.run.${dataClass}.${token(node)}`,
+    /** ticket holder → agent, a body that only the node can open. */
+    sealed: (dataClass: DataClass, node: string) => `${prefix}.job.sealed.${dataClass}.${token(node)}`,
     /** agent → the router that dispatched: accepted, refused, ended (ADR 0004). */
     verdict: (router: string, dispatch: string) => `${prefix}.job.verdict.${router}.${dispatch}`,
     verdicts: (router: string) => `${prefix}.job.verdict.${token(router)}.*`,
