@@ -14,7 +14,7 @@ import {
   type JetStreamManager,
   type JsMsg,
 } from "@nats-io/jetstream";
-import { AUDIT_STREAM, type LogEntry } from "../bus-schemas/index.ts";
+import type { LogEntry } from "../bus-schemas/index.ts";
 import type { Bus } from "../service/bus.ts";
 import { ensureAuditStream } from "../service/streams.ts";
 import { toEntry } from "./entry.ts";
@@ -47,8 +47,9 @@ export async function recordSession(
   signal: AbortSignal,
 ): Promise<void> {
   const manager = await ensureAuditStream(bus);
-  await alignStream(manager, log);
-  const consumer = await alignConsumer(manager, log);
+  const stream = bus.subjects.auditStream;
+  await alignStream(manager, stream, log);
+  const consumer = await alignConsumer(manager, stream, log);
   let expectedDelivery = consumer.delivered.consumer_seq + 1;
   hooks.onReady(consumer.num_pending);
 
@@ -63,7 +64,7 @@ export async function recordSession(
   signal.addEventListener("abort", stop, { once: true });
 
   const messages = await (
-    await jetstream(bus.nc).consumers.get(AUDIT_STREAM, CONSUMER)
+    await jetstream(bus.nc).consumers.get(stream, CONSUMER)
   ).consume({
     max_messages: BATCH,
     expires: 30_000,
@@ -118,24 +119,24 @@ async function store(batch: readonly JsMsg[], log: SegmentLog, hooks: RecorderHo
 }
 
 /** Begins a new segment when the stream is not the one that the log was written from, or lost its newest events. */
-async function alignStream(manager: JetStreamManager, log: SegmentLog): Promise<void> {
-  const { created, state } = await manager.streams.info(AUDIT_STREAM);
+async function alignStream(manager: JetStreamManager, stream: string, log: SegmentLog): Promise<void> {
+  const { created, state } = await manager.streams.info(stream);
   if (created !== log.streamCreated) await log.startStream(created, 0);
   // A stream that was set back (restored, or a power cut) gives numbers a second time: what it still has is here already.
   else if (state.last_seq < log.streamSequence) await log.startStream(created, state.last_seq);
 }
 
 /** The durable consumer, delivering from behind the log's last entry on. */
-async function alignConsumer(manager: JetStreamManager, log: SegmentLog): Promise<ConsumerInfo> {
-  const info = await manager.consumers.info(AUDIT_STREAM, CONSUMER).catch(() => undefined);
+async function alignConsumer(manager: JetStreamManager, stream: string, log: SegmentLog): Promise<ConsumerInfo> {
+  const info = await manager.consumers.info(stream, CONSUMER).catch(() => undefined);
   const fits =
     info !== undefined &&
     info.num_ack_pending === 0 &&
     info.delivered.stream_seq <= log.streamSequence &&
     info.config.ack_policy === AckPolicy.All;
   if (fits) return info;
-  if (info !== undefined) await manager.consumers.delete(AUDIT_STREAM, CONSUMER);
-  return manager.consumers.add(AUDIT_STREAM, {
+  if (info !== undefined) await manager.consumers.delete(stream, CONSUMER);
+  return manager.consumers.add(stream, {
     durable_name: CONSUMER,
     description: "tiermesh auditor: stream to segments on disk",
     ack_policy: AckPolicy.All,

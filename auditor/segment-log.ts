@@ -8,7 +8,7 @@
  */
 import { mkdir, open, readFile, readdir, rm, writeFile, type FileHandle } from "node:fs/promises";
 import path from "node:path";
-import { AUDIT_STREAM, type LogEntry } from "../bus-schemas/index.ts";
+import type { LogEntry } from "../bus-schemas/index.ts";
 import { LogIndex } from "./log-index.ts";
 import { readPlace, scanSegment, segmentFile, segmentNumber, type EntryPlace, type SegmentHeader } from "./segment.ts";
 
@@ -130,7 +130,6 @@ export class SegmentLog {
     const header: SegmentHeader = {
       segment: number,
       first_sequence: this.#sequence + 1,
-      stream: AUDIT_STREAM,
       stream_created: streamCreated,
       after_stream_sequence: afterStreamSequence,
     };

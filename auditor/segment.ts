@@ -6,7 +6,6 @@ export interface SegmentHeader {
   segment: number;
   /** Log position of its first entry. */
   first_sequence: number;
-  stream: string;
   /** When that stream was made: a stream that was deleted and made anew counts from 1 again. */
   stream_created: string;
   /** Entries of this segment lie behind this position of the stream. */

@@ -1,7 +1,7 @@
 import type { DataClass, Layer } from "./classes.ts";
 
-/** Name of the JetStream stream that keeps every event. */
-export const AUDIT_STREAM = "AUDIT";
+/** Cell of a mesh that names none. */
+export const DEFAULT_CELL = "main";
 /** Queue group in which all routers of a cell share the submitted jobs. */
 export const ROUTER_QUEUE_GROUP = "router";
 /** Class token of events that concern no job. */
@@ -15,10 +15,12 @@ function token(value: string): string {
 }
 
 /** The only speller of subjects (DESIGN §2). `cell` is one subject token; the default cell is `main`. */
-export function subjects(cell = "main") {
+export function subjects(cell = DEFAULT_CELL) {
   const prefix = `mesh.${token(cell)}`;
   return {
     prefix,
+    /** Name of the JetStream stream that keeps every event of the cell; cells may share a broker. */
+    auditStream: cell === DEFAULT_CELL ? "AUDIT" : `AUDIT_${cell}`,
     /** agent → routers, monitor, gateway; every second, the whole node record. */
     heartbeat: (layer: Layer, node: string) => `${prefix}.heartbeat.${layer}.${token(node)}`,
     heartbeats: `${prefix}.heartbeat.*.*`,

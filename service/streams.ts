@@ -1,5 +1,4 @@
 import { jetstreamManager, RetentionPolicy, StorageType, type JetStreamManager } from "@nats-io/jetstream";
-import { AUDIT_STREAM } from "../bus-schemas/index.ts";
 import type { Bus } from "./bus.ts";
 
 /** How long JetStream recognises a repeated `Nats-Msg-Id`, nanoseconds: longer than any retry of ours. */
@@ -13,7 +12,7 @@ const DUPLICATE_WINDOW_NS = 120 * 1_000_000_000;
 export async function ensureAuditStream(bus: Bus, replicas?: number): Promise<JetStreamManager> {
   const manager = await jetstreamManager(bus.nc);
   const config = {
-    name: AUDIT_STREAM,
+    name: bus.subjects.auditStream,
     subjects: [bus.subjects.events],
     retention: RetentionPolicy.Limits,
     storage: StorageType.File,
@@ -21,9 +20,12 @@ export async function ensureAuditStream(bus: Bus, replicas?: number): Promise<Je
     max_bytes: 8 * 1024 ** 3,
     duplicate_window: DUPLICATE_WINDOW_NS,
   };
-  const existing = await manager.streams.info(AUDIT_STREAM).catch(() => undefined);
+  const existing = await manager.streams.info(bus.subjects.auditStream).catch(() => undefined);
   if (existing === undefined) await manager.streams.add({ ...config, num_replicas: replicas ?? 1 });
   else
-    await manager.streams.update(AUDIT_STREAM, { ...config, num_replicas: replicas ?? existing.config.num_replicas });
+    await manager.streams.update(bus.subjects.auditStream, {
+      ...config,
+      num_replicas: replicas ?? existing.config.num_replicas,
+    });
   return manager;
 }

@@ -4,13 +4,7 @@ import path from "node:path";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { headers } from "@nats-io/nats-core";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import {
-  AUDIT_STREAM,
-  AuditPage,
-  type AuditEntry,
-  type AuditQueryInput,
-  type LogEntry,
-} from "../../bus-schemas/index.ts";
+import { AuditPage, type AuditEntry, type AuditQueryInput, type LogEntry } from "../../bus-schemas/index.ts";
 import { connectBus, type Bus } from "../../service/bus.ts";
 import { EventPublisher } from "../../service/events.ts";
 import { createLog } from "../../service/log.ts";
@@ -101,7 +95,7 @@ test("kill -9 in the middle of the stream, again and again: each acknowledged ev
   expect(entries.map((entry) => entry.sequence)).toEqual(entries.map((_, i) => i + 1));
   const manager = await jetstreamManager(bus.nc);
   await vi.waitFor(async () => {
-    const { ack_floor, num_pending } = await manager.consumers.info(AUDIT_STREAM, "auditor");
+    const { ack_floor, num_pending } = await manager.consumers.info("AUDIT", "auditor");
     expect([ack_floor.stream_seq, num_pending]).toEqual([total, 0]);
   });
   auditor.kill("SIGTERM");
@@ -113,7 +107,7 @@ test("the log is the truth: what its disk lost comes again, although the consume
   const folder = path.join(dir.path, "lost");
   await using auditor = await startAuditor(folder);
   const manager = await jetstreamManager(bus.nc);
-  const { state } = await manager.streams.info(AUDIT_STREAM);
+  const { state } = await manager.streams.info("AUDIT");
   await untilStored(state.messages);
   expect(linesOf(folder).map((entry) => entry.stream_sequence)).toEqual(linesOf(folder).map((_, i) => i + 1));
   expect(await auditor.health()).toMatchObject({ ok: true, problem: null, sequence: state.messages });
@@ -122,7 +116,7 @@ test("the log is the truth: what its disk lost comes again, although the consume
 test("kill -9 of nats-server under load: everything the stream acknowledged enters once, in order", async () => {
   const folder = path.join(dir.path, "bus-killed");
   await using auditor = await startAuditor(folder);
-  const before = (await (await jetstreamManager(bus.nc)).streams.info(AUDIT_STREAM)).state.messages;
+  const before = (await (await jetstreamManager(bus.nc)).streams.info("AUDIT")).state.messages;
   await untilStored(before);
   const recorded = Array.from({ length: 1000 }, record);
   await server.kill();
@@ -138,7 +132,7 @@ test("kill -9 of nats-server under load: everything the stream acknowledged ente
 test("garbage on event subjects is kept as rejected entries and does not stop the stream", async () => {
   const folder = path.join(dir.path, "garbage");
   await using auditor = await startAuditor(folder);
-  const before = (await (await jetstreamManager(bus.nc)).streams.info(AUDIT_STREAM)).state.messages;
+  const before = (await (await jetstreamManager(bus.nc)).streams.info("AUDIT")).state.messages;
   const lying = headers();
   lying.set("ce-type", "tiermesh.node_left");
   lying.set("ce-id", "x".repeat(3000));
@@ -195,9 +189,9 @@ test("a stream that was deleted and made anew is followed from its beginning", a
   const folder = path.join(dir.path, "anew");
   await using auditor = await startAuditor(folder);
   const manager = await jetstreamManager(bus.nc);
-  const before = (await manager.streams.info(AUDIT_STREAM)).state.messages;
+  const before = (await manager.streams.info("AUDIT")).state.messages;
   await untilStored(before);
-  await manager.streams.delete(AUDIT_STREAM);
+  await manager.streams.delete("AUDIT");
   const recorded = Array.from({ length: 5 }, record);
   await Promise.all(recorded.map((event) => event.durable));
   await untilStored(before + 5);
@@ -220,7 +214,7 @@ test.runIf(process.platform === "linux")(
     const folder = path.join(dir.path, "full");
     await using auditor = await startAuditor(folder);
     const manager = await jetstreamManager(bus.nc);
-    const before = (await manager.streams.info(AUDIT_STREAM)).state.messages;
+    const before = (await manager.streams.info("AUDIT")).state.messages;
     await untilStored(before);
     limitFileSize(auditor.pid, "2000:unlimited");
     const recorded = Array.from({ length: 50 }, record);
@@ -229,7 +223,7 @@ test.runIf(process.platform === "linux")(
       async () => expect(await auditor.health()).toMatchObject({ ok: false, problem: expect.stringContaining("disk") }),
       20_000,
     );
-    expect((await manager.consumers.info(AUDIT_STREAM, "auditor")).ack_floor.stream_seq).toBeLessThan(before + 50);
+    expect((await manager.consumers.info("AUDIT", "auditor")).ack_floor.stream_seq).toBeLessThan(before + 50);
     limitFileSize(auditor.pid, "unlimited:unlimited");
     await untilStored(before + 50);
     expect((linesOf(folder) as AuditEntry[]).map((entry) => entry.sequence)).toEqual(

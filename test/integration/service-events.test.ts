@@ -3,7 +3,6 @@ import { headers, type Msg } from "@nats-io/nats-core";
 import { Packr } from "msgpackr";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import {
-  AUDIT_STREAM,
   CONTENT_TYPES,
   HEADERS,
   NodeRecord,
@@ -39,7 +38,7 @@ afterAll(async () => {
 });
 
 async function stored(): Promise<number> {
-  return (await (await jetstreamManager(bus.nc)).streams.info(AUDIT_STREAM)).state.messages;
+  return (await (await jetstreamManager(bus.nc)).streams.info("AUDIT")).state.messages;
 }
 
 test("an event waits for the stream that is not there yet, and is then stored once", async () => {
