@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { MeshError } from "../bus-schemas/index.ts";
 import { connectBus } from "../service/bus.ts";
-import { tryLock } from "../service/bus-server/file-lock.ts";
+import { tryLock } from "../service/file-lock.ts";
 import { EventPublisher } from "../service/events.ts";
 import { runProcess } from "../service/lifecycle.ts";
 import { createLog } from "../service/log.ts";

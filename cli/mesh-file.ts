@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { MeshError } from "../bus-schemas/index.ts";
 import type { Environment } from "../service/config.ts";
-import { isAlive } from "../service/bus-server/process-info.ts";
+import { isAlive } from "../service/process-info.ts";
 import { stateDir } from "../service/paths.ts";
 
 /** How other commands on this machine find the running mesh; readable by its owner only, for it holds the bus password. */

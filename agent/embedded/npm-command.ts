@@ -1,6 +1,11 @@
 import { existsSync, realpathSync } from "node:fs";
 import { basename, delimiter, dirname, join } from "node:path";
-import type { Command } from "./run-command.ts";
+
+/** A program and its first arguments. */
+export interface Command {
+  file: string;
+  args: readonly string[];
+}
 
 /** npm's own script, below the folder that holds the npm package. */
 const NPM_CLI = join("npm", "bin", "npm-cli.js");

@@ -1,4 +1,4 @@
-import { isAlive } from "../../service/bus-server/process-info.ts";
+import { isAlive } from "../../service/process-info.ts";
 
 /** Signals this soon after the first are the same Ctrl-C: npm, our launcher and the terminal each pass it on, milliseconds. */
 const SAME_CTRL_C_MS = 1500;
@@ -7,7 +7,8 @@ const PARENT_CHECK_EVERY_MS = 1000;
 /**
  * Resolves when a person or our launcher wants the mesh to stop, and aborts `stopping`. A second Ctrl-C later on exits at
  * once; the processes then stop by themselves. The launcher (scripts/pinned-node.mjs) names the process whose death means
- * stop in `TIERMESH_PARENT_PID`, for it cannot tell us itself when it is killed.
+ * stop in `TIERMESH_PARENT_PID`, for it cannot tell us itself when it is killed. Without a launcher a person's shell started
+ * us; it may end and leave us running on purpose.
  */
 export function whenTold(stopping: AbortController, env: NodeJS.ProcessEnv): Promise<void> {
   return new Promise((resolve) => {
@@ -24,7 +25,7 @@ export function whenTold(stopping: AbortController, env: NodeJS.ProcessEnv): Pro
     const launcher = Number(env["TIERMESH_PARENT_PID"]);
     const parent = process.ppid;
     const watch = setInterval(() => {
-      if (process.ppid !== parent || (launcher > 0 && !isAlive(launcher))) stop();
+      if (launcher > 0 && (process.ppid !== parent || !isAlive(launcher))) stop();
     }, PARENT_CHECK_EVERY_MS);
     watch.unref();
   });

@@ -3,7 +3,7 @@ import { createServer } from "node:net";
 import path from "node:path";
 import { MeshError } from "../../bus-schemas/index.ts";
 import { keptCredentials } from "./credentials.ts";
-import { type FileLock, type LockHolder, tryLock } from "./file-lock.ts";
+import { type FileLock, type LockHolder, tryLock } from "../file-lock.ts";
 import { type GuardedServer, type ServerExit, startGuarded } from "./guard.ts";
 import { endLeftover } from "./leftover.ts";
 import { describeHolder, type PortHolder, whoHoldsPort } from "./port-holder.ts";

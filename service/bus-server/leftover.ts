@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { pause } from "../loop.ts";
-import { commandOf, isAlive } from "./process-info.ts";
+import { commandOf, isAlive } from "../process-info.ts";
 
 /** Time between two looks whether a process that is not our child has ended, milliseconds. */
 const LOOK_EVERY_MS = 20;

@@ -2,7 +2,7 @@ import path from "node:path";
 import { MeshError } from "../../bus-schemas/index.ts";
 import type { Environment } from "../config.ts";
 import { cacheDir as defaultCacheDir } from "../paths.ts";
-import { type FileLock, waitForLock } from "./file-lock.ts";
+import { type FileLock, waitForLock } from "../file-lock.ts";
 import { SOURCES } from "./sources/index.ts";
 import type { FoundServer, Source, SourceContext } from "./sources/source.ts";
 

@@ -1,7 +1,7 @@
 import { readdir, readFile, readlink } from "node:fs/promises";
 import path from "node:path";
-import { runCommand } from "./command.ts";
-import { commandOf } from "./process-info.ts";
+import { runCommand } from "../run-command.ts";
+import { commandOf } from "../process-info.ts";
 
 export interface PortHolder {
   pid: number;

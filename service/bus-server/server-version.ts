@@ -1,4 +1,4 @@
-import { runCommand } from "./command.ts";
+import { runCommand } from "../run-command.ts";
 
 /** The nats-server we build and test with; what `go install` fetches. */
 export const PINNED_VERSION = "2.15.2";

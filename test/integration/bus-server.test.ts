@@ -14,7 +14,7 @@ import {
   startEmbeddedBus,
   whoHoldsPort,
 } from "../../service/bus-server/index.ts";
-import { isAlive } from "../../service/bus-server/process-info.ts";
+import { isAlive } from "../../service/process-info.ts";
 import { freePorts } from "../kit/process-bus.ts";
 import { startProc } from "../kit/proc.ts";
 import { type TempDir, tempDir } from "../kit/temp-dir.ts";

@@ -1,6 +1,6 @@
 import { readdir } from "node:fs/promises";
 import path from "node:path";
-import { runCommand, type CommandResult } from "../command.ts";
+import { runCommand, type CommandResult } from "../../run-command.ts";
 import { CONNECT_LIMIT_MS, isReachable } from "../reachable.ts";
 import { compareVersions, findVersion, VERSION_FLOOR } from "../server-version.ts";
 import { onPath } from "./path.ts";

@@ -1,7 +1,7 @@
 import { homedir } from "node:os";
 import path from "node:path";
 import type { Environment } from "../../config.ts";
-import { runCommand } from "../command.ts";
+import { runCommand } from "../../run-command.ts";
 import { isReachable } from "../reachable.ts";
 import { compareVersions, PINNED_VERSION } from "../server-version.ts";
 import { onPath } from "./path.ts";

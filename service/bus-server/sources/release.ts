@@ -1,7 +1,7 @@
 import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import type { Environment } from "../../config.ts";
-import { runCommand } from "../command.ts";
+import { runCommand } from "../../run-command.ts";
 import { isReachable } from "../reachable.ts";
 import { download } from "./download.ts";
 import { RELEASE_PINS, type ReleasePin } from "./release-pins.ts";

@@ -1,9 +1,9 @@
 import { existsSync, utimesSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { startProc } from "../../test/kit/proc.ts";
-import { tempDir } from "../../test/kit/temp-dir.ts";
-import { tryLock, waitForLock } from "./file-lock.ts";
+import { startProc } from "../test/kit/proc.ts";
+import { tempDir } from "../test/kit/temp-dir.ts";
+import { tryLock, waitForLock, withLock } from "./file-lock.ts";
 
 function lockFile(): string {
   const folder = tempDir();
@@ -97,4 +97,24 @@ test("waiting ends when the signal aborts", async () => {
   const abort = new AbortController();
   await expect(waitForLock(file, () => abort.abort(new Error("enough")), abort.signal)).rejects.toThrow("enough");
   await lock.release();
+});
+
+test("work under a lock runs one after the other, also when the first fails, and leaves no file", async () => {
+  const file = lockFile();
+  const order: string[] = [];
+  const gate = Promise.withResolvers<void>();
+  const first = withLock(file, async () => {
+    order.push("first in");
+    await gate.promise;
+    order.push("first out");
+    throw new Error("failed");
+  });
+  const caught = first.catch((error: unknown) => (error as Error).message);
+  await expect.poll(() => order).toEqual(["first in"]);
+  const second = withLock(file, () => Promise.resolve(order.push("second")));
+  gate.resolve();
+  expect(await caught).toBe("failed");
+  await second;
+  expect(order).toEqual(["first in", "first out", "second"]);
+  expect(existsSync(file)).toBe(false);
 });

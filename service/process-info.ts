@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { runCommand } from "./command.ts";
+import { runCommand } from "./run-command.ts";
 
 /** How long asking the operating system about a process may take, milliseconds. PowerShell needs seconds to start. */
 const ASK_LIMIT_MS = 15_000;

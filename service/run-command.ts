@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import type { Environment } from "../config.ts";
+import type { Environment } from "./config.ts";
 
 export interface CommandResult {
   /** Exit code; null when a signal ended it, or when it could not be started. */
@@ -43,4 +43,9 @@ export function runCommand(
     });
     child.on("close", (code) => resolve({ code, stdout, stderr }));
   });
+}
+
+/** Our own settings (they hold the bus password) are nobody's business but ours. */
+export function withoutOwnSettings(env: Environment): Record<string, string | undefined> {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !name.toUpperCase().startsWith("TIERMESH_")));
 }

@@ -1,6 +1,6 @@
 import { mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { pause } from "../loop.ts";
+import { pause } from "./loop.ts";
 import { isAlive, startToken } from "./process-info.ts";
 
 /** Who holds a lock. `token` tells a process from a later one with the same id. */
@@ -50,6 +50,16 @@ export async function waitForLock(
     if (!told) onWait(result.heldBy);
     told = true;
     await pause(LOOK_EVERY_MS, signal);
+  }
+}
+
+/** Runs `work` while this process holds the lock file, so that the processes of a machine fetch a big file once. */
+export async function withLock<T>(file: string, work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+  const lock = await waitForLock(file, () => undefined, signal);
+  try {
+    return await work();
+  } finally {
+    await lock.release();
   }
 }
 
