@@ -30,7 +30,7 @@ test("a process runs until it is killed, and then has neither command nor token"
 
 test.skipIf(process.platform !== "linux")("a zombie, ended but not collected by its parent, does not run", async () => {
   // The shell becomes `sleep`, which never collects the child that the shell had started.
-  const parent = spawn("sh", ["-c", "sh -c 'read line' & echo $!; exec sleep 60"], {
+  const parent = spawn("sh", ["-c", "sleep 60 & echo $!; exec sleep 60"], {
     stdio: ["pipe", "pipe", "ignore"],
   });
   const [line] = (await once(parent.stdout, "data")) as [Buffer];
