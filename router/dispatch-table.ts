@@ -51,9 +51,20 @@ export class DispatchTable {
     return this.#waiting.get(token);
   }
 
+  /** Waiting or running. */
+  find(token: string): Dispatch | undefined {
+    return this.#waiting.get(token) ?? this.#running.get(token);
+  }
+
   findJob(jobId: string): Dispatch | undefined {
     const token = this.#byJob.get(jobId);
-    return token === undefined ? undefined : (this.#waiting.get(token) ?? this.#running.get(token));
+    return token === undefined ? undefined : this.find(token);
+  }
+
+  /** Takes out a job that still waits for its node's word. */
+  takeWaitingJob(jobId: string): Dispatch | undefined {
+    const token = this.#byJob.get(jobId);
+    return token === undefined || !this.#waiting.has(token) ? undefined : this.remove(token);
   }
 
   markRunning(token: string): Dispatch | undefined {
@@ -65,7 +76,7 @@ export class DispatchTable {
   }
 
   remove(token: string): Dispatch | undefined {
-    const dispatch = this.#waiting.get(token) ?? this.#running.get(token);
+    const dispatch = this.find(token);
     if (dispatch === undefined) return undefined;
     this.#waiting.delete(token);
     this.#running.delete(token);

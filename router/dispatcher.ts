@@ -4,10 +4,10 @@ import { pause } from "../service/loop.ts";
 import { header, headersFor, readBody } from "../service/messages.ts";
 import { learnFromPeer } from "../service/structures-exchange.ts";
 import { answerEnding, statusOf, type RouterEnding } from "./answer.ts";
+import { AuditGate } from "./audit-gate.ts";
 import { DispatchTable, type Dispatch } from "./dispatch-table.ts";
 import type { RouterParts } from "./parts.ts";
 import { decide } from "./policy/decide.ts";
-import type { RouteRequest } from "./policy/types.ts";
 
 /** A node says accepted or refused within this time, or the job goes to the next one, milliseconds (DESIGN promise 6). */
 export const ACCEPT_LIMIT_MS = 250;
@@ -16,8 +16,11 @@ const FORGET_AFTER_MS = 10_000;
 
 /** Sends decided jobs to their nodes, hears the nodes' verdicts, and picks again when a node refuses or is lost. */
 export class Dispatcher {
+  /** P0 and P1 pass it before each dispatch. */
+  readonly gate = new AuditGate();
   readonly #parts: RouterParts;
   readonly #table = new DispatchTable();
+  #sweptAtMs = -Infinity;
 
   constructor(parts: RouterParts) {
     this.#parts = parts;
@@ -34,17 +37,21 @@ export class Dispatcher {
     bus.listen(bus.subjects.cancels, (msg) => this.#onCancel(msg));
   }
 
-  /** Waits until no job waits for a node's word; one that does has it within the accept limit per try. */
+  /** Waits until no job waits for its record or for a node's word; one that does has it within the limits per try. */
   async drain(): Promise<void> {
-    while (this.#table.waitingCount > 0) {
+    while (this.#table.waitingCount + this.gate.size > 0) {
       await pause(ACCEPT_LIMIT_MS / 10);
       this.sweep();
     }
   }
 
-  /** Re-picks jobs whose node kept silent; call it a few times per `ACCEPT_LIMIT_MS`. */
+  /** Re-picks jobs whose node kept silent; call it at least three times per `ACCEPT_LIMIT_MS`. */
   sweep(): void {
-    for (const dispatch of this.#table.takeSilent(performance.now() - ACCEPT_LIMIT_MS)) {
+    const nowMs = performance.now();
+    // A late sweep blames this process first: the verdicts may lie unread in its own socket until after this turn.
+    const late = nowMs - this.#sweptAtMs > ACCEPT_LIMIT_MS / 2;
+    this.#sweptAtMs = nowMs;
+    for (const dispatch of late ? [] : this.#table.takeSilent(nowMs - ACCEPT_LIMIT_MS)) {
       this.#parts.fleet.onSilent(dispatch.nodeId);
       this.#redispatch(
         dispatch,
@@ -56,11 +63,14 @@ export class Dispatcher {
       this.#parts.fleet.onDone(dispatch.nodeId);
   }
 
-  /** Forwards the caller's own bytes; the answer goes to the caller's inbox, the verdict comes back here. */
+  /**
+   * Forwards the caller's own bytes; the answer goes to the caller's inbox, the verdict comes back here.
+   * @throws MeshError `payload_too_large` when the bus would not take the job with our headers, or `bus_unavailable`; the
+   * job is then not dispatched.
+   */
   send(dispatch: Dispatch): void {
     const { bus, fleet, id, metrics } = this.#parts;
     const { message, request } = dispatch;
-    const token = this.#table.add(dispatch);
     const headers = headersFor("json");
     const contentType = header(message, HEADERS.contentType);
     if (contentType !== undefined) headers.set(HEADERS.contentType, contentType);
@@ -72,19 +82,28 @@ export class Dispatcher {
     headers.set(HEADERS.attempt, String(dispatch.attempt));
     headers.set(HEADERS.decision, dispatch.decisionId);
     if (dispatch.traceparent !== undefined) headers.set(HEADERS.traceparent, dispatch.traceparent);
+    const token = this.#table.add(dispatch);
+    try {
+      bus.nc.publish(bus.subjects.run(request.dataClass, dispatch.nodeId), message.data, {
+        headers,
+        reply: bus.subjects.verdict(id, token),
+      });
+    } catch (cause) {
+      this.#table.remove(token);
+      throw bus.nc.isClosed() || bus.nc.isDraining()
+        ? new MeshError("bus_unavailable", "the router is stopping", { cause })
+        : new MeshError("payload_too_large", "the job with its headers is larger than the bus takes", { cause });
+    }
     fleet.onDispatch(dispatch.nodeId);
     metrics.dispatches.inc();
-    bus.nc.publish(bus.subjects.run(request.dataClass, dispatch.nodeId), message.data, {
-      headers,
-      reply: bus.subjects.verdict(id, token),
-    });
   }
 
   #onVerdict(msg: Msg): void {
     const token = lastToken(msg.subject);
     if (msg.headers?.code === 503 && msg.data.length === 0) {
-      const dispatch = this.#table.remove(token);
+      const dispatch = this.#table.waiting(token);
       if (dispatch === undefined) return;
+      this.#table.remove(token);
       this.#parts.fleet.onGone(dispatch.nodeId);
       return this.#redispatch(dispatch, new MeshError("node_lost", `${dispatch.nodeId} is not on the bus`));
     }
@@ -96,15 +115,26 @@ export class Dispatcher {
       if (rejection.code === "codec_unknown") learnFromPeer(this.#parts.bus, header(msg, HEADERS.contentType));
       return this.#parts.rejections.add("verdict", rejection);
     }
-    this.#parts.fleet.onLoad(verdict.node_id, verdict.load);
+    const dispatch = this.#table.find(token);
+    if (dispatch === undefined) return;
+    // Only the node that was asked can know both; another one cannot take, refuse or end its job.
+    if (verdict.node_id !== dispatch.nodeId || verdict.job_id !== dispatch.jobId) {
+      const field = verdict.node_id === dispatch.nodeId ? "job_id" : "node_id";
+      return this.#parts.rejections.add(
+        "verdict",
+        new MeshError("forbidden", `${field}: not what was asked`, { field }),
+      );
+    }
+    this.#parts.fleet.onLoad(dispatch.nodeId, verdict.load);
     if (verdict.type === "accepted") {
-      const dispatch = this.#table.markRunning(token);
-      if (dispatch?.cancelled === true) this.#parts.bus.nc.publish(this.#parts.bus.subjects.cancel(dispatch.jobId), "");
-      if (dispatch !== undefined) this.#parts.metrics.accept.observe((performance.now() - dispatch.sentAtMs) / 1000);
+      if (this.#table.markRunning(token) === undefined) return;
+      if (dispatch.cancelled) this.#parts.bus.nc.publish(this.#parts.bus.subjects.cancel(dispatch.jobId), "");
+      this.#parts.metrics.accept.observe((performance.now() - dispatch.sentAtMs) / 1000);
       return;
     }
-    const dispatch = this.#table.remove(token);
-    if (dispatch === undefined) return;
+    // A job that a node has accepted is that node's to end; it cannot be handed back.
+    if (verdict.type === "refused" && this.#table.waiting(token) === undefined) return;
+    this.#table.remove(token);
     this.#parts.fleet.onDone(dispatch.nodeId);
     if (verdict.type === "refused") {
       this.#parts.fleet.onRefused(dispatch.nodeId);
@@ -116,40 +146,65 @@ export class Dispatcher {
   #redispatch(dispatch: Dispatch, error: MeshError): void {
     const { jobId, request, attempt } = dispatch;
     if (dispatch.cancelled) return this.#endDispatch(dispatch, new MeshError("cancelled", "cancelled by the caller"));
-    const next = attempt > this.#parts.routing().defaults.retry_attempts ? undefined : this.#nextPick(dispatch);
-    this.#parts.metrics.redispatches.inc({ code: error.code });
-    this.#parts.events.record(
-      "job_redispatched",
-      {
-        job_id: jobId,
-        attempt,
-        from_node_id: dispatch.nodeId,
-        to_node_id: next?.nodeId ?? null,
-        error: error.toWire(),
-      },
-      { dataClass: request.dataClass, traceparent: dispatch.traceparent },
-    );
-    if (next === undefined) return this.#endDispatch(dispatch, error);
-    this.send({ ...dispatch, ...next, attempt: attempt + 1, sentAtMs: performance.now() });
+    try {
+      const next = attempt > this.#parts.routing().defaults.retry_attempts ? undefined : this.#nextPick(dispatch);
+      this.#parts.metrics.redispatches.inc({ code: error.code });
+      const { durable } = this.#parts.events.record(
+        "job_redispatched",
+        {
+          job_id: jobId,
+          attempt,
+          from_node_id: dispatch.nodeId,
+          to_node_id: next?.nodeId ?? null,
+          error: error.toWire(),
+        },
+        { dataClass: request.dataClass, traceparent: dispatch.traceparent },
+      );
+      if (next === undefined) return this.#endDispatch(dispatch, error);
+      const again = { ...dispatch, ...next, attempt: attempt + 1, sentAtMs: performance.now() };
+      if (request.dataClass === "P2") this.send(again);
+      else void this.#sendRecorded(again, durable);
+    } catch (cause) {
+      this.#endDispatch(dispatch, MeshError.from(cause));
+    }
+  }
+
+  /** The second try of a P0 or P1 job is as recorded as the first (DESIGN promise 3). */
+  async #sendRecorded(dispatch: Dispatch, durable: Promise<void>): Promise<void> {
+    try {
+      await this.gate.pass(dispatch.jobId, durable);
+      this.send({ ...dispatch, sentAtMs: performance.now() });
+    } catch (cause) {
+      this.#endDispatch(dispatch, MeshError.from(cause));
+    }
   }
 
   /** Decides again without the nodes already tried: the class and every filter are checked anew at each hop. */
-  #nextPick(dispatch: Dispatch): { request: RouteRequest; nodeId: string; model: string } | undefined {
+  #nextPick(dispatch: Dispatch): Pick<Dispatch, "request" | "decision" | "nodeId" | "model"> | undefined {
     const request = { ...dispatch.request, exclude: new Set([...dispatch.request.exclude, dispatch.nodeId]) };
     const decision = decide(request, this.#parts.fleet.fleet, this.#parts.policy(), Date.now(), this.#parts.random);
     if (decision.node_id === null || decision.model === null) return undefined;
-    return { request, nodeId: decision.node_id, model: decision.model };
+    return { request, decision, nodeId: decision.node_id, model: decision.model };
   }
 
   #onNodeLost(nodeId: string): void {
     for (const dispatch of this.#table.takeRunning((running) => running.nodeId === nodeId)) {
+      this.#parts.fleet.onDone(nodeId);
       const error = new MeshError("node_lost", `${nodeId} was lost while it ran the job`);
       this.#endDispatch(dispatch, error, nodeId);
     }
   }
 
   #onCancel(msg: Msg): void {
-    const dispatch = this.#table.findJob(lastToken(msg.subject));
+    const jobId = lastToken(msg.subject);
+    if (isSuperseded(msg)) {
+      // The newer try has the same job id: cancelling by it later, or ending this one, would reach that one too.
+      const superseded = this.#table.takeWaitingJob(jobId);
+      if (superseded !== undefined) this.#parts.fleet.onDone(superseded.nodeId);
+      return;
+    }
+    this.gate.cancel(jobId);
+    const dispatch = this.#table.findJob(jobId);
     if (dispatch !== undefined) dispatch.cancelled = true;
   }
 
@@ -182,5 +237,15 @@ export class Dispatcher {
     const { message, jobId, request, decisionId, attempt } = dispatch;
     const ending = { message, jobId, error, attempts: attempt, dataClass: request.dataClass, decisionId };
     this.end(nodeId === undefined ? ending : { ...ending, nodeId });
+  }
+}
+
+/** The client submitted the job again and does not want this try's ending (client/job-stream.ts). */
+function isSuperseded(msg: Msg): boolean {
+  if (msg.data.length === 0) return false;
+  try {
+    return msg.json<{ superseded?: unknown } | null>()?.superseded === true;
+  } catch {
+    return false;
   }
 }

@@ -10,6 +10,10 @@ import { Fleet } from "./policy/fleet.ts";
 
 /** A node that is gone is forgotten after this time, milliseconds. */
 const FORGET_AFTER_MS = 10 * 60_000;
+/** A node that said its last word ends its jobs within this time, or has lost them (an agent drains for 7 s), milliseconds. */
+const LEAVE_LIMIT_MS = 10_000;
+/** Sweeps further apart than this mean that this process slept or was busy: the heartbeats wait unread, milliseconds. */
+const LAG_LIMIT_MS = 1500;
 
 /**
  * The fleet as this router knows it: heartbeats, and what its own jobs taught it since. Rebuilt from the bus within one
@@ -20,6 +24,11 @@ export class FleetView {
   readonly #events: EventPublisher;
   /** Boot of each node that is there now. */
   readonly #present = new Map<string, { bootId: string | null; seq: number }>();
+  /** When each node said its last word, while its jobs may still run. */
+  readonly #left = new Map<string, number>();
+  /** Nodes are not judged by their silence before this time: we were silent ourselves. */
+  #judgeFromMs = 0;
+  #sweptAtMs: number | undefined;
   readonly #onLost: ((nodeId: string) => void)[] = [];
 
   constructor(events: EventPublisher) {
@@ -52,14 +61,15 @@ export class FleetView {
       this.fleet.upsert(record, nowMs).gone = true;
       if (known === undefined) return;
       this.#present.delete(nodeId);
+      this.#left.set(nodeId, nowMs);
       this.#events.record("node_left", { node_id: nodeId, layer, reason: record.status_reason });
       return;
     }
     this.fleet.upsert(record, nowMs);
     this.#present.set(nodeId, { bootId, seq });
     if (known !== undefined && known.bootId === bootId) return;
-    // A new boot without a last word: whatever the old one ran is lost.
-    if (known !== undefined) this.#announceLost(nodeId);
+    // A new boot: whatever the old one ran is lost, if it has not ended it before its last word.
+    if (this.#left.delete(nodeId) || known !== undefined) this.#announceLost(nodeId);
     this.#events.record("node_joined", {
       node_id: nodeId,
       layer,
@@ -69,8 +79,13 @@ export class FleetView {
     });
   }
 
-  /** Notices nodes that fell silent; call it about once a second. */
+  /** Notices nodes that fell silent; call it about twice a second. */
   sweep(nowMs: number): void {
+    const lagged = this.#sweptAtMs !== undefined && nowMs - this.#sweptAtMs > LAG_LIMIT_MS;
+    this.#sweptAtMs = nowMs;
+    // Blames itself first (DESIGN §3): every node gets the time to be heard again.
+    if (lagged) this.#judgeFromMs = nowMs + LAG_LIMIT_MS;
+    if (nowMs < this.#judgeFromMs) return;
     for (const view of this.fleet.views) {
       const { node_id: nodeId, layer, interval_ms: intervalMs } = view.record;
       const silentMs = nowMs - view.receivedAtMs;
@@ -78,7 +93,12 @@ export class FleetView {
       if (!this.#present.has(nodeId) || silentMs <= leaseMs(intervalMs)) continue;
       this.#present.delete(nodeId);
       view.gone = true;
+      this.#announceLost(nodeId);
       this.#events.record("node_lost", { node_id: nodeId, layer, silent_ms: Math.round(silentMs) });
+    }
+    for (const [nodeId, leftAtMs] of this.#left) {
+      if (nowMs - leftAtMs <= LEAVE_LIMIT_MS) continue;
+      this.#left.delete(nodeId);
       this.#announceLost(nodeId);
     }
   }
@@ -96,12 +116,9 @@ export class FleetView {
     if (view !== undefined) view.ownInFlight = Math.max(0, view.ownInFlight - 1);
   }
 
-  /** Fresh load from a verdict: what was sent there since the heartbeat is in it. */
+  /** Fresh load from a verdict. */
   onLoad(nodeId: string, load: Load): void {
-    const view = this.fleet.view(nodeId);
-    if (view === undefined) return;
-    view.record = { ...view.record, load };
-    view.dispatchedSinceHeartbeat = 0;
+    this.fleet.updateLoad(nodeId, load);
   }
 
   onRefused(nodeId: string): void {
@@ -122,9 +139,10 @@ export class FleetView {
   }
 
   /** Learns how far the prediction was off. */
-  observe({ nodeId, decision }: Dispatch, timing: Timing, status: Outcome): void {
+  observe({ nodeId, decision, request }: Dispatch, timing: Timing, status: Outcome): void {
     if (status === "cancelled") return;
-    const observedMs = status === "finished" && timing.ttft_ms !== null ? timing.queued_ms + timing.ttft_ms : undefined;
+    const firstMs = timing.ttft_ms === null ? undefined : timing.queued_ms + timing.ttft_ms;
+    const observedMs = status !== "finished" ? undefined : request.batch ? timing.total_ms : firstMs;
     this.#correct(nodeId, decision.score?.predicted_ms, observedMs);
   }
 

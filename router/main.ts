@@ -112,5 +112,5 @@ runProcess(log, async (lifecycle) => {
 
 /** Names the policy in decisions: file and the first digits of its SHA-256. */
 function revisionOf(path: string): string {
-  return `${basename(path)}@${createHash("sha256").update(readFileSync(path)).digest("hex").slice(0, 12)}`;
+  return `${basename(path).slice(0, 80)}@${createHash("sha256").update(readFileSync(path)).digest("hex").slice(0, 12)}`;
 }

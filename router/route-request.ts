@@ -37,7 +37,8 @@ export function toRouteRequest(
   policy: RoutingPolicy,
   nowMs: number,
 ): RouteRequest {
-  const queue = policy.task_queues[envelope.queue];
+  // Own keys only: "constructor" is a token too.
+  const queue = Object.hasOwn(policy.task_queues, envelope.queue) ? policy.task_queues[envelope.queue] : undefined;
   if (queue === undefined) {
     const known = Object.keys(policy.task_queues);
     throw new MeshError(
@@ -46,7 +47,7 @@ export function toRouteRequest(
       { field: "task_type" },
     );
   }
-  const promptTokens = Math.ceil(envelope.bodyBytes / BYTES_PER_TOKEN);
+  const promptTokens = Math.ceil(Math.max(envelope.bodyBytes - imageBytes(job), 0) / BYTES_PER_TOKEN);
   const deadlineMs = Math.min(
     job.deadline_unix_ms ?? Infinity,
     envelope.headerDeadlineMs ?? Infinity,
@@ -75,6 +76,19 @@ export function toRouteRequest(
 }
 
 const NOBODY: ReadonlySet<string> = new Set();
+
+/** Bytes of images inside the body: they are no text, and a model reads a picture as a few hundred tokens whatever its size. */
+function imageBytes({ messages }: JobRequest): number {
+  let bytes = 0;
+  for (const { content } of messages ?? []) {
+    if (!Array.isArray(content)) continue;
+    for (const part of content) {
+      const { url } = (part["image_url"] ?? {}) as { url?: unknown };
+      if (part.type === "image_url" && typeof url === "string") bytes += url.length;
+    }
+  }
+  return bytes;
+}
 
 /** The class a job is handled under: the strictest of header and body, the policy's default for none or an unknown one. */
 export function classOf(

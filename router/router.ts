@@ -8,12 +8,10 @@ import {
   isInbox,
   lastToken,
   parseOrThrow,
-  type Decision,
 } from "../bus-schemas/index.ts";
 import { newId } from "../service/ids.ts";
 import { header, readBody, respond } from "../service/messages.ts";
 import { learnFromPeer } from "../service/structures-exchange.ts";
-import { within } from "../service/within.ts";
 import { answerEnding } from "./answer.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 import type { RouterParts } from "./parts.ts";
@@ -21,9 +19,6 @@ import { decide } from "./policy/decide.ts";
 import type { RouteRequest } from "./policy/types.ts";
 import { toRouteRequest } from "./route-request.ts";
 
-/** P0 and P1 wait this long for their decision to be durable, then are refused, milliseconds. */
-const AUDIT_LIMIT_MS = 1500;
-const UNRECORDED = "the decision could not be recorded; P0 and P1 jobs do not run unrecorded";
 /** Jobs that wait for a node's word; beyond it new ones are refused. */
 const MAX_WAITING = 20_000;
 /** Takes jobs, decides, records, dispatches. The answer never passes through here. */
@@ -71,8 +66,7 @@ export class Router {
 
   /** Checks a job before anything is decided. @throws MeshError naming the field. */
   #admit(msg: Msg, jobId: string): RouteRequest {
-    if (!isInbox(msg.reply ?? ""))
-      throw new MeshError("bad_request", "a job needs an inbox for its answer: use a NATS request", { field: "reply" });
+    if (!isInbox(msg.reply ?? "")) throw noInbox();
     const job = readBody(msg, JobRequest);
     if (job.messages === undefined && job.prompt === undefined) {
       throw new MeshError("bad_request", "messages: a job needs messages or a prompt", { field: "messages" });
@@ -110,40 +104,41 @@ export class Router {
     );
     metrics.decisions.inc({ outcome: decision.outcome, class: dataClass });
     const ending = { message: msg, jobId, attempts: 1, dataClass, decisionId: recorded.id };
-    if (dataClass !== "P2" && !(await within(recorded.durable, AUDIT_LIMIT_MS))) {
-      return this.#dispatcher.end({
-        ...ending,
-        error: new MeshError("audit_unavailable", UNRECORDED, { retryAfterMs: 1000 }),
-      });
-    }
-    const { node_id: nodeId, model } = decision;
-    if (nodeId === null || model === null) {
-      const error =
-        decision.error === null
+    try {
+      if (dataClass !== "P2") await this.#dispatcher.gate.pass(jobId, recorded.durable);
+      const { node_id: nodeId, model } = decision;
+      if (nodeId === null || model === null) {
+        throw decision.error === null
           ? new MeshError("no_node", "no node can take this job")
           : MeshError.fromWire(decision.error);
-      return this.#dispatcher.end({ ...ending, error });
+      }
+      this.#dispatcher.send({
+        jobId,
+        message: msg,
+        request,
+        decision,
+        decisionId: recorded.id,
+        traceparent,
+        nodeId,
+        model,
+        attempt: 1,
+        sentAtMs: performance.now(),
+        cancelled: false,
+      });
+    } catch (cause) {
+      this.#dispatcher.end({ ...ending, error: MeshError.from(cause) });
     }
-    this.#dispatcher.send({
-      jobId,
-      message: msg,
-      request,
-      decision,
-      decisionId: recorded.id,
-      traceparent,
-      nodeId,
-      model,
-      attempt: 1,
-      sentAtMs: performance.now(),
-      cancelled: false,
-    });
   }
 
   #onRoute(msg: Msg): void {
+    if (!isInbox(msg.reply ?? "")) return this.#parts.rejections.add("route", noInbox());
     try {
       const job = readBody(msg, JobRequest);
       const request = this.#toRequest(msg, job, job.job_id ?? newId(), job.task_type ?? "chat");
-      respond(msg, decide(request, this.#parts.fleet.fleet, this.#parts.policy(), Date.now(), this.#parts.random));
+      respond(
+        msg,
+        decide(request, this.#parts.fleet.fleet, this.#parts.policy(), Date.now(), this.#parts.random, "all"),
+      );
     } catch (error) {
       const rejection = MeshError.from(error);
       this.#parts.rejections.add("route", rejection);
@@ -161,4 +156,8 @@ export class Router {
     const safeId = JobId.safeParse(jobId).success ? jobId : newId();
     answerEnding({ message: msg, jobId: safeId, error, attempts: 1 });
   }
+}
+
+function noInbox(): MeshError {
+  return new MeshError("bad_request", "a job needs an inbox for its answer: use a NATS request", { field: "reply" });
 }

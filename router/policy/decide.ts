@@ -1,19 +1,22 @@
-import type { Candidate, Decision } from "../../bus-schemas/index.ts";
+import type { Decision } from "../../bus-schemas/index.ts";
 import type { Fleet } from "./fleet.ts";
-import { layersFor, pickNode, rejection, type Pick } from "./pick.ts";
+import { pickInContext, pickNode, type Pick } from "./pick.ts";
 import { refusal } from "./refusal.ts";
 import { scoreTerms } from "./score.ts";
-import { chooseTool } from "./tools.ts";
-import type { DecisionContext, Option, Policy, RouteRequest } from "./types.ts";
+import { survey } from "./survey.ts";
+import type { Option, Policy, RouteRequest } from "./types.ts";
 
-/** A fleet of up to so many options is shown whole; of a larger one the drawn options are. */
-const SHOW_ALL_UP_TO = 64;
+/** A fleet of up to so many options is explained whole, and so many candidates are listed at most. */
+const LISTED = 64;
 /** So many next picks are named. */
 const MAX_ALTERNATIVES = 3;
 
 /**
  * Decides where a job goes and explains it. Pure: the same request, fleet, policy, time and random numbers give the same
- * decision (DESIGN promise 7). Never throws for want of a node: that is `outcome: "refused"` with its error.
+ * decision (DESIGN promise 7), and the node is the one that `pickNode` gives for them. Never throws for want of a node:
+ * that is `outcome: "refused"` with its error.
+ * @param detail of a fleet of more than 64 models on nodes, `drawn` explains those that were scored and costs the same
+ * for any fleet; `all` counts for every one which filter removed it. A refusal always looks at all.
  */
 export function decide(
   request: RouteRequest,
@@ -21,23 +24,23 @@ export function decide(
   policy: Policy,
   nowMs: number,
   random: () => number,
+  detail: "drawn" | "all" = "drawn",
 ): Decision {
-  const context: DecisionContext = { policy, nowMs, liveRouters: fleet.liveRouters };
-  const pick = pickNode(request, fleet, context, random);
-  const total = countOptions(fleet);
-  const shown = total <= SHOW_ALL_UP_TO || pick === undefined ? [...fleet.all()] : pick.drawn;
-  const candidates = shown.map((option) => candidate(option, request, context));
+  const { pick, context } = pickInContext(request, fleet, policy, nowMs, random);
+  const whole = pick === undefined || detail === "all" || fleet.optionCount <= LISTED;
+  const shown = whole ? drawnFirst(pick?.drawn ?? [], fleet) : pick.drawn;
+  const { candidates, rejectedBy } = survey(shown, request, context, LISTED);
   const common = {
     security_level: request.dataClass,
     task_type: request.taskType,
-    tool: chooseTool(request),
-    candidates: candidates.slice(0, SHOW_ALL_UP_TO),
-    candidates_total: total,
-    rejected_by: countReasons(candidates),
+    tool: context.tool,
+    candidates,
+    candidates_total: fleet.optionCount,
+    rejected_by: rejectedBy,
     policy_revision: policy.revision,
   };
   if (pick === undefined) {
-    const error = refusal(request, shown, candidates, context);
+    const error = refusal(request, fleet, context, rejectedBy);
     return {
       ...common,
       outcome: "refused",
@@ -60,71 +63,50 @@ export function decide(
     model: served.name,
     score,
     reason: sentence(pick, score.total, score.predicted_ms, request),
-    alternatives: alternatives(pick, candidates, layersFor(request, context)),
+    alternatives: alternatives(pick, request, fleet, policy, nowMs, random),
     error: null,
   };
 }
 
-function candidate(option: Option, request: RouteRequest, context: DecisionContext): Candidate {
-  const rejected = rejection(option, request, context);
-  return {
-    node_id: option.view.record.node_id,
-    layer: option.layer,
-    model: option.served.name,
-    rejected: rejected === undefined ? null : { filter: rejected.filter.name, reason: rejected.reason },
-    score: rejected === undefined ? scoreTerms(option, request, context) : null,
-  };
+/** So that a long fleet's list, which is cut, has in it what the pick was between. */
+function* drawnFirst(drawn: readonly Option[], fleet: Fleet): Iterable<Option> {
+  const small = fleet.optionCount <= LISTED;
+  if (!small) yield* drawn;
+  for (const option of fleet.options()) if (small || !drawn.includes(option)) yield option;
 }
 
-function sentence(
-  { option, drawn, survivors }: Pick,
-  score: number,
-  predictedMs: number,
-  request: RouteRequest,
-): string {
+function sentence({ option, drawn, from }: Pick, score: number, predictedMs: number, request: RouteRequest): string {
   const { view, served, layer, diagnostic } = option;
-  const from =
-    survivors === undefined
-      ? `best of ${drawn.length} drawn from its layer`
-      : survivors <= drawn.length
-        ? `best of ${survivors} that can take it`
-        : `best of ${drawn.length} drawn from ${survivors}`;
+  const note = diagnostic ? " (diagnostic echo: no real model fits)" : "";
   const what = request.batch ? "done" : "first token";
-  const note = diagnostic ? " (diagnostic echo: no real model is there)" : "";
-  return `${layer} ${view.record.node_id} runs ${served.name}${note}: score ${score.toFixed(2)}, ${survivors === 1 ? "the only one that can take it" : from}; ${what} expected in ${Math.round(predictedMs)} ms`;
+  const head = `${layer} ${view.record.node_id} runs ${served.name}${note}: score ${score.toFixed(2)}`;
+  return `${head}, ${choice(drawn.length, from)}; ${what} expected in ${Math.round(predictedMs)} ms`;
 }
 
-/** The best of the rest by layer and score, one for each other node. */
+function choice(drawn: number, { nodes, filtered }: Pick["from"]): string {
+  if (!filtered) return `best of ${drawn} drawn from the layer's ${nodes}`;
+  if (nodes === 1) return "the layer's only one that can take it";
+  return nodes <= drawn ? `best of ${nodes} that can take it` : `best of ${drawn} drawn from ${nodes}`;
+}
+
+/** What would be picked if this one refused, and the next, through the remaining layers. */
 function alternatives(
   { option }: Pick,
-  candidates: readonly Candidate[],
-  layers: readonly string[],
+  request: RouteRequest,
+  fleet: Fleet,
+  policy: Policy,
+  nowMs: number,
+  random: () => number,
 ): Decision["alternatives"] {
-  const seen = new Set([option.view.record.node_id]);
-  const rest = candidates.filter((each) => each.score !== null && layers.includes(each.layer));
-  rest.sort(
-    (a, b) => layers.indexOf(a.layer) - layers.indexOf(b.layer) || (b.score?.total ?? 0) - (a.score?.total ?? 0),
-  );
+  const exclude = new Set([...request.exclude, option.view.record.node_id]);
+  const without = { ...request, exclude };
   const next: Decision["alternatives"] = [];
-  for (const { node_id, layer, model } of rest) {
-    if (model === null || seen.has(node_id) || next.length === MAX_ALTERNATIVES) continue;
-    seen.add(node_id);
-    next.push({ node_id, layer, model });
+  while (next.length < MAX_ALTERNATIVES) {
+    const pick = pickNode(without, fleet, policy, nowMs, random);
+    if (pick === undefined) break;
+    const { view, layer, served } = pick.option;
+    next.push({ node_id: view.record.node_id, layer, model: served.name });
+    exclude.add(view.record.node_id);
   }
   return next;
-}
-
-function countOptions(fleet: Fleet): number {
-  return (
-    fleet.options("L0", undefined).length +
-    fleet.options("L1", undefined).length +
-    fleet.options("L2", undefined).length
-  );
-}
-
-function countReasons(candidates: readonly Candidate[]): Record<string, number> {
-  const counts: Record<string, number> = {};
-  for (const { rejected } of candidates)
-    if (rejected !== null) counts[rejected.filter] = (counts[rejected.filter] ?? 0) + 1;
-  return counts;
 }

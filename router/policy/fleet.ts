@@ -1,22 +1,47 @@
-import { LAYERS, type Layer, type NodeRecord, type ServedModel } from "../../bus-schemas/index.ts";
+import { LAYERS, type Layer, type Load, type NodeRecord, type ServedModel } from "../../bus-schemas/index.ts";
+import { Pool } from "./pool.ts";
+import { quality } from "./quality.ts";
 import type { NodeView, Option } from "./types.ts";
 
-const NO_OPTIONS: readonly Option[] = [];
+/** A node in the index: where it is listed, and under which models. */
+interface Listing {
+  layer: Layer;
+  /** Changes when the index must. */
+  signature: string;
+  options: Option[];
+}
 
 /**
- * The nodes of a cell, with an index of options by layer and model, so that a decision looks at a few of them and not at
- * all. The index changes only when a node's models do; its views are updated in place by each heartbeat.
+ * The nodes of a cell, in pools by layer and by layer and model, so that a decision looks at a few of them and not at all.
+ * The pools change only when a node's models do; a heartbeat otherwise only updates numbers in place. The order in which
+ * nodes came is part of a decision's inputs: a replay feeds them in the same order.
  */
 export class Fleet {
   /** Routers that share the jobs, this one included. */
   liveRouters = 1;
   readonly #views = new Map<string, NodeView>();
-  readonly #options = new Map<string, { layer: Layer; signature: string; options: Option[] }>();
-  /** Key: layer, or layer and model. */
-  readonly #index = new Map<string, Option[]>();
+  readonly #listings = new Map<string, Listing>();
+  readonly #layers: Record<Layer, { all: Pool; byModel: Map<string, Pool> }> = {
+    L0: { all: new Pool(), byModel: new Map() },
+    L1: { all: new Pool(), byModel: new Map() },
+    L2: { all: new Pool(), byModel: new Map() },
+  };
+  /** Nodes with a diagnostic runtime. */
+  readonly #diagnostic = new Set<string>();
+  #optionCount = 0;
 
   get size(): number {
     return this.#views.size;
+  }
+
+  /** Models on nodes, counted once for each node. */
+  get optionCount(): number {
+    return this.#optionCount;
+  }
+
+  /** Whether any node has a diagnostic echo. */
+  get hasDiagnostic(): boolean {
+    return this.#diagnostic.size > 0;
   }
 
   get views(): Iterable<NodeView> {
@@ -27,7 +52,7 @@ export class Fleet {
     return this.#views.get(nodeId);
   }
 
-  /** Takes a heartbeat in. */
+  /** Takes a heartbeat in. What this router learned of the node since it came stays, but for dispatches it now knows of. */
   upsert(record: NodeRecord, receivedAtMs: number): NodeView {
     let view = this.#views.get(record.node_id);
     if (view === undefined) {
@@ -52,69 +77,111 @@ export class Fleet {
     return view;
   }
 
-  remove(nodeId: string): void {
-    this.#views.delete(nodeId);
-    this.#unindex(nodeId);
+  /** Takes in a node's word on its load, fresher than its heartbeat: what was sent there since is in it. */
+  updateLoad(nodeId: string, load: Load): void {
+    const view = this.#views.get(nodeId);
+    if (view === undefined) return;
+    view.record = { ...view.record, load };
+    view.dispatchedSinceHeartbeat = 0;
+    const listing = this.#listings.get(nodeId);
+    if (listing !== undefined) this.#refresh(nodeId, listing);
   }
 
-  /** Options of a layer that serve `model`; all of the layer when it is undefined. */
-  options(layer: Layer, model: string | undefined): readonly Option[] {
-    return this.#index.get(model === undefined ? layer : `${layer} ${model}`) ?? NO_OPTIONS;
+  remove(nodeId: string): void {
+    this.#views.delete(nodeId);
+    this.#diagnostic.delete(nodeId);
+    this.#unlist(nodeId);
+  }
+
+  /** Nodes of a layer that serve `model`; all of the layer when it is undefined. */
+  pool(layer: Layer, model: string | undefined): Pool | undefined {
+    const { all, byModel } = this.#layers[layer];
+    return model === undefined ? all : byModel.get(model);
+  }
+
+  /** Whether any node, however it is, says that it serves this model. */
+  serves(model: string): boolean {
+    return LAYERS.some((layer) => this.#layers[layer].byModel.has(model));
   }
 
   /** Every option, in the order of layers. */
-  *all(): Iterable<Option> {
-    for (const layer of LAYERS) yield* this.options(layer, undefined);
+  *options(): Iterable<Option> {
+    for (const layer of LAYERS) for (const place of this.#layers[layer].all.places) yield* place.options;
   }
 
   #reindex(view: NodeView): void {
     const { node_id: nodeId, layer } = view.record;
     const served = servedModels(view.record);
-    const signature = served.map((model) => `${model.runtime}/${model.name}`).join("\n");
-    const known = this.#options.get(nodeId);
-    if (known !== undefined && known.layer === layer && known.signature === signature) {
-      known.options.forEach((option, i) => {
-        option.served = served[i] ?? option.served;
-        option.diagnostic = isDiagnostic(view.record, option.served);
-      });
+    const signature = signatureOf(served);
+    if (view.record.runtimes.some((runtime) => runtime.diagnostic)) this.#diagnostic.add(nodeId);
+    else this.#diagnostic.delete(nodeId);
+    const known = this.#listings.get(nodeId);
+    if (known === undefined || known.layer !== layer || known.signature !== signature) {
+      this.#unlist(nodeId);
+      this.#list(view, served, signature);
       return;
     }
-    this.#unindex(nodeId);
-    const options = served.map((model): Option => ({
-      view,
-      served: model,
-      layer,
-      diagnostic: isDiagnostic(view.record, model),
-    }));
-    this.#options.set(nodeId, { layer, signature, options });
-    for (const option of options) {
-      this.#list(layer).push(option);
-      this.#list(`${layer} ${option.served.name}`).push(option);
+    known.options.forEach((option, i) => {
+      option.served = served[i] ?? option.served;
+      option.diagnostic = isDiagnostic(view.record, option.served);
+    });
+    this.#refresh(nodeId, known);
+  }
+
+  /** Has each pool of a node count it anew. */
+  #refresh(nodeId: string, listing: Listing): void {
+    const { all, byModel } = this.#layers[listing.layer];
+    all.refresh(nodeId);
+    for (const name of modelsOf(listing)) byModel.get(name)?.refresh(nodeId);
+  }
+
+  #list(view: NodeView, served: readonly ServedModel[], signature: string): void {
+    const { node_id: nodeId, layer } = view.record;
+    const options = served.map((model): Option => {
+      return { view, served: model, layer, diagnostic: isDiagnostic(view.record, model), quality: quality(model.name) };
+    });
+    const listing = { layer, signature, options };
+    this.#listings.set(nodeId, listing);
+    this.#optionCount += options.length;
+    const { all, byModel } = this.#layers[layer];
+    if (options.length > 0) all.add(view, options);
+    for (const name of modelsOf(listing)) {
+      let pool = byModel.get(name);
+      if (pool === undefined) byModel.set(name, (pool = new Pool()));
+      pool.add(
+        view,
+        options.filter((option) => option.served.name === name),
+      );
     }
   }
 
-  #unindex(nodeId: string): void {
-    const known = this.#options.get(nodeId);
+  #unlist(nodeId: string): void {
+    const known = this.#listings.get(nodeId);
     if (known === undefined) return;
-    this.#options.delete(nodeId);
-    for (const option of known.options) {
-      for (const key of [known.layer, `${known.layer} ${option.served.name}`]) {
-        const rest = this.#list(key).filter((other) => other !== option);
-        if (rest.length === 0) this.#index.delete(key);
-        else this.#index.set(key, rest);
-      }
+    this.#listings.delete(nodeId);
+    this.#optionCount -= known.options.length;
+    const { all, byModel } = this.#layers[known.layer];
+    all.remove(nodeId);
+    for (const name of modelsOf(known)) {
+      const pool = byModel.get(name);
+      pool?.remove(nodeId);
+      if (pool?.places.length === 0) byModel.delete(name);
     }
-  }
-
-  #list(key: string): Option[] {
-    let list = this.#index.get(key);
-    if (list === undefined) this.#index.set(key, (list = []));
-    return list;
   }
 }
 
+function modelsOf({ options }: Listing): Iterable<string> {
+  return new Set(options.map((option) => option.served.name));
+}
+
+function signatureOf(served: readonly ServedModel[]): string {
+  let signature = "";
+  for (const { runtime, name } of served) signature += `${runtime}/${name}\n`;
+  return signature;
+}
+
 /** A node that names models without details, as SEED's registration does, serves them with everything unknown. */
-function servedModels(record: NodeRecord): ServedModel[] {
+function servedModels(record: NodeRecord): readonly ServedModel[] {
   if (record.served_models.length > 0) return record.served_models;
   return record.models.map((name) => ({
     name,

@@ -1,145 +1,177 @@
-import { LAYERS, type Layer } from "../../bus-schemas/index.ts";
-import { FILTERS } from "./filters/index.ts";
+import { contextFor } from "./context.ts";
 import type { Fleet } from "./fleet.ts";
 import { hash32 } from "./hash.ts";
-import { jobsOn } from "./predict.ts";
+import { freeWeight, type Place, type Pool } from "./pool.ts";
+import { jobsOn, reportedJobs, slotsOf } from "./predict.ts";
+import { rejection } from "./reject.ts";
 import { totalScore } from "./score.ts";
 import { sessionHome } from "./session-home.ts";
-import { chooseTool } from "./tools.ts";
-import type { DecisionContext, Filter, Option, RouteRequest } from "./types.ts";
+import type { DecisionContext, Option, Policy, RouteRequest } from "./types.ts";
 
-/** Up to so many options a layer is looked through; beyond it options are drawn at random. */
+/** A layer of so many nodes is looked through; of a larger one nodes are drawn from the index. */
 const SCAN_UP_TO = 16;
-/** Draws before a large layer is looked through after all: most of it is then full or unfit. */
+/** Draws from a large layer before it is looked through after all: most of it is then unfit. */
 const MAX_DRAWS = 24;
 /** All survivors are scored when there are this many or fewer. */
 const SCORE_ALL_UP_TO = 3;
-/** A full node is still drawn now and then: its heartbeat may be old. */
-const LEAST_WEIGHT = 0.05;
 
+/** Where a job goes, and among what that was chosen. */
 export interface Pick {
   option: Option;
-  /** The options that were scored, the picked one among them. */
+  /** The best option of each node that was scored, the picked one among them. */
   drawn: readonly Option[];
-  /** How many had passed the filters when they were looked at; undefined when the layer was only sampled. */
-  survivors: number | undefined;
-}
-
-/** The filter that removes this option first, with its reason; undefined when it may run the job. */
-export function rejection(
-  option: Option,
-  request: RouteRequest,
-  context: DecisionContext,
-): { filter: Filter; reason: string } | undefined {
-  for (const filter of FILTERS) {
-    const reason = filter.reject(option, request, context);
-    if (reason !== undefined) return { filter, reason };
-  }
-  return undefined;
-}
-
-/** Layers in the policy's order, as far as the job's data may live there (level one binds level two). */
-export function layersFor(request: RouteRequest, { policy }: DecisionContext): readonly Layer[] {
-  const local = chooseTool(request).data_residency === "local_only";
-  const order = policy.routing.defaults.fallback_order.filter((layer) => LAYERS.includes(layer));
-  return local ? order.filter((layer) => layer !== "L2") : order;
+  /** Nodes that the draw was from: those that passed the filters, or all of the layer where it was only sampled. */
+  from: { nodes: number; filtered: boolean };
 }
 
 /**
- * Where a job goes: the first layer of `fallback_order` with survivors; within it two drawn by free capacity, of which the
- * higher score wins, because the best score off stale heartbeats herds (DESIGN §3). The diagnostic echo is only taken when
- * no real model is left, or when it is asked for by name.
+ * The decision without its explanation. Pure: the same inputs give the same pick, and it is the one that `decide` explains.
+ * @param random uniform numbers in [0,1)
+ * @returns undefined when no node can take the job
  */
 export function pickNode(
+  request: RouteRequest,
+  fleet: Fleet,
+  policy: Policy,
+  nowMs: number,
+  random: () => number,
+): Pick | undefined {
+  return pickInContext(request, fleet, policy, nowMs, random).pick;
+}
+
+/** The same with what the filters looked at, which an explanation needs. */
+export function pickInContext(
+  request: RouteRequest,
+  fleet: Fleet,
+  policy: Policy,
+  nowMs: number,
+  random: () => number,
+): { pick: Pick | undefined; context: DecisionContext } {
+  const context = contextFor(request, fleet, policy, nowMs);
+  const pick = pickFrom(request, fleet, context, random);
+  if (pick !== undefined || !fleet.hasDiagnostic || realModelLater(request, fleet, context)) return { pick, context };
+  const lenient = { ...context, diagnosticAllowed: true };
+  return { pick: pickFrom(request, fleet, lenient, random), context: lenient };
+}
+
+/** A real model would take the job if it were not full, slow or tried just now: an echo is no answer to that. */
+function realModelLater(request: RouteRequest, fleet: Fleet, context: DecisionContext): boolean {
+  for (const option of fleet.options()) {
+    if (option.diagnostic) continue;
+    const filter = rejection(option, request, context)?.filter;
+    if (filter?.momentary === true) return true;
+  }
+  return false;
+}
+
+/**
+ * The first layer with survivors; within it two nodes drawn by free capacity, of which the higher score wins: taking the
+ * best score off stale heartbeats herds (DESIGN §3).
+ */
+function pickFrom(
   request: RouteRequest,
   fleet: Fleet,
   context: DecisionContext,
   random: () => number,
 ): Pick | undefined {
-  const layers = layersFor(request, context);
-  for (const diagnostic of [false, true]) {
-    for (const layer of layers) {
-      const { options, survivors } = draw(fleet.options(layer, request.model), diagnostic, request, context, random);
-      const option = best(options, request, context);
-      if (option !== undefined) return { option, drawn: options, survivors };
-    }
+  for (const layer of context.layers) {
+    const pool = fleet.pool(layer, request.model);
+    if (pool === undefined || pool.places.length === 0) continue;
+    const { places, from } = draw(pool, request, context, random);
+    const drawn = places.map((place) => bestOn(place, request, context)).filter((each) => each !== undefined);
+    const option = best(drawn, request, context);
+    if (option !== undefined) return { option, drawn, from };
   }
   return undefined;
 }
 
 function draw(
-  list: readonly Option[],
-  diagnostic: boolean,
+  pool: Pool,
   request: RouteRequest,
   context: DecisionContext,
   random: () => number,
-): { options: Option[]; survivors: number | undefined } {
-  const fits = (option: Option) =>
-    option.diagnostic === diagnostic && rejection(option, request, context) === undefined;
-  const home = request.sessionId === undefined ? undefined : sessionHome(request.sessionId, list, context);
-  const settled = home !== undefined && fits(home) ? home : undefined;
-  if (list.length > SCAN_UP_TO) {
-    const sampled = sample(list, fits, settled, context, random);
-    if (sampled.length >= 2) return { options: sampled, survivors: undefined };
+): { places: readonly Place[]; from: Pick["from"] } {
+  const fits = (place: Place) => place.options.some((option) => rejection(option, request, context) === undefined);
+  const home = request.sessionId === undefined ? undefined : sessionHome(request.sessionId, pool, fits, context);
+  if (pool.places.length > SCAN_UP_TO) {
+    const places = sample(pool, home, fits, context, random);
+    if (places.length === 2) return { places, from: { nodes: pool.places.length, filtered: false } };
   }
-  const survivors = list.filter(fits);
-  if (survivors.length <= SCORE_ALL_UP_TO) return { options: survivors, survivors: survivors.length };
-  return { options: drawTwo(survivors, settled, context, random), survivors: survivors.length };
+  const survivors = pool.places.filter(fits);
+  const from = { nodes: survivors.length, filtered: true };
+  return { places: survivors.length <= SCORE_ALL_UP_TO ? survivors : drawTwo(survivors, home, context, random), from };
 }
 
-/** Two fitting options by uniform draws, each kept with the probability of its free share. */
+/** Two fitting nodes, by free capacity as of the last heartbeat, corrected for what was sent since. */
 function sample(
-  list: readonly Option[],
-  fits: (option: Option) => boolean,
-  settled: Option | undefined,
+  pool: Pool,
+  home: Place | undefined,
+  fits: (place: Place) => boolean,
   context: DecisionContext,
   random: () => number,
-): Option[] {
-  const found: Option[] = settled === undefined ? [] : [settled];
+): Place[] {
+  const found: Place[] = home === undefined ? [] : [home];
   for (let i = 0; i < MAX_DRAWS && found.length < 2; i++) {
-    const option = list[Math.floor(random() * list.length)];
-    if (option === undefined || found.includes(option)) continue;
-    if (random() >= weight(option, context) / Math.max(1, option.view.record.load?.slots ?? 1)) continue;
-    if (fits(option)) found.push(option);
+    const place = pool.draw(random);
+    if (place === undefined) break;
+    if (place === found[0]) continue;
+    const { view } = place;
+    if (view.dispatchedSinceHeartbeat > 0) {
+      const kept = currentWeight(place, context) / freeWeight(slotsOf(view), reportedJobs(view));
+      if (random() >= kept) continue;
+    }
+    if (fits(place)) found.push(place);
   }
   return found;
 }
 
-/** Two by weighted drawing without replacement (Efraimidis and Spirakis 2006: the largest of random^(1/weight)). */
+/** Two by free capacity, without replacement. */
 function drawTwo(
-  survivors: readonly Option[],
-  settled: Option | undefined,
+  survivors: readonly Place[],
+  home: Place | undefined,
   context: DecisionContext,
   random: () => number,
-): Option[] {
-  const keyed = survivors.map((option) => ({
-    option,
-    key: option === settled ? 2 : random() ** (1 / weight(option, context)),
-  }));
-  keyed.sort((a, b) => b.key - a.key);
-  return keyed.slice(0, 2).map(({ option }) => option);
+): Place[] {
+  const first = home ?? drawOne(survivors, context, random);
+  const second = drawOne(
+    survivors.filter((place) => place !== first),
+    context,
+    random,
+  );
+  return [first, second].filter((place) => place !== undefined);
 }
 
-/** Free slots, never quite none. */
-function weight(option: Option, context: DecisionContext): number {
-  const slots = Math.max(1, option.view.record.load?.slots ?? 1);
-  return Math.max(slots - jobsOn(option, context), LEAST_WEIGHT);
+function drawOne(places: readonly Place[], context: DecisionContext, random: () => number): Place | undefined {
+  const weights = places.map((place) => currentWeight(place, context));
+  let rest = random() * weights.reduce((sum, weight) => sum + weight, 0);
+  return places.find((_, i) => (rest -= weights[i] ?? 0) < 0) ?? places.at(-1);
+}
+
+function currentWeight({ view }: Place, context: DecisionContext): number {
+  return freeWeight(slotsOf(view), jobsOn(view, context));
+}
+
+/** The best of a fitting node's models that can take the job. */
+function bestOn({ options }: Place, request: RouteRequest, context: DecisionContext): Option | undefined {
+  if (options.length === 1) return options[0];
+  return best(
+    options.filter((option) => rejection(option, request, context) === undefined),
+    request,
+    context,
+  );
 }
 
 /** The highest score; equal ones by a hash of job and node, so that the same inputs give the same answer. */
 function best(options: readonly Option[], request: RouteRequest, context: DecisionContext): Option | undefined {
+  if (options.length <= 1) return options[0];
   let winner: Option | undefined;
   let winnerScore = -1;
   for (const option of options) {
     const score = totalScore(option, request, context);
-    if (
-      winner === undefined ||
-      score > winnerScore ||
-      (score === winnerScore && tie(option, request) > tie(winner, request))
-    ) {
-      winner = option;
-      winnerScore = score;
-    }
+    if (score < winnerScore) continue;
+    if (winner !== undefined && score === winnerScore && tie(option, request) <= tie(winner, request)) continue;
+    winner = option;
+    winnerScore = score;
   }
   return winner;
 }

@@ -1,9 +1,10 @@
 import type { Layer } from "../../bus-schemas/index.ts";
-import type { DecisionContext, Option, RouteRequest } from "./types.ts";
+import type { DecisionContext, NodeView, Option, RouteRequest } from "./types.ts";
 
 /**
  * Rates assumed until a node has learned its own, by layer: prompt tokens read per second, milliseconds per token
  * written. L0: a 7B model at 4 bits on a laptop GPU or Apple M3; L1: a 70B model on a server GPU; L2: a cloud API.
+ * Orders of magnitude only: the first answers replace them.
  */
 const ASSUMED: Record<Layer, { prefillPerSecond: number; msPerToken: number }> = {
   L0: { prefillPerSecond: 400, msPerToken: 40 },
@@ -14,6 +15,8 @@ const ASSUMED: Record<Layer, { prefillPerSecond: number; msPerToken: number }> =
 const LOAD_GB_PER_SECOND = 0.5;
 /** Size assumed for a model that is not loaded and does not say, GB: 7B parameters at 4 bits. */
 const ASSUMED_SIZE_GB = 5;
+/** The slowest rate that is believed, tokens per second. */
+const LEAST_RATE = 1;
 
 export interface Prediction {
   /** Time to the first token, milliseconds. */
@@ -22,10 +25,19 @@ export interface Prediction {
   totalMs: number;
 }
 
-/** Jobs on the node by now: what its heartbeat said, and what live routers have sent there since, as far as we can tell. */
-export function jobsOn({ view }: Option, { liveRouters }: DecisionContext): number {
-  const load = view.record.load;
-  return (load?.running ?? 0) + (load?.queued ?? 0) + liveRouters * view.dispatchedSinceHeartbeat;
+/** Slots of a node; one when it does not say. */
+export function slotsOf({ record }: NodeView): number {
+  return Math.max(record.load?.slots ?? 1, 1);
+}
+
+/** Jobs on the node by its own last word. */
+export function reportedJobs({ record }: NodeView): number {
+  return (record.load?.running ?? 0) + (record.load?.queued ?? 0);
+}
+
+/** Jobs on the node by now: what it said, and what live routers have sent there since, as far as we can tell. */
+export function jobsOn(view: NodeView, { liveRouters }: Pick<DecisionContext, "liveRouters">): number {
+  return reportedJobs(view) + liveRouters * view.dispatchedSinceHeartbeat;
 }
 
 /**
@@ -35,15 +47,15 @@ export function jobsOn({ view }: Option, { liveRouters }: DecisionContext): numb
  * a model that is not loaded adds its load time; the sum is multiplied by the node's Peak-EWMA correction.
  */
 export function predict(option: Option, request: RouteRequest, context: DecisionContext): Prediction {
-  const { view, served, layer } = option;
-  const assumed = ASSUMED[layer];
-  const prefillPerMs = Math.max(served.prefill_tokens_per_second ?? assumed.prefillPerSecond, 1) / 1000;
-  const msPerToken = served.ms_per_token ?? assumed.msPerToken;
-  const outputMs = request.expectedOutputTokens * msPerToken;
-  const serviceMs = view.record.performance.avg_latency_ms ?? request.promptTokens / prefillPerMs + outputMs;
-  const slots = Math.max(view.record.load?.slots ?? 1, 1);
-  const waitMs = (Math.max(0, jobsOn(option, context) - slots + 1) / slots) * serviceMs;
-  const pendingTokens = view.record.load?.pending_prefill_tokens ?? 0;
+  const { view, served } = option;
+  const { load, performance } = view.record;
+  const assumed = ASSUMED[option.layer];
+  const prefillPerMs = Math.max(served.prefill_tokens_per_second ?? assumed.prefillPerSecond, LEAST_RATE) / 1000;
+  const outputMs = request.expectedOutputTokens * msPerToken(option, assumed.msPerToken);
+  const serviceMs = performance.avg_latency_ms ?? request.promptTokens / prefillPerMs + outputMs;
+  const slots = slotsOf(view);
+  const waitMs = (Math.max(0, jobsOn(view, context) - slots + 1) / slots) * serviceMs;
+  const pendingTokens = load?.pending_prefill_tokens ?? 0;
   const loadMs = served.loaded === false ? ((served.size_gb ?? ASSUMED_SIZE_GB) / LOAD_GB_PER_SECOND) * 1000 : 0;
   const ttftMs =
     (view.rttMs + waitMs + loadMs + (pendingTokens + request.promptTokens) / prefillPerMs) * view.correction;
@@ -54,4 +66,11 @@ export function predict(option: Option, request: RouteRequest, context: Decision
 export function predictedMs(option: Option, request: RouteRequest, context: DecisionContext): number {
   const { ttftMs, totalMs } = predict(option, request, context);
   return request.batch ? totalMs : ttftMs;
+}
+
+/** The model's own rate, else the node's (SEED `tokens_per_second`), else the layer's. */
+function msPerToken({ view, served }: Option, assumed: number): number {
+  if (served.ms_per_token !== null) return served.ms_per_token;
+  const perSecond = view.record.performance.tokens_per_second;
+  return perSecond === null ? assumed : 1000 / Math.max(perSecond, LEAST_RATE);
 }

@@ -1,58 +1,76 @@
-import { MeshError, type Candidate } from "../../bus-schemas/index.ts";
-import { predict } from "./predict.ts";
+import { MeshError } from "../../bus-schemas/index.ts";
+import type { Fleet } from "./fleet.ts";
+import { predict, slotsOf } from "./predict.ts";
+import { rejection } from "./reject.ts";
 import type { DecisionContext, Option, RouteRequest } from "./types.ts";
 
 /** Shortest and longest time after which a caller is told to try again, milliseconds. */
 const RETRY_MS = { least: 250, most: 60_000 };
+/** After this time new or healthy nodes may have been heard: two heartbeats, milliseconds. */
+const NEXT_HEARTBEAT_MS = 2000;
 
-/** Why no node takes the job, as the most telling of the filters' reasons, and what the caller can do. */
+/** Why no node takes the job, by the reason that its caller can do most about, and what that is. */
 export function refusal(
   request: RouteRequest,
-  options: readonly Option[],
-  candidates: readonly Candidate[],
+  fleet: Fleet,
   context: DecisionContext,
+  rejectedBy: Readonly<Record<string, number>>,
 ): MeshError {
-  const by = (filter: string) => candidates.filter(({ rejected }) => rejected?.filter === filter);
-  if (candidates.length === 0)
-    return new MeshError("no_node", "no node serves a model yet; see `tiermesh nodes`", { retryAfterMs: 2000 });
-  if (by("encryption").length > 0) {
-    return new MeshError(
-      "encryption_required",
-      `${request.dataClass} jobs need an encrypted way to the node: seal the job, or reach the bus by TLS`,
-    );
+  const { model, dataClass } = request;
+  if (fleet.optionCount === 0) {
+    const message = "no node serves a model yet; see `tiermesh nodes`";
+    return new MeshError("no_node", message, { retryAfterMs: NEXT_HEARTBEAT_MS });
   }
-  if (request.model !== undefined && !options.some((option) => option.served.name === request.model)) {
-    return new MeshError(
-      "model_not_found",
-      `no node serves the model ${request.model.slice(0, 100)}; \`GET /v1/models\` lists what there is`,
-      { field: "model" },
-    );
+  if (model !== undefined && !fleet.serves(model)) {
+    const message = `no node serves the model ${model.slice(0, 100)}; \`GET /v1/models\` lists what there is`;
+    return new MeshError("model_not_found", message, { field: "model" });
   }
-  const full = options.filter((_, i) => candidates[i]?.rejected?.filter === "capacity");
-  if (full.length > 0) {
-    const retryAfterMs = Math.min(...full.map((option) => drainMs(option, request, context)));
-    return new MeshError("all_busy", `every node that could take the job is full (${full.length})`, { retryAfterMs });
+  if (rejectedBy["encryption"] !== undefined) {
+    const message = `${dataClass} jobs need an encrypted way to the node: seal the job, or reach the bus by TLS`;
+    return new MeshError("encryption_required", message);
   }
-  if (by("deadline").length > 0)
-    return new MeshError("deadline_exceeded", "no node would begin to answer before the deadline", {
-      field: "timeout_ms",
-    });
-  const onlyCloud = by("data_class");
-  if (request.dataClass === "P1" && onlyCloud.length === candidates.length) {
-    return new MeshError("anonymiser_required", "only cloud nodes could take this P1 job, and it is not anonymised");
+  const full = rejectedBy["capacity"];
+  if (full !== undefined) {
+    const retryAfterMs = soonestMs(request, fleet, context);
+    return new MeshError("all_busy", `every node that could take the job is full (${full})`, { retryAfterMs });
   }
-  const counts = new Map<string, number>();
-  for (const { rejected } of candidates)
-    if (rejected !== null) counts.set(rejected.filter, (counts.get(rejected.filter) ?? 0) + 1);
-  const said = [...counts].map(([filter, count]) => `${filter} ${count}`).join(", ");
-  return new MeshError("no_node", `no node can take this ${request.dataClass} job; removed by: ${said}`, {
-    retryAfterMs: 2000,
+  if (rejectedBy["deadline"] !== undefined) {
+    const when = request.batch ? "end" : "begin to answer";
+    return new MeshError("deadline_exceeded", `no node would ${when} before the deadline`, { field: "timeout_ms" });
+  }
+  if (anonymisingWouldHelp(request, fleet, context)) {
+    return new MeshError("anonymiser_required", "only cloud nodes can take this P1 job, and it is not anonymised");
+  }
+  const said = Object.entries(rejectedBy).map(([filter, count]) => `${filter} ${count}`);
+  return new MeshError("no_node", `no node can take this ${dataClass} job; removed by: ${said.join(", ")}`, {
+    retryAfterMs: NEXT_HEARTBEAT_MS,
   });
 }
 
-/** Until one place is free: one job's time over the slots. */
+function anonymisingWouldHelp(request: RouteRequest, fleet: Fleet, context: DecisionContext): boolean {
+  if (request.dataClass !== "P1" || request.anonymised) return false;
+  const anonymised = { ...request, anonymised: true };
+  for (const place of fleet.pool("L2", request.model)?.places ?? []) {
+    if (place.options.some((option) => rejection(option, anonymised, context) === undefined)) return true;
+  }
+  return false;
+}
+
+/** Until one place is free on one of the full nodes. */
+function soonestMs(request: RouteRequest, fleet: Fleet, context: DecisionContext): number {
+  let soonest = RETRY_MS.most;
+  for (const option of fleet.options()) {
+    if (rejection(option, request, context)?.filter.name !== "capacity") continue;
+    soonest = Math.min(soonest, drainMs(option, request, context));
+    if (soonest <= RETRY_MS.least) break;
+  }
+  return Math.round(Math.max(soonest, RETRY_MS.least));
+}
+
+/** One job's time over the slots: a full node ends one job in that time on average. */
 function drainMs(option: Option, request: RouteRequest, context: DecisionContext): number {
-  const slots = Math.max(1, option.view.record.load?.slots ?? 1);
-  const serviceMs = option.view.record.performance.avg_latency_ms ?? predict(option, request, context).totalMs;
-  return Math.round(Math.min(RETRY_MS.most, Math.max(RETRY_MS.least, serviceMs / slots)));
+  const { avg_latency_ms: meanMs } = option.view.record.performance;
+  if (meanMs !== null) return meanMs / slotsOf(option.view);
+  const { totalMs, ttftMs } = predict(option, request, context);
+  return (totalMs - ttftMs) / slotsOf(option.view);
 }

@@ -3,6 +3,9 @@ import { predictedMs } from "./predict.ts";
 import { SCORERS } from "./scorers/index.ts";
 import type { DecisionContext, Option, RouteRequest } from "./types.ts";
 
+/** Longest prediction that a message may carry, milliseconds; a node that claims a token per month stays within it. */
+const MAX_SHOWN_MS = 2_592_000_000;
+
 /** SEED 评分公式: `W_security·S + W_capability·C + W_latency·L + W_cost·K`, each term in [0,1]. */
 export function totalScore(option: Option, request: RouteRequest, context: DecisionContext): number {
   const weights = context.policy.routing.scoring_weights;
@@ -13,12 +16,12 @@ export function totalScore(option: Option, request: RouteRequest, context: Decis
 
 /** The same with its terms, for people. */
 export function scoreTerms(option: Option, request: RouteRequest, context: DecisionContext): ScoreTerms {
-  const terms: ScoreTerms = { total: 0, security: 0, capability: 0, latency: 0, cost: 0, predicted_ms: 0 };
-  for (const scorer of SCORERS) terms[scorer.name] = scorer.score(option, request, context);
-  terms.total = Math.min(1, totalScore(option, request, context));
-  // A sick prediction (a node that claims a millionth of a token per second) stays within what a message may say.
-  terms.predicted_ms = Math.min(predictedMs(option, request, context), MAX_SHOWN_MS);
+  const weights = context.policy.routing.scoring_weights;
+  const predicted_ms = Math.min(predictedMs(option, request, context), MAX_SHOWN_MS);
+  const terms: ScoreTerms = { total: 0, security: 0, capability: 0, latency: 0, cost: 0, predicted_ms };
+  for (const { name, score } of SCORERS) {
+    terms[name] = score(option, request, context);
+    terms.total += weights[name] * terms[name];
+  }
   return terms;
 }
-
-const MAX_SHOWN_MS = 2_592_000_000;

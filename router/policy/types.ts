@@ -6,6 +6,7 @@ import type {
   RoutingPolicy,
   ScoreTerms,
   ServedModel,
+  ToolChoice,
 } from "../../bus-schemas/index.ts";
 
 /** A job as the decision sees it: no content, only what routing needs. */
@@ -60,6 +61,8 @@ export interface Option {
   layer: Layer;
   /** Served by the diagnostic echo. */
   diagnostic: boolean;
+  /** Estimated quality of the model, 0 to 1 (see quality.ts). */
+  quality: number;
 }
 
 /** A routing configuration, compiled for lookups. */
@@ -67,6 +70,8 @@ export interface Policy {
   revision: string;
   routing: RoutingPolicy;
   models: ReadonlyMap<string, ModelSpec>;
+  /** `fallback_order`, and the same without L2 for jobs that level one keeps local. */
+  layers: { any: readonly Layer[]; local: readonly Layer[] };
 }
 
 /** What filters and scorers may look at beside the option and the request. */
@@ -75,12 +80,20 @@ export interface DecisionContext {
   nowMs: number;
   /** Routers that share the jobs, this one included. */
   liveRouters: number;
+  /** Level one's choice; its residency binds level two. */
+  tool: ToolChoice;
+  /** Layers that are tried, in this order. */
+  layers: readonly Layer[];
+  /** No real model fits the job anywhere, so the diagnostic echo may run it. */
+  diagnosticAllowed: boolean;
 }
 
 /** Removes options that must not or cannot run the job. */
 export interface Filter {
   /** A subject token; it names the filter in decisions. */
   name: string;
+  /** What it removes may well take the same job a moment later, or was tried with it: the node is busy, not unfit. */
+  momentary?: true;
   /** @returns why the option is removed, for people, or undefined. */
   reject(option: Option, request: RouteRequest, context: DecisionContext): string | undefined;
 }

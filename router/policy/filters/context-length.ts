@@ -1,11 +1,12 @@
+import { contextWindow } from "../capabilities.ts";
 import type { Filter } from "../types.ts";
 
 /** The prompt and the answer must fit the model's window; an unknown window is not held against it. */
 export const contextLength: Filter = {
   name: "context_length",
-  reject({ served }, { contextTokens }, { policy }) {
-    const window = served.context_length ?? policy.models.get(served.name)?.requirements.context_length ?? null;
-    return window !== null && contextTokens > window
+  reject(option, { contextTokens }, { policy }) {
+    const window = contextWindow(option, policy);
+    return window !== undefined && contextTokens > window
       ? `needs ${contextTokens} tokens of context, has ${window}`
       : undefined;
   },

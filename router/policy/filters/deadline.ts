@@ -1,13 +1,13 @@
-import { predict } from "../predict.ts";
+import { predictedMs } from "../predict.ts";
 import type { Filter } from "../types.ts";
 
-/** A node that would not even begin in time: its predicted first token comes after the deadline. */
+/** A node that would not begin (for batches: end) in time: its predicted time is more than is left. */
 export const deadline: Filter = {
   name: "deadline",
+  momentary: true,
   reject(option, request, context) {
     const leftMs = request.deadlineMs - context.nowMs;
-    const { ttftMs, totalMs } = predict(option, request, context);
-    const needMs = request.batch ? totalMs : ttftMs;
+    const needMs = predictedMs(option, request, context);
     return needMs > leftMs ? `would need ${Math.round(needMs)} ms, ${Math.round(leftMs)} ms are left` : undefined;
   },
 };

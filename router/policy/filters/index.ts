@@ -4,10 +4,13 @@ import { capacity } from "./capacity.ts";
 import { contextLength } from "./context-length.ts";
 import { dataClass } from "./data-class.ts";
 import { deadline } from "./deadline.ts";
+import { diagnostic } from "./diagnostic.ts";
 import { encryption } from "./encryption.ts";
 import { health } from "./health.ts";
+import { layer } from "./layer.ts";
 import { lease } from "./lease.ts";
 import { model } from "./model.ts";
+import { state } from "./state.ts";
 import { temperature } from "./temperature.ts";
 import { tried } from "./tried.ts";
 import { vram } from "./vram.ts";
@@ -18,15 +21,18 @@ import { vram } from "./vram.ts";
  */
 export const FILTERS: readonly Filter[] = [
   dataClass,
+  layer,
   encryption,
   tried,
   model,
   capability,
   contextLength,
   vram,
+  state,
   health,
   lease,
   temperature,
   capacity,
   deadline,
+  diagnostic,
 ];

@@ -5,9 +5,12 @@ export const MISSED_HEARTBEATS = 3;
 /** Heartbeats are jittered and the bus takes its time: a tenth more. */
 const SLACK = 1.1;
 
+/** Intervals outside this are not believed: a node that announces one heartbeat a month would never be lost. Milliseconds. */
+const INTERVAL_MS = { least: 100, most: 20_000 };
+
 /** Age of the last heartbeat at which a node is lost, milliseconds. */
 export function leaseMs(intervalMs: number): number {
-  return MISSED_HEARTBEATS * Math.max(intervalMs, 100) * SLACK;
+  return MISSED_HEARTBEATS * Math.min(Math.max(intervalMs, INTERVAL_MS.least), INTERVAL_MS.most) * SLACK;
 }
 
 export const lease: Filter = {

@@ -1,0 +1,16 @@
+import type { Fleet } from "./fleet.ts";
+import { chooseTool } from "./tools.ts";
+import type { DecisionContext, Policy, RouteRequest } from "./types.ts";
+
+/** Level one, and all that level two looks at beside the job and the nodes. */
+export function contextFor(request: RouteRequest, fleet: Fleet, policy: Policy, nowMs: number): DecisionContext {
+  const tool = chooseTool(request);
+  return {
+    policy,
+    nowMs,
+    liveRouters: fleet.liveRouters,
+    tool,
+    layers: tool.data_residency === "local_only" ? policy.layers.local : policy.layers.any,
+    diagnosticAllowed: false,
+  };
+}

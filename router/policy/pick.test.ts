@@ -1,0 +1,117 @@
+import { expect, test } from "vitest";
+import type { NodeRecord } from "../../bus-schemas/index.ts";
+import { fleetOf, NOW_MS, nodeRecord, policyOf, routeRequest, seeded, servedModel } from "../../test/kit/routing.ts";
+import { pickNode } from "./pick.ts";
+import type { RouteRequest } from "./types.ts";
+
+const JOBS = 4000;
+
+/** How often each node is picked for many jobs. */
+function shares(records: readonly NodeRecord[], request: Partial<RouteRequest> = {}): Map<string, number> {
+  const fleet = fleetOf(...records);
+  const random = seeded(3);
+  const counts = new Map<string, number>();
+  for (let i = 0; i < JOBS; i++) {
+    const pick = pickNode(routeRequest({ ...request, jobId: `job-${i}-abcd` }), fleet, policyOf(), NOW_MS, random);
+    const id = pick?.option.view.record.node_id ?? "nobody";
+    counts.set(id, (counts.get(id) ?? 0) + 1);
+  }
+  return counts;
+}
+
+const named = (count: number, overrides: (i: number) => Partial<NodeRecord> = () => ({})) =>
+  Array.from({ length: count }, (_, i) => nodeRecord({ node_id: `n${i}`, ...overrides(i) }));
+
+test("three or fewer are all scored: the best one always wins", () => {
+  const counts = shares(named(3, (i) => ({ cost_factor: i })));
+  expect(counts).toEqual(new Map([["n0", JOBS]]));
+});
+
+test("equal scores are settled by job and node, alike for all nodes and in whatever order they came", () => {
+  const counts = shares(named(3));
+  expect(counts.size).toBe(3);
+  for (const count of counts.values()) expect(Math.abs(count / JOBS - 1 / 3)).toBeLessThan(0.05);
+  for (const jobId of ["job-00000001", "job-00000002", "job-00000003"]) {
+    const [one, other] = [named(3), named(3).toReversed()].map((nodes) =>
+      pickNode(routeRequest({ jobId }), fleetOf(...nodes), policyOf(), NOW_MS, seeded(1)),
+    );
+    expect(one?.option.view.record.node_id).toBe(other?.option.view.record.node_id);
+  }
+});
+
+test("among more, each may be picked but the worst: two are drawn and the better wins", () => {
+  for (const size of [8, 60]) {
+    const counts = shares(named(size, (i) => ({ cost_factor: i })));
+    expect(counts.has(`n${size - 1}`)).toBe(false);
+    expect(counts.size).toBeGreaterThan(size * 0.8);
+    // The best of two uniform draws out of n is the best of all with probability 2/n.
+    expect((counts.get("n0") ?? 0) / JOBS).toBeGreaterThan(1.7 / size);
+    expect((counts.get("n0") ?? 0) / JOBS).toBeLessThan(2.3 / size);
+  }
+});
+
+test("nodes are drawn by free slots, equal scores fall to each alike", () => {
+  for (const size of [8, 60]) {
+    const load = { running: 0, queued: 0, queue_limit: 4, pending_prefill_tokens: 0 };
+    const half = (i: number) => ({ load: { ...load, slots: i % 2 === 0 ? 30 : 10 } });
+    const counts = shares(named(size, half));
+    const large = [...counts]
+      .filter(([id]) => Number(id.slice(1)) % 2 === 0)
+      .reduce((sum, [, count]) => sum + count, 0);
+    // Three quarters of the free slots are on the even nodes; without replacement a little less of the draws.
+    expect(large / JOBS).toBeGreaterThan(0.68);
+    expect(large / JOBS).toBeLessThan(0.79);
+  }
+});
+
+test("what was sent since the heartbeat counts, so that one heartbeat's interval does not flood a node", () => {
+  const fleet = fleetOf(...named(40));
+  for (let i = 0; i < 160; i++) {
+    const pick = pickNode(routeRequest({ jobId: `job-${i}-abcd` }), fleet, policyOf(), NOW_MS, seeded(i));
+    if (pick !== undefined) pick.option.view.dispatchedSinceHeartbeat++;
+  }
+  const most = Math.max(...[...fleet.views].map((view) => view.dispatchedSinceHeartbeat));
+  expect(most).toBeLessThanOrEqual(6);
+});
+
+test("a node to which its free slots' worth was sent is hardly drawn, whatever its score", () => {
+  const byCost = policyOf({ scoring_weights: { security: 0, capability: 0, latency: 0, cost: 1 } });
+  for (const size of [8, 60]) {
+    const fleet = fleetOf(...named(size, (i) => ({ cost_factor: i % 2 })));
+    // The cheap half has had four jobs each for its four slots since it was heard.
+    for (const view of fleet.views) view.dispatchedSinceHeartbeat = view.record.cost_factor === 0 ? 4 : 0;
+    const random = seeded(5);
+    const cheap = Array.from({ length: 1000 }, () => pickNode(routeRequest(), fleet, byCost, NOW_MS, random)).filter(
+      (pick) => pick?.option.view.record.cost_factor === 0,
+    );
+    // Its weight is 1 to 80, so each of the two draws hits it once in 81 times.
+    expect(cheap.length).toBeLessThan(70);
+  }
+});
+
+test("a few fit nodes are found among many that are not", () => {
+  const counts = shares(named(300, (i) => ({ status: i === 250 ? "healthy" : "degraded" })));
+  expect(counts).toEqual(new Map([["n250", JOBS]]));
+});
+
+test("a node's best fitting model is taken, and no other node's", () => {
+  const served_models = ["gemma3-270m", "llama3.1-70b", "qwen2-7b"].map((name) => servedModel({ name }));
+  const fleet = fleetOf(...named(40, () => ({ served_models })));
+  const pick = pickNode(routeRequest(), fleet, policyOf(), NOW_MS, seeded(1));
+  expect(pick?.option.served.name).toBe("llama3.1-70b");
+  expect(new Set(pick?.drawn.map((option) => option.view.record.node_id)).size).toBe(2);
+});
+
+test("a session keeps its home while the home is fit and no worse", () => {
+  for (const size of [8, 60]) {
+    const counts = shares(named(size), { sessionId: "session-1" });
+    const [home, share] = [...counts].toSorted((a, b) => b[1] - a[1])[0] ?? ["", 0];
+    // Equal scores: the home wins every second time against whoever is drawn beside it.
+    expect(share / JOBS).toBeGreaterThan(0.45);
+    const without = shares(
+      named(size).filter((record) => record.node_id !== home),
+      { sessionId: "session-1" },
+    );
+    expect(Math.max(...without.values()) / JOBS).toBeGreaterThan(0.45);
+  }
+});
