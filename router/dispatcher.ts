@@ -147,7 +147,8 @@ export class Dispatcher {
     const { jobId, request, attempt } = dispatch;
     if (dispatch.cancelled) return this.#endDispatch(dispatch, new MeshError("cancelled", "cancelled by the caller"));
     try {
-      const next = attempt > this.#parts.routing().defaults.retry_attempts ? undefined : this.#nextPick(dispatch);
+      const { retry_attempts: retries } = this.#parts.policy().routing.defaults;
+      const next = attempt > retries ? undefined : this.#nextPick(dispatch);
       this.#parts.metrics.redispatches.inc({ code: error.code });
       const { durable } = this.#parts.events.record(
         "job_redispatched",

@@ -87,7 +87,7 @@ export class Router {
       bodyBytes: msg.data.length,
       encrypted: this.#parts.transportProtected,
     };
-    return toRouteRequest(job, envelope, this.#parts.routing(), Date.now());
+    return toRouteRequest(job, envelope, this.#parts.policy().routing, Date.now());
   }
 
   /** Records the decision, durably for P0 and P1, then dispatches (DESIGN promise 3). */

@@ -19,7 +19,7 @@ function errorOf(text: string): MeshError {
 }
 
 test("SEED's two YAML blocks load as they stand", () => {
-  const { routing_policy: policy, models } = readRoutingConfig(deployed);
+  const { routing_policy: policy, models } = readRoutingConfig(deployed).config;
   expect(policy.defaults).toEqual({ max_latency_ms: 1500, retry_attempts: 2, fallback_order: ["L0", "L1", "L2"] });
   expect(policy.security.P0).toEqual({
     allowed_layers: ["L0", "L1"],
@@ -47,7 +47,7 @@ test("SEED's two YAML blocks load as they stand", () => {
 
 test("either block alone, or none, takes SEED's values for the rest", () => {
   const [policyBlock = "", modelsBlock = ""] = readFileSync(deployed, "utf8").split(/^(?=# 模型能力注册表)/m);
-  const whole = readRoutingConfig(deployed);
+  const whole = readRoutingConfig(deployed).config;
   expect(parseRoutingConfig(policyBlock, "r.yaml")).toEqual({ ...whole, models: {} });
   expect(parseRoutingConfig(modelsBlock, "r.yaml").models).toEqual(whole.models);
   const empty = parseRoutingConfig("", "r.yaml").routing_policy;
@@ -96,7 +96,7 @@ test("a YAML bomb is refused, not expanded", () => {
 
 test("a file that is not there says so and names the variable", () => {
   expect(() => readRoutingConfig("/nowhere/routing.yaml")).toThrow(
-    /^\/nowhere\/routing\.yaml: cannot be read; set ROUTING_CONFIG_PATH/,
+    /^\/nowhere\/routing\.yaml: cannot be read; ROUTING_CONFIG_PATH names/,
   );
 });
 

@@ -166,7 +166,6 @@ export function routerParts(policyOverrides: Record<string, unknown> = {}) {
     metrics: routerMetrics(new Metrics("router")),
     log: createLog("test", "silent"),
     policy: () => policy,
-    routing: () => routing.routing_policy,
     transportProtected: true,
     random: () => 0.5,
   };

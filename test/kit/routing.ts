@@ -1,6 +1,8 @@
 import fc from "fast-check";
+import type { z } from "zod";
 import {
   DATA_CLASSES,
+  type Deployment,
   LAYERS,
   NODE_STATUSES,
   NodeRecord,
@@ -98,9 +100,10 @@ export function fleetOf(...records: readonly NodeRecord[]): Fleet {
 export function policyOf(
   routing: Partial<RoutingConfig["routing_policy"]> = {},
   models: RoutingConfig["models"] = {},
+  deployment: z.input<typeof Deployment> = {},
 ): Policy {
-  const { routing_policy: seed } = RoutingConfig.parse({});
-  return compilePolicy({ routing_policy: { ...seed, ...routing }, models }, "test");
+  const seed = RoutingConfig.parse({ deployment });
+  return compilePolicy({ ...seed, routing_policy: { ...seed.routing_policy, ...routing }, models }, "test");
 }
 
 /** The first option of a fleet and what a filter or scorer is handed with it. */
