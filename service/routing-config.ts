@@ -61,7 +61,9 @@ export function parseRoutingConfig(text: string, name: string): RoutingConfig {
     const where = `${name}:${lineOf(document, problem.path, lines)}`;
     throw new MeshError("bad_config", `${where}: ${field}: ${problem.message}${near}`, { field });
   }
-  const issue = result.error.issues[0];
+  // A misspelt key is also a missing one: the key is what to tell.
+  const { issues } = result.error;
+  const issue = issues.find(({ code }) => code === "unrecognized_keys") ?? issues[0];
   const path = [...(issue?.path ?? [])];
   if (issue?.code === "unrecognized_keys") path.push(issue.keys[0] ?? "");
   const field = fieldPath(path);

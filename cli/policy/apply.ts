@@ -1,6 +1,6 @@
 import type { MeshClient } from "../../client/index.ts";
 import type { PolicyBucket } from "../../service/policy-bucket.ts";
-import { checkRevision, type GoodPolicy } from "../../service/policy-in-force.ts";
+import { policyInForce, type GoodPolicy } from "../../service/policy-in-force.ts";
 import { policyName } from "../../service/routing-config.ts";
 import { EXIT } from "../command.ts";
 import { print, printJson } from "../format/terminal.ts";
@@ -41,9 +41,8 @@ async function put(
   const after = newest?.revision ?? 0;
   if (ifRevision !== undefined && ifRevision !== after)
     throw new MeshError("conflict", `the newest revision is ${after}, not ${ifRevision}; nothing was applied`);
-  const checked = newest === undefined ? undefined : checkRevision(newest);
-  const before = checked !== undefined && "config" in checked ? checked : undefined;
-  const same = before?.text === policy.text;
+  const { good: before } = await policyInForce(bucket);
+  const same = before?.revision.revision === after && before.text === policy.text;
   const revision = same ? after : await bucket.put(policy.text, { by: operator(), note, after });
   const name = policyName(revision, policy.text);
   const routers = await routersOn(client, name, SWITCH_LIMIT_MS);

@@ -75,18 +75,12 @@ function* drawnFirst(drawn: readonly Option[], fleet: Fleet): Iterable<Option> {
   for (const option of fleet.options()) if (small || !drawn.includes(option)) yield option;
 }
 
-function sentence(
-  { option, drawn, from, past }: Pick,
-  score: number,
-  predictedMs: number,
-  request: RouteRequest,
-): string {
+function sentence({ option, drawn, from }: Pick, score: number, predictedMs: number, request: RouteRequest): string {
   const { view, served, layer, diagnostic } = option;
   const note = diagnostic ? " (diagnostic echo: no real model fits)" : "";
   const what = request.batch ? "done" : "first token";
   const head = `${layer} ${view.record.node_id} runs ${served.name}${note}: score ${score.toFixed(2)}`;
-  const spilled = past === undefined ? "" : `; ${past} would miss the wanted ${Math.round(request.sloMs)} ms`;
-  return `${head}, ${choice(drawn.length, from)}; ${what} expected in ${Math.round(predictedMs)} ms${spilled}`;
+  return `${head}, ${choice(drawn.length, from)}; ${what} expected in ${Math.round(predictedMs)} ms`;
 }
 
 function choice(drawn: number, { nodes, filtered }: Pick["from"]): string {

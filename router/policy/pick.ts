@@ -1,9 +1,8 @@
-import type { Layer } from "../../bus-schemas/index.ts";
 import { contextFor } from "./context.ts";
 import type { Fleet } from "./fleet.ts";
 import { hash32 } from "./hash.ts";
 import { freeWeight, type Place, type Pool } from "./pool.ts";
-import { jobsOn, predictedMs, reportedJobs, slotsOf } from "./predict.ts";
+import { jobsOn, reportedJobs, slotsOf } from "./predict.ts";
 import { rejection } from "./reject.ts";
 import { totalScore } from "./score.ts";
 import { sessionHome } from "./session-home.ts";
@@ -23,8 +22,6 @@ export interface Pick {
   drawn: readonly Option[];
   /** Nodes that the draw was from: those that passed the filters, or all of the layer where it was only sampled. */
   from: { nodes: number; filtered: boolean };
-  /** An earlier layer that could take the job but would miss the wanted time (SEED `cloud_spillover`). */
-  past?: Layer;
 }
 
 /**
@@ -51,6 +48,11 @@ export function pickInContext(
   random: () => number,
 ): { pick: Pick | undefined; context: DecisionContext } {
   const context = contextFor(request, fleet, policy, nowMs);
+  if (context.strategy === "cloud_spillover") {
+    const inTime = { ...context, inTimeOnly: true };
+    const pick = pickFrom(request, fleet, inTime, random);
+    if (pick !== undefined) return { pick, context: inTime };
+  }
   const pick = pickFrom(request, fleet, context, random);
   if (pick !== undefined || !fleet.hasDiagnostic || realModelLater(request, fleet, context)) return { pick, context };
   const lenient = { ...context, diagnosticAllowed: true };
@@ -68,8 +70,7 @@ function realModelLater(request: RouteRequest, fleet: Fleet, context: DecisionCo
 }
 
 /**
- * The first layer with survivors (SEED `cloud_spillover`: the first that would meet the wanted time, and without one the
- * first after all); within it two nodes drawn by free capacity, of which the higher score wins: taking the
+ * The first layer with survivors; within it two nodes drawn by free capacity, of which the higher score wins: taking the
  * best score off stale heartbeats herds (DESIGN §3).
  */
 function pickFrom(
@@ -78,21 +79,15 @@ function pickFrom(
   context: DecisionContext,
   random: () => number,
 ): Pick | undefined {
-  let tooSlow: Pick | undefined;
   for (const layer of context.layers) {
     const pool = fleet.pool(layer, request.model);
     if (pool === undefined || pool.places.length === 0) continue;
     const { places, from } = draw(pool, request, context, random);
     const drawn = places.map((place) => bestOn(place, request, context)).filter((each) => each !== undefined);
     const option = best(drawn, request, context);
-    if (option === undefined) continue;
-    if (context.strategy !== "cloud_spillover") return { option, drawn, from };
-    if (predictedMs(option, request, context) <= request.sloMs) {
-      return tooSlow === undefined ? { option, drawn, from } : { option, drawn, from, past: tooSlow.option.layer };
-    }
-    tooSlow ??= { option, drawn, from };
+    if (option !== undefined) return { option, drawn, from };
   }
-  return tooSlow;
+  return undefined;
 }
 
 function draw(

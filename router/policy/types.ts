@@ -92,6 +92,8 @@ export interface DecisionContext {
   tool: ToolChoice;
   /** Layers that are tried, in this order. */
   layers: readonly Layer[];
+  /** Only nodes that would meet the wanted time are looked at (filters/slo.ts). */
+  inTimeOnly: boolean;
   /** What the cloud is for now. */
   strategy: HoursStrategy;
   /** Of the job's task type. */
