@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { jetstream } from "@nats-io/jetstream";
+import { headers } from "@nats-io/nats-core";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import type { Decision, EventData } from "../../bus-schemas/index.ts";
 import { MeshClient } from "../../client/index.ts";
@@ -184,6 +185,14 @@ test("a revision that does not parse leaves the last good one, is recorded by ea
     rejected: [{ revision: number + 1 }],
     routers: [{ router_id: "r1", policy: name }, { router_id: "r2" }],
   });
+
+  // As `nats kv del` does it.
+  const deleted = headers();
+  deleted.set("KV-Operation", "DEL");
+  await jetstream(client.bus.nc).publish(client.bus.subjects.policyBucket.key, "", { headers: deleted });
+  await vi.waitFor(() => expect(seen.length).toBe(4), { timeout: 5000 });
+  expect(seen[3]?.data).toMatchObject({ kept_revision: name, reason: "the key was deleted" });
+  expect((await decide()).policy_revision).toBe(name);
 });
 
 test("a rollback is a new revision with the old text; a bad one cannot be rolled back to", async () => {
