@@ -3,6 +3,9 @@ import { MeshError, stricter, type DataClass, type Layer, type Load } from "../.
 /** Jobs that may wait on a node for each slot; more are refused so that another node can take them. */
 export const QUEUE_PER_SLOT = 4;
 
+/** The bus's bound on a number of tokens (bus-schemas/units.ts): a record beyond it would be refused as a lie. */
+const MAX_TOKENS = 100_000_000;
+
 export interface Seats {
   slots: number;
   running: number;
@@ -64,5 +67,11 @@ export function totalLoad(seats: Iterable<Seats>, pendingPrefillTokens: number):
     running += seat.running;
     queued += seat.queued;
   }
-  return { slots, running, queued, queue_limit: slots * QUEUE_PER_SLOT, pending_prefill_tokens: pendingPrefillTokens };
+  return {
+    slots,
+    running,
+    queued,
+    queue_limit: slots * QUEUE_PER_SLOT,
+    pending_prefill_tokens: Math.min(pendingPrefillTokens, MAX_TOKENS),
+  };
 }

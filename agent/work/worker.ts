@@ -70,7 +70,7 @@ const loop = startLoop(
 );
 
 port.on("message", (message: ToWorker) => {
-  if (message.type === "ping") send({ type: "pong", sentAtMs: message.sentAtMs });
+  if (message.type === "ping") send({ type: "pong" });
   else if (message.type === "run") void run(message);
   else if (message.type === "cancel") running.get(message.id)?.abort();
   else {
