@@ -4,6 +4,9 @@ import { totalLoad, type Seats } from "./model/admission.ts";
 import type { RuntimeState } from "./runtimes/runtime.ts";
 import type { WorkThread } from "./work/work-thread.ts";
 
+/** What a desk needs of the work thread. */
+type Work = Pick<WorkThread, "run" | "cancel">;
+
 interface Desk {
   state: RuntimeState;
   running: Set<Job>;
@@ -12,10 +15,10 @@ interface Desk {
 
 /** The runtimes of this node with their slots and waiting lines: first come, first served within a runtime. */
 export class RuntimeDesk {
-  readonly #work: () => WorkThread;
+  readonly #work: () => Work;
   readonly #desks = new Map<string, Desk>();
 
-  constructor(work: () => WorkThread) {
+  constructor(work: () => Work) {
     this.#work = work;
   }
 
@@ -58,7 +61,7 @@ export class RuntimeDesk {
   load() {
     const desks = [...this.#desks.values()];
     const real = desks.filter((desk) => !desk.state.record.diagnostic);
-    const counted = real.length > 0 ? real : desks;
+    const counted = real.some((desk) => desk.state.record.healthy) ? real : desks;
     let pendingPrefillTokens = 0;
     for (const desk of counted) {
       for (const job of [...desk.running, ...desk.queue])
@@ -71,7 +74,7 @@ export class RuntimeDesk {
   enqueue(job: Job): void {
     const desk = this.#deskFor(job.facts.model);
     if (desk === undefined)
-      return job.fail(new MeshError("model_not_found", `this node does not serve ${job.facts.model} now`));
+      return job.fail(new MeshError("no_node", `this node does not serve ${job.facts.model} now`));
     desk.queue.push(job);
     this.#fill(desk);
   }

@@ -1,14 +1,5 @@
 import type { Msg, Subscription } from "@nats-io/nats-core";
-import {
-  HEADERS,
-  JobId,
-  JobRequest,
-  MeshError,
-  ROUTER_QUEUE_GROUP,
-  isInbox,
-  lastToken,
-  parseOrThrow,
-} from "../bus-schemas/index.ts";
+import { HEADERS, JobId, JobRequest, MeshError, ROUTER_QUEUE_GROUP, isInbox, lastToken } from "../bus-schemas/index.ts";
 import { newId } from "../service/ids.ts";
 import { header, readBody, respond } from "../service/messages.ts";
 import { learnFromPeer } from "../service/structures-exchange.ts";
@@ -73,17 +64,22 @@ export class Router {
     }
     if (this.#dispatcher.inFlight.waiting >= MAX_WAITING)
       throw new MeshError("all_busy", "this router has too many jobs waiting", { retryAfterMs: 1000 });
-    const id = job.job_id ?? parseOrThrow(JobId, jobId);
+    if (job.job_id === undefined && !JobId.safeParse(jobId).success)
+      throw new MeshError("bad_request", "Mesh-Job: 8 to 64 letters, digits, _ and -", { field: HEADERS.job });
+    const id = job.job_id ?? jobId;
     return this.#toRequest(msg, job, id, lastToken(msg.subject));
   }
 
   #toRequest(msg: Msg, job: JobRequest, jobId: string, queue: string): RouteRequest {
-    const deadline = Number(header(msg, HEADERS.deadline));
+    const deadline = header(msg, HEADERS.deadline);
+    // Ignored, a misspelt deadline would be believed by its caller.
+    if (deadline !== undefined && !/^\d{1,15}$/.test(deadline))
+      throw new MeshError("bad_request", "Mesh-Deadline: must be whole milliseconds", { field: HEADERS.deadline });
     const envelope = {
       jobId,
       queue,
       headerClass: header(msg, HEADERS.dataClass),
-      headerDeadlineMs: Number.isFinite(deadline) && deadline > 0 ? deadline : undefined,
+      headerDeadlineMs: deadline === undefined ? undefined : Number(deadline),
       bodyBytes: msg.data.length,
       encrypted: this.#parts.transportProtected,
     };

@@ -17,6 +17,8 @@ import type { Log } from "./log.ts";
 const RETRY_AFTER_MS = 2000;
 /** Unacknowledged events kept in memory; beyond it new ones are refused (`audit_unavailable`). */
 const MAX_PENDING = 50_000;
+/** An event that could not be sent yet is older than any limit. */
+const NEVER = -Infinity;
 /** Events sent again in one go: a stream that comes back is not greeted by a flood. */
 const MAX_RESENT = 2000;
 
@@ -89,7 +91,7 @@ export class EventPublisher {
     if (options.traceparent !== undefined) headers.set(HEADERS.traceparent, options.traceparent);
     const durable = new Promise<void>((resolve, reject) => {
       const subject = this.#bus.subjects.event(type, options.dataClass ?? NO_CLASS);
-      this.#pending.set(id, { subject, body: JSON.stringify(data), headers, sentAtMs: 0, resolve, reject });
+      this.#pending.set(id, { subject, body: JSON.stringify(data), headers, sentAtMs: NEVER, resolve, reject });
     });
     durable.catch(() => undefined);
     this.#send(id);
@@ -115,6 +117,8 @@ export class EventPublisher {
   #send(id: string): void {
     const entry = this.#pending.get(id);
     if (entry === undefined) return;
+    // While the connection is away the library drops what is published: it goes out with the first retry after the return.
+    if (!this.#bus.connected()) return;
     entry.sentAtMs = performance.now();
     try {
       this.#bus.nc.publish(entry.subject, entry.body, { headers: entry.headers, reply: this.#acks + id });
@@ -140,7 +144,6 @@ export class EventPublisher {
   }
 
   #retry(): void {
-    // While the connection is gone the library keeps what was published; sending more copies would only fill memory.
     if (!this.#bus.connected()) return;
     const before = performance.now() - RETRY_AFTER_MS;
     let left = MAX_RESENT;

@@ -1,5 +1,5 @@
 import { headers as newHeaders, type Msg, type MsgHdrs } from "@nats-io/nats-core";
-import { HEADERS, MeshError, parseOrThrow } from "../bus-schemas/index.ts";
+import { HEADERS, MeshError, isInbox, parseOrThrow } from "../bus-schemas/index.ts";
 import type { z } from "zod";
 import { answerEncoding, contentType, decode, encode, type Encoding } from "./codec.ts";
 
@@ -33,9 +33,12 @@ export function headersFor(encoding: Encoding): MsgHdrs {
   return result;
 }
 
-/** Answers a request in the encoding it came in. */
+/**
+ * Answers a request in the encoding it came in. Only an inbox is answered: whoever may ask something must not be able to
+ * make us speak on the mesh's own subjects.
+ */
 export function respond(msg: Msg, value: unknown): void {
-  if (msg.reply === undefined || msg.reply === "") return;
+  if (!isInbox(msg.reply ?? "")) return;
   const encoding = answerEncoding(header(msg, HEADERS.contentType));
   msg.respond(encode(value, encoding), { headers: headersFor(encoding) });
 }

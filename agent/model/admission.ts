@@ -53,7 +53,8 @@ export function refuse(
   if (stance.closedBecause !== undefined) return new MeshError("draining", stance.closedBecause);
   if (ask.deadlineMs <= nowMs) return new MeshError("deadline_exceeded", "the deadline has passed");
   if (seats === undefined)
-    return new MeshError("model_not_found", `this node does not serve ${model} now`, { field: "model" });
+    // For a moment, as after a restart; that no node serves it at all is the router's to say (`model_not_found`, final).
+    return new MeshError("no_node", `this node does not serve ${model} now`, { field: "model" });
   if (seats.running + seats.queued >= seats.slots * (1 + QUEUE_PER_SLOT))
     return new MeshError("all_busy", "every slot and queue place is taken");
   return undefined;

@@ -48,8 +48,14 @@ export interface TestMesh extends AsyncDisposable {
   texts(folder: string): string[];
 }
 
-/** Starts a mesh in a home of its own on free ports; resolves when its node is there. */
-export async function startMesh(env: Readonly<Record<string, string | undefined>> = {}): Promise<TestMesh> {
+/**
+ * Starts a mesh in a home of its own on free ports; resolves when its node is there.
+ * @param args more flags of `tiermesh up`
+ */
+export async function startMesh(
+  env: Readonly<Record<string, string | undefined>> = {},
+  args: readonly string[] = [],
+): Promise<TestMesh> {
   const folder = tempDir("tiermesh-mesh-");
   const home = folder.path;
   const [gatewayPort = 0, busPort = 0] = await freePorts(2);
@@ -65,7 +71,7 @@ export async function startMesh(env: Readonly<Record<string, string | undefined>
     ...env,
   };
   const ports = ["--gateway-port", String(gatewayPort), "--bus-port", String(busPort)];
-  const proc = startProc(MAIN, { args: ["up", "--no-first-job", "--json", ...ports], env: full });
+  const proc = startProc(MAIN, { args: ["up", "--no-first-job", "--json", ...ports, ...args], env: full });
   const file = () => JSON.parse(readFileSync(path.join(home, "mesh.json"), "utf8")) as MeshFile;
   const seen = new Set<number>();
   const dispose = async () => {
