@@ -12,10 +12,13 @@ import { toRouteRequest } from "./route-request.ts";
 
 /** Jobs that wait for a node's word; beyond it new ones are refused. */
 const MAX_WAITING = 20_000;
+
 /** Takes jobs, decides, records, dispatches. The answer never passes through here. */
 export class Router {
   readonly #parts: RouterParts;
   readonly #dispatcher: Dispatcher;
+  /** What `nats micro stats` shows; errors are requests that could not be understood. */
+  readonly stats = { submit: { requests: 0, errors: 0 }, route: { requests: 0, errors: 0 } };
   #subscriptions: Subscription[] = [];
 
   constructor(parts: RouterParts, dispatcher: Dispatcher) {
@@ -38,6 +41,7 @@ export class Router {
   }
 
   async #onSubmit(msg: Msg): Promise<void> {
+    this.stats.submit.requests++;
     const jobId = header(msg, HEADERS.job) ?? newId();
     let request: RouteRequest;
     try {
@@ -127,6 +131,7 @@ export class Router {
   }
 
   #onRoute(msg: Msg): void {
+    this.stats.route.requests++;
     if (!isInbox(msg.reply ?? "")) return this.#parts.rejections.add("route", noInbox());
     try {
       const job = readBody(msg, JobRequest);
@@ -137,6 +142,7 @@ export class Router {
       );
     } catch (error) {
       const rejection = MeshError.from(error);
+      this.stats.route.errors++;
       this.#parts.rejections.add("route", rejection);
       respond(msg, { error: rejection.toWire() });
     }
@@ -146,6 +152,7 @@ export class Router {
     const error = MeshError.from(cause);
     if (error.code === "internal") this.#parts.log.error({ err: cause }, "a job could not be read");
     if (error.code === "codec_unknown") learnFromPeer(this.#parts.bus, header(msg, HEADERS.contentType));
+    this.stats.submit.errors++;
     this.#parts.rejections.add("submit", error);
     // Nothing is said on a subject that is no inbox: a caller cannot make the router speak on the mesh's own subjects.
     if (!isInbox(msg.reply ?? "")) return;
