@@ -92,8 +92,7 @@ export class Answer {
   #publish(frame: StreamFrame): boolean {
     const { nc } = this.#bus;
     if (this.#ended || nc.isClosed()) return true;
-    const headers = headersFor(this.#encoding);
-    if (this.#stream) headers.set(HEADERS.seq, String(this.#seq));
+    const headers = headersFor(this.#encoding, this.#stream ? { [HEADERS.seq]: String(this.#seq) } : {});
     try {
       nc.publish(this.#inbox, encode(frame, this.#encoding), { headers });
     } catch {

@@ -1,7 +1,6 @@
-import { headers as newHeaders, type Msg } from "@nats-io/nats-core";
+import type { Msg, MsgHdrs } from "@nats-io/nats-core";
 import {
   CE_TYPE_PREFIX,
-  CONTENT_TYPES,
   HEADERS,
   MeshError,
   NO_CLASS,
@@ -12,6 +11,7 @@ import {
 import type { Bus } from "./bus.ts";
 import { newId } from "./ids.ts";
 import type { Log } from "./log.ts";
+import { headersFor } from "./messages.ts";
 
 /** A stored event is acknowledged by JetStream; without an answer in this time it is sent again, milliseconds. */
 const RETRY_AFTER_MS = 2000;
@@ -38,7 +38,7 @@ export interface Recorded {
 interface Pending {
   subject: string;
   body: string;
-  headers: ReturnType<typeof newHeaders>;
+  headers: MsgHdrs;
   sentAtMs: number;
   resolve: () => void;
   reject: (error: MeshError) => void;
@@ -80,15 +80,15 @@ export class EventPublisher {
       );
     }
     const id = options.id ?? newId();
-    const headers = newHeaders();
-    headers.set(HEADERS.msgId, id);
-    headers.set(HEADERS.ceSpecVersion, "1.0");
-    headers.set(HEADERS.ceId, id);
-    headers.set(HEADERS.ceSource, this.#source);
-    headers.set(HEADERS.ceType, CE_TYPE_PREFIX + type);
-    headers.set(HEADERS.ceTime, new Date().toISOString());
-    headers.set(HEADERS.contentType, CONTENT_TYPES.json);
-    if (options.traceparent !== undefined) headers.set(HEADERS.traceparent, options.traceparent);
+    const headers = headersFor("json", {
+      [HEADERS.msgId]: id,
+      [HEADERS.ceSpecVersion]: "1.0",
+      [HEADERS.ceId]: id,
+      [HEADERS.ceSource]: this.#source,
+      [HEADERS.ceType]: CE_TYPE_PREFIX + type,
+      [HEADERS.ceTime]: new Date().toISOString(),
+      [HEADERS.traceparent]: options.traceparent,
+    });
     const durable = new Promise<void>((resolve, reject) => {
       const subject = this.#bus.subjects.event(type, options.dataClass ?? NO_CLASS);
       this.#pending.set(id, { subject, body: JSON.stringify(data), headers, sentAtMs: NEVER, resolve, reject });

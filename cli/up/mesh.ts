@@ -1,6 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { MeshError } from "../../bus-schemas/index.ts";
 import { MeshClient } from "../../client/index.ts";
 import { connectBus } from "../../service/bus.ts";
 import { EventPublisher } from "../../service/events.ts";
@@ -82,6 +83,11 @@ export class Mesh {
     const client = new MeshClient(bus);
     const events = new EventPublisher(bus, "up", log);
     try {
+      if (bus.nc.info?.jetstream !== true)
+        throw new MeshError(
+          "bad_config",
+          "the bus has no JetStream, which keeps the audit; start nats-server with -js",
+        );
       await ensureAuditStream(bus);
     } catch (error) {
       await client.close();
