@@ -60,7 +60,8 @@ async function run(report: Report): Promise<void> {
       const cpuUs = (await cpu()) - before;
       return { ops: work.ops, cpuUs, ...(window === 1 ? { latenciesUs: work.latenciesUs } : {}) };
     };
-  const nothing = () => Promise.resolve(0);
+  // Without a router there is no process to blame.
+  const nothing = () => Promise.resolve(Number.NaN);
   const realCpu = () => cpuUsOf(Number(port));
   const variants = (how: typeof BURST) => ({
     forwarder: measured(load, "bench.forward", how, forwarder.cpuUs, "P2"),
