@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { ROUTER_QUEUE_GROUP } from "../bus-schemas/index.ts";
 import { newId } from "../service/ids.ts";
 import { connectBus, isProtected } from "../service/bus.ts";
 import { BASE_ENV, BaseConfig, loadConfig } from "../service/config.ts";
@@ -92,9 +93,10 @@ runProcess(log, async (lifecycle) => {
     await router.stop();
     await dispatcher.drain();
   });
+  const { stats } = router;
   const endpoints = [
-    { name: "submit", subject: bus.subjects.submits },
-    { name: "route", subject: bus.subjects.route },
+    { name: "submit", subject: bus.subjects.submits, queue: ROUTER_QUEUE_GROUP, stats: () => stats.submit },
+    { name: "route", subject: bus.subjects.route, queue: ROUTER_QUEUE_GROUP, stats: () => stats.route },
   ];
   const service = await announceService(bus, "router", "Decides where jobs go and sends them there", endpoints, {
     // Cells may share a broker.

@@ -64,7 +64,7 @@ function message(bus: FakeBus, subject: string, data: Uint8Array, reply: string,
 }
 
 /** A bus inside this process: what is published is kept, and a test delivers what others would send. */
-class FakeBus {
+export class FakeBus {
   readonly sent: Sent[] = [];
   readonly subjects = subjects();
   /** Publishing a larger body throws, as the client library does. */
