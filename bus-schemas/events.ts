@@ -1,12 +1,16 @@
 import { z } from "zod";
 import { DataClass, Layer } from "./classes.ts";
 import { Decision } from "./decision.ts";
+import { RecordedInputs } from "./decision-inputs.ts";
 import { WireError } from "./errors.ts";
 import { Outcome, Timing, Usage } from "./job.ts";
 import { Count, IsoTime, JobId, Label, ModelName, NodeId, SubjectToken } from "./units.ts";
 
 /** A policy as decisions name it. */
 const PolicyName = z.string().min(1).max(100);
+
+/** What a decision read, to make it again (docs/replay.md); null in records from before there was that. */
+const Inputs = RecordedInputs.nullable().default(null);
 
 /** Sizes of a job, never its content. */
 const Sizes = z.object({ request_bytes: Count, prompt_tokens_estimate: Count });
@@ -18,7 +22,13 @@ const Sizes = z.object({ request_bytes: Count, prompt_tokens_estimate: Count });
 export const EVENTS = {
   job_decided: {
     summary: "A router chose a node for a job, or found none; recorded before the job is dispatched.",
-    data: z.object({ job_id: JobId, attempt: Count, decision: Decision, sizes: Sizes }),
+    data: z.object({
+      job_id: JobId,
+      attempt: Count,
+      decision: Decision,
+      sizes: Sizes,
+      inputs: Inputs,
+    }),
   },
   job_redispatched: {
     summary: "A node refused or was lost before it accepted; the job goes to the next pick.",
@@ -27,7 +37,11 @@ export const EVENTS = {
       attempt: Count,
       from_node_id: NodeId,
       to_node_id: NodeId.nullable(),
+      /** Why the first node does not run it. */
       error: WireError,
+      /** The decision on the next one; null when no try was left. */
+      decision: Decision.nullable().default(null),
+      inputs: Inputs,
     }),
   },
   job_ended: {

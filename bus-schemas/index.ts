@@ -3,6 +3,7 @@ export * from "./audit.ts";
 export * from "./channels.ts";
 export * from "./classes.ts";
 export * from "./decision.ts";
+export * from "./decision-inputs.ts";
 export * from "./deployment.ts";
 export * from "./errors.ts";
 export * from "./events.ts";

@@ -1,6 +1,6 @@
 import type { Decision } from "../../bus-schemas/index.ts";
 import type { Fleet } from "./fleet.ts";
-import { pickInContext, pickNode, type Pick } from "./pick.ts";
+import { pickInContext, pickNode, type Pick, type PickInContext } from "./pick.ts";
 import { refusal } from "./refusal.ts";
 import { scoreTerms } from "./score.ts";
 import { survey } from "./survey.ts";
@@ -17,6 +17,7 @@ const MAX_ALTERNATIVES = 3;
  * that is `outcome: "refused"` with its error.
  * @param detail of a fleet of more than 64 models on nodes, `drawn` explains those that were scored and costs the same
  * for any fleet; `all` counts for every one which filter removed it. A refusal always looks at all.
+ * @param onPick told what the decision was made from, for its record (record-inputs.ts)
  */
 export function decide(
   request: RouteRequest,
@@ -25,8 +26,11 @@ export function decide(
   nowMs: number,
   random: () => number,
   detail: "drawn" | "all" = "drawn",
+  onPick?: (made: PickInContext) => void,
 ): Decision {
-  const { pick, context } = pickInContext(request, fleet, policy, nowMs, random);
+  const made = pickInContext(request, fleet, policy, nowMs, random);
+  onPick?.(made);
+  const { pick, context } = made;
   const whole = pick === undefined || detail === "all" || fleet.optionCount <= LISTED;
   const shown = whole ? drawnFirst(pick?.drawn ?? [], fleet) : pick.drawn;
   const { candidates, rejectedBy } = survey(shown, request, context, LISTED);

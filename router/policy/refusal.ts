@@ -41,7 +41,9 @@ export function refusal(
   if (anonymisingWouldHelp(request, fleet, context)) {
     return new MeshError("anonymiser_required", "only cloud nodes can take this P1 job, and it is not anonymised");
   }
-  const said = Object.entries(rejectedBy).map(([filter, count]) => `${filter} ${count}`);
+  const said = Object.entries(rejectedBy)
+    .toSorted()
+    .map(([filter, count]) => `${filter} ${count}`);
   return new MeshError("no_node", `no node can take this ${dataClass} job; removed by: ${said.join(", ")}`, {
     retryAfterMs: NEXT_HEARTBEAT_MS,
   });

@@ -2,9 +2,9 @@ import type { Gpu } from "../../../bus-schemas/index.ts";
 import type { Filter } from "../types.ts";
 
 /** Hotter than this, a GPU is about to slow down or stop (NVIDIA's slowdown thresholds start at about 90 °C), degrees Celsius. */
-const MAX_GPU_CELSIUS = 90;
+export const MAX_GPU_CELSIUS = 90;
 /** CPUs throttle at 95 to 105 °C, degrees Celsius. */
-const MAX_CPU_CELSIUS = 95;
+export const MAX_CPU_CELSIUS = 95;
 
 export const temperature: Filter = {
   name: "temperature",

@@ -1,0 +1,218 @@
+/**
+ * Makes recorded decisions again, by the filters, scorers and choice that made them.
+ * 1. Only the record and the policy are read: no clock, no fleet, no random numbers.
+ * 2. What the random draw chose is taken from the record; everything else is worked out anew.
+ * 3. Numbers are compared bit for bit.
+ */
+import {
+  DECISION_INPUTS_VERSION,
+  DecisionInputs,
+  MeshError,
+  parseOrThrow,
+  type Decision,
+  type NodeInputs,
+  type NodeRecord,
+  type RequestInputs,
+} from "../../bus-schemas/index.ts";
+import { Fleet } from "./fleet.ts";
+import { fitsAt, pickBy, SCORE_ALL_UP_TO, type Draw, type PickInContext } from "./pick.ts";
+import { refusal } from "./refusal.ts";
+import { scoreTerms } from "./score.ts";
+import { survey } from "./survey.ts";
+import type { Policy, RouteRequest } from "./types.ts";
+
+/** One value that is not what the record says. */
+export interface Difference {
+  /** Such as `candidates.ws-7 qwen2.5:7b.score.latency`. */
+  path: string;
+  recorded: unknown;
+  replayed: unknown;
+}
+
+/** What became of a recorded decision when it was made again. */
+export interface Replay {
+  /** None: it is the same, bit for bit. */
+  differences: Difference[];
+  /** Every node that bore on the decision was in the record; else those that were scored and a few more. */
+  whole: boolean;
+  /** Candidates whose scores or reasons were worked out again. */
+  candidates: number;
+}
+
+/**
+ * A record's inputs, checked.
+ * @throws MeshError `bad_request`: of a version that this build does not read, or naming the field that is not well formed.
+ */
+export function readInputs(recorded: unknown): DecisionInputs {
+  const version = (recorded as { version?: unknown } | null | undefined)?.version;
+  if (version === undefined || version === null) {
+    throw new MeshError("bad_request", "inputs: the record holds none; it is older than they are", { field: "inputs" });
+  }
+  if (version !== DECISION_INPUTS_VERSION) {
+    const message = `inputs.version: ${JSON.stringify(version)?.slice(0, 20)}, this build reads ${DECISION_INPUTS_VERSION}`;
+    throw new MeshError("bad_request", message, { field: "inputs.version" });
+  }
+  return parseOrThrow(DecisionInputs, recorded);
+}
+
+/** The nodes and the job of a record, and the choice that production code makes of them by `policy`. */
+export function redecide(
+  inputs: DecisionInputs,
+  policy: Policy,
+): PickInContext & { request: RouteRequest; fleet: Fleet } {
+  const request = toRequest(inputs.request);
+  const fleet = new Fleet();
+  fleet.liveRouters = inputs.live_routers;
+  const qualities = new Map<string, number>();
+  for (const node of inputs.nodes) {
+    enter(node, fleet);
+    for (const { model, quality } of node.models) if (quality !== undefined) qualities.set(model, quality);
+  }
+  fleet.qualities = new Map([[request.taskType, qualities]]);
+  const drawn = new Set(inputs.nodes.flatMap((node) => (node.drawn === true ? [node.node_id] : [])));
+  const draw: Draw = (pool, context) => {
+    const fit = pool.places.filter((place) => fitsAt(place, request, context));
+    const known = fit.filter(({ view }) => drawn.has(view.record.node_id));
+    // By another policy the choice may be among nodes that were not drawn then.
+    const all = known.length === 0 || (inputs.whole && fit.length <= SCORE_ALL_UP_TO);
+    return { places: all ? fit : known, from: { nodes: fit.length, filtered: true } };
+  };
+  return { ...pickBy(draw, request, fleet, policy, inputs.now_unix_ms), request, fleet };
+}
+
+/** Makes a decision again and says what differs from its record. `policy` is the one that it was made by. */
+export function replayDecision(decision: Decision, inputs: DecisionInputs, policy: Policy): Replay {
+  const { pick, context, request, fleet } = redecide(inputs, policy);
+  const differences: Difference[] = [];
+  const compare = (path: string, recorded: unknown, replayed: unknown) => {
+    for (const difference of differ(path, recorded, replayed)) differences.push(difference);
+  };
+  const option = pick?.option;
+  compare("security_level", decision.security_level, request.dataClass);
+  compare("task_type", decision.task_type, request.taskType);
+  compare("tool", decision.tool, context.tool);
+  compare("outcome", decision.outcome, option === undefined ? "refused" : "routed");
+  compare("node_id", decision.node_id, option?.view.record.node_id ?? null);
+  compare("layer", decision.layer, option?.layer ?? null);
+  compare("model", decision.model, option?.served.name ?? null);
+  compare("score", decision.score, option === undefined ? null : scoreTerms(option, request, context));
+  const { candidates, rejectedBy } = survey(fleet.options(), request, context, Infinity);
+  // Counts and the error of a refusal are of the whole fleet.
+  if (inputs.whole && option === undefined) {
+    compare("error", decision.error, refusal(request, fleet, context, rejectedBy).toWire());
+    compare("rejected_by", decision.rejected_by, rejectedBy);
+  }
+  const again = Map.groupBy(candidates, ({ node_id, model }) => `${node_id} ${model}`);
+  let compared = 0;
+  for (const recorded of decision.candidates) {
+    const name = `${recorded.node_id} ${recorded.model}`;
+    const [replayed, ...same] = again.get(name) ?? [];
+    if (replayed === undefined) continue;
+    compared++;
+    // A model that two runtimes of a node serve is there twice.
+    if (same.some((each) => differ("", recorded, each).length === 0)) continue;
+    compare(`candidates.${name}`, recorded, replayed);
+  }
+  return { differences, whole: inputs.whole, candidates: compared };
+}
+
+function differ(path: string, recorded: unknown, replayed: unknown): Difference[] {
+  if (recorded === replayed) return [];
+  if (!isObject(recorded) || !isObject(replayed)) return [{ path, recorded, replayed }];
+  return [...new Set([...Object.keys(recorded), ...Object.keys(replayed)])].flatMap((key) =>
+    differ(`${path}.${key}`, recorded[key], replayed[key]),
+  );
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null;
+}
+
+function toRequest(inputs: RequestInputs): RouteRequest {
+  return {
+    jobId: inputs.job_id,
+    taskType: inputs.task_type,
+    dataClass: inputs.security_level,
+    model: inputs.model,
+    capabilities: inputs.capabilities ?? [],
+    promptTokens: inputs.prompt_tokens,
+    expectedOutputTokens: inputs.expected_output_tokens,
+    contextTokens: inputs.context_tokens,
+    vramGb: inputs.vram_gb,
+    encrypted: inputs.encrypted,
+    anonymised: inputs.anonymised === true,
+    // It is read by the draw only, which is recorded.
+    sessionId: undefined,
+    deadlineMs: inputs.deadline_unix_ms,
+    sloMs: inputs.slo_ms,
+    batch: inputs.batch === true,
+    exclude: new Set(inputs.excluded_nodes),
+  };
+}
+
+function enter(node: NodeInputs, fleet: Fleet): void {
+  const view = fleet.upsert(toRecord(node), node.heard_unix_ms);
+  view.rttMs = node.rtt_ms ?? 1;
+  view.dispatchedSinceHeartbeat = node.dispatched_since_heartbeat ?? 0;
+  view.correction = node.correction ?? 1;
+  view.gone = node.gone === true;
+}
+
+function toRecord(node: NodeInputs): NodeRecord {
+  const { gpus, slots } = node;
+  const gpu = {
+    ...{ index: null, uuid: null, vendor: null, vram_free_gb: null, utilization: null, power_watts: null },
+    ...{ driver_version: null, mig_mode: null, mig_instances: [], throttled: null, sampled_at: null },
+    name: gpus?.hottest ?? "GPU",
+    vram_total_gb: gpus?.vram_total_gb ?? null,
+    temperature_celsius: gpus?.hottest_celsius ?? null,
+    power_limit_watts: gpus?.power_limit_watts ?? null,
+  };
+  const sampledAt = { cpu: null, memory: null, temperature: null, gpus: null, disk: null };
+  return {
+    node_id: node.node_id,
+    layer: node.layer,
+    status: node.status ?? "healthy",
+    status_reason: node.status_reason ?? null,
+    ...{ schema_version: 1, version: null, hostname: null, boot_id: null, seq: 0, labels: {}, models: [] },
+    interval_ms: node.interval_ms ?? 1000,
+    hardware: {
+      ...{ cpu_cores: null, cpu_model: null, cpu_utilization: null, memory_gb: null, memory_free_gb: null },
+      ...{ disk_free_gb: null, platform: null, arch: null, sampled_at: sampledAt },
+      gpus: gpus === undefined ? [] : [gpu],
+      temperature_celsius: node.cpu_celsius ?? null,
+    },
+    served_models: node.models.map((model) => ({
+      name: model.model,
+      runtime: model.runtime,
+      loaded: model.loaded ?? null,
+      context_length: model.context_tokens ?? null,
+      capabilities: model.capabilities ?? [],
+      size_gb: model.size_gb ?? null,
+      prefill_tokens_per_second: model.prefill_tokens_per_second ?? null,
+      ms_per_token: model.ms_per_token ?? null,
+    })),
+    runtimes: node.models.map(({ runtime, runtime_healthy, diagnostic }) => ({
+      ...{ name: runtime, kind: runtime, version: null, slots: 1 },
+      diagnostic: diagnostic === true,
+      healthy: runtime_healthy !== false,
+    })),
+    load:
+      slots === undefined
+        ? null
+        : {
+            slots,
+            running: node.running ?? 0,
+            queued: node.queued ?? 0,
+            queue_limit: node.queue_limit ?? 0,
+            pending_prefill_tokens: node.pending_prefill_tokens ?? 0,
+          },
+    performance: {
+      avg_latency_ms: node.avg_latency_ms ?? null,
+      tokens_per_second: node.tokens_per_second ?? null,
+      uptime_hours: null,
+    },
+    cost_factor: node.cost_factor ?? 1,
+    last_heartbeat: "1970-01-01T00:00:00Z",
+  };
+}
