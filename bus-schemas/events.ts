@@ -12,6 +12,9 @@ const PolicyName = z.string().min(1).max(100);
 /** What a decision read, to make it again (docs/replay.md); null in records from before there was that. */
 const Inputs = RecordedInputs.nullable().default(null);
 
+/** Characters of a policy's text in an event, at most: the event stays below the 1 MiB that a bus takes by default. */
+export const MAX_POLICY_TEXT = 400_000;
+
 /** Sizes of a job, never its content. */
 const Sizes = z.object({ request_bytes: Count, prompt_tokens_estimate: Count });
 
@@ -82,13 +85,22 @@ export const EVENTS = {
     data: z.object({ node_id: NodeId, command: SubjectToken, reason: Label.nullable() }),
   },
   policy_changed: {
-    summary: "A router decides by another policy from now on.",
+    summary:
+      "A router decides by this policy from now on, because it started or because the policy on the bus changed.",
     data: z.object({
       /** As decisions name it: revision and the first digits of the text's SHA-256. */
       policy_revision: PolicyName,
-      previous_revision: PolicyName,
+      /** Null when the router started with it. */
+      previous_revision: PolicyName.nullable(),
       by: Label,
       note: Label.nullable(),
+      text_sha256: z
+        .string()
+        .regex(/^[0-9a-f]{64}$/)
+        .nullable()
+        .default(null),
+      /** The routing file's own text, for as long as the log is kept; null when it is too large for one event. */
+      text: z.string().max(MAX_POLICY_TEXT).nullable().default(null),
     }),
   },
   policy_rejected: {

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { jetstream } from "@nats-io/jetstream";
@@ -115,6 +116,12 @@ test("the file of the first router becomes revision 1, once, and both decide by 
   const name = policyName(1, policyText(1));
   await allOn(name);
   expect((await bucket.latest())?.revision).toBe(1);
+  // Each says what it starts with, text and all.
+  await vi.waitFor(() => expect(seen.length).toBe(2));
+  for (const { data } of seen) {
+    expect(data).toMatchObject({ policy_revision: name, previous_revision: null, text: policyText(1) });
+  }
+  seen.length = 0;
   await vi.waitFor(async () => expect(await decide()).toMatchObject({ outcome: "routed", policy_revision: name }));
 });
 
@@ -133,6 +140,8 @@ test("a new revision is in every decision of both routers within a second, and e
     previous_revision: policyName(1, policyText(1)),
     by: "ann@desk",
     note: "one more",
+    text_sha256: createHash("sha256").update(text).digest("hex"),
+    text,
   });
 });
 
