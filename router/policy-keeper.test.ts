@@ -98,8 +98,12 @@ test("a new revision is taken and recorded once", async () => {
   expect(keeper.policy.routing.defaults.retry_attempts).toBe(4);
   expect(events.of("policy_changed").slice(1)).toEqual([
     {
-      ...{ policy_revision: keeper.policy.revision, previous_revision: before, by: "ann@desk", note: "calmer" },
-      ...{ text_sha256: keeper.policy.textSha256, text: retries(4) },
+      policy_revision: keeper.policy.revision,
+      previous_revision: before,
+      by: "ann@desk",
+      note: "calmer",
+      text_sha256: keeper.policy.textSha256,
+      text: retries(4),
     },
   ]);
 });

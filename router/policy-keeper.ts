@@ -142,7 +142,11 @@ export class PolicyKeeper {
     if (!whole)
       this.#parts.log.warn({ policy: name }, "the policy is too large for its event; keep its file for replays");
     const data = {
-      ...{ policy_revision: name, previous_revision: previous, by, note: note ?? null, text_sha256: sha256 },
+      policy_revision: name,
+      previous_revision: previous,
+      by,
+      note: note ?? null,
+      text_sha256: sha256,
       text: whole ? this.#text : null,
     };
     this.#record(() => this.#parts.events.record("policy_changed", data));

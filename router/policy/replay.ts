@@ -8,10 +8,10 @@ import {
   DECISION_INPUTS_VERSION,
   DecisionInputs,
   MeshError,
+  NodeRecord,
   parseOrThrow,
   type Decision,
   type NodeInputs,
-  type NodeRecord,
   type RequestInputs,
 } from "../../bus-schemas/index.ts";
 import { Fleet } from "./fleet.ts";
@@ -158,61 +158,37 @@ function enter(node: NodeInputs, fleet: Fleet): void {
   view.gone = node.gone === true;
 }
 
+/** What is left out takes the value that the record's schema documents, which is the node record's own default. */
 function toRecord(node: NodeInputs): NodeRecord {
-  const { gpus, slots } = node;
+  const { gpus, slots, models } = node;
   const gpu = {
-    ...{ index: null, uuid: null, vendor: null, vram_free_gb: null, utilization: null, power_watts: null },
-    ...{ driver_version: null, mig_mode: null, mig_instances: [], throttled: null, sampled_at: null },
     name: gpus?.hottest ?? "GPU",
-    vram_total_gb: gpus?.vram_total_gb ?? null,
-    temperature_celsius: gpus?.hottest_celsius ?? null,
-    power_limit_watts: gpus?.power_limit_watts ?? null,
+    vram_total_gb: gpus?.vram_total_gb,
+    temperature_celsius: gpus?.hottest_celsius,
+    power_limit_watts: gpus?.power_limit_watts,
   };
-  const sampledAt = { cpu: null, memory: null, temperature: null, gpus: null, disk: null };
-  return {
+  const { running, queued, queue_limit, pending_prefill_tokens } = node;
+  return parseOrThrow(NodeRecord, {
     node_id: node.node_id,
     layer: node.layer,
     status: node.status ?? "healthy",
-    status_reason: node.status_reason ?? null,
-    ...{ schema_version: 1, version: null, hostname: null, boot_id: null, seq: 0, labels: {}, models: [] },
-    interval_ms: node.interval_ms ?? 1000,
-    hardware: {
-      ...{ cpu_cores: null, cpu_model: null, cpu_utilization: null, memory_gb: null, memory_free_gb: null },
-      ...{ disk_free_gb: null, platform: null, arch: null, sampled_at: sampledAt },
-      gpus: gpus === undefined ? [] : [gpu],
-      temperature_celsius: node.cpu_celsius ?? null,
-    },
-    served_models: node.models.map((model) => ({
-      name: model.model,
-      runtime: model.runtime,
-      loaded: model.loaded ?? null,
-      context_length: model.context_tokens ?? null,
-      capabilities: model.capabilities ?? [],
-      size_gb: model.size_gb ?? null,
-      prefill_tokens_per_second: model.prefill_tokens_per_second ?? null,
-      ms_per_token: model.ms_per_token ?? null,
+    status_reason: node.status_reason,
+    interval_ms: node.interval_ms,
+    hardware: { gpus: gpus === undefined ? [] : [gpu], temperature_celsius: node.cpu_celsius },
+    served_models: models.map(({ model: name, context_tokens: context_length, ...model }) => ({
+      ...model,
+      name,
+      context_length,
     })),
-    runtimes: node.models.map(({ runtime, runtime_healthy, diagnostic }) => ({
-      ...{ name: runtime, kind: runtime, version: null, slots: 1 },
-      diagnostic: diagnostic === true,
-      healthy: runtime_healthy !== false,
+    runtimes: models.map(({ runtime: name, runtime_healthy: healthy, diagnostic }) => ({
+      name,
+      kind: name,
+      healthy,
+      diagnostic,
     })),
-    load:
-      slots === undefined
-        ? null
-        : {
-            slots,
-            running: node.running ?? 0,
-            queued: node.queued ?? 0,
-            queue_limit: node.queue_limit ?? 0,
-            pending_prefill_tokens: node.pending_prefill_tokens ?? 0,
-          },
-    performance: {
-      avg_latency_ms: node.avg_latency_ms ?? null,
-      tokens_per_second: node.tokens_per_second ?? null,
-      uptime_hours: null,
-    },
-    cost_factor: node.cost_factor ?? 1,
+    load: slots === undefined ? null : { slots, running, queued, queue_limit, pending_prefill_tokens },
+    performance: { avg_latency_ms: node.avg_latency_ms, tokens_per_second: node.tokens_per_second },
+    cost_factor: node.cost_factor,
     last_heartbeat: "1970-01-01T00:00:00Z",
-  };
+  });
 }
