@@ -13,6 +13,7 @@ export * from "./json-schemas.ts";
 export * from "./node-record.ts";
 export * from "./policy.ts";
 export * from "./policy-check.ts";
+export * from "./quality.ts";
 export * from "./structures.ts";
 export * from "./subjects.ts";
 export * from "./tool-calls.ts";

@@ -250,14 +250,14 @@ test("`policy test` decides recent jobs again and prints what the candidate woul
     async () => {
       const { code, out, err } = await tiermesh("policy", "test", candidate);
       expect([code, err]).toEqual([0, ""]);
-      expect(out).toContain("recent jobs decided again on 1 nodes");
+      expect(out).toContain("recent jobs decided again on the nodes of their records");
       return out;
     },
     { timeout: 30_000 },
   );
   expect(report).toContain("(1 newly refused, 0 newly routed, 0 elsewhere)");
   expect(report).toMatch(/P2 +chat +L1 n1 tiny +refused +no node can take this P2 job; removed by: data_class 1/);
-  expect(report).toContain("Replayed against the nodes as they are now");
+  expect(report).toContain("Each job was decided again on the nodes that its record holds");
   expect(report).not.toContain("hello");
 });
 
