@@ -3,6 +3,7 @@ import {
   LAYERS,
   type Decision,
   type DecisionInputs,
+  type Gpu,
   type Layer,
   type ModelInputs,
   type NodeInputs,
@@ -127,27 +128,29 @@ function refusedNodes(
   return { nodes, whole: nodes.reduce((sum, { models }) => sum + models.length, 0) === fleet.optionCount };
 }
 
+/** Written field by field: spreads of what may be absent cost more than the decision. */
 function requestInputs(request: RouteRequest): RequestInputs {
-  const { model, capabilities, vramGb, anonymised, sessionId, batch, exclude } = request;
-  return {
+  const inputs: RequestInputs = {
     job_id: request.jobId,
     task_type: request.taskType,
     security_level: request.dataClass,
-    ...(model === undefined ? {} : { model }),
-    ...(capabilities.length === 0 ? {} : { capabilities: [...capabilities] }),
     prompt_tokens: request.promptTokens,
     expected_output_tokens: request.expectedOutputTokens,
     context_tokens: request.contextTokens,
-    ...(vramGb === undefined ? {} : { vram_gb: vramGb }),
     encrypted: request.encrypted,
-    ...(anonymised ? { anonymised } : {}),
-    // A session's key is its caller's business.
-    ...(sessionId === undefined ? {} : { session_hash: hash32(sessionId).toString(16).padStart(8, "0") }),
     deadline_unix_ms: request.deadlineMs,
     slo_ms: request.sloMs,
-    ...(batch ? { batch } : {}),
-    ...(exclude.size === 0 ? {} : { excluded_nodes: [...exclude] }),
   };
+  const { model, capabilities, vramGb, sessionId, exclude } = request;
+  if (model !== undefined) inputs.model = model;
+  if (capabilities.length > 0) inputs.capabilities = [...capabilities];
+  if (vramGb !== undefined) inputs.vram_gb = vramGb;
+  if (request.anonymised) inputs.anonymised = true;
+  // A session's key is its caller's business.
+  if (sessionId !== undefined) inputs.session_hash = hash32(sessionId).toString(16).padStart(8, "0");
+  if (request.batch) inputs.batch = true;
+  if (exclude.size > 0) inputs.excluded_nodes = [...exclude];
+  return inputs;
 }
 
 /** @param first models that must be among those listed */
@@ -159,80 +162,81 @@ function nodeInputs(
   drawn: boolean,
 ): NodeInputs {
   const { record } = view;
-  const { avg_latency_ms, tokens_per_second } = record.performance;
-  const listed = [...new Set([...first, ...options])].slice(0, MAX_MODELS);
-  const leftOut = options.length - listed.length;
-  const { load, status_reason } = record;
-  const { temperature_celsius: celsius } = record.hardware;
-  return {
+  const listed = options.length === 1 ? options : [...new Set([...first, ...options])].slice(0, MAX_MODELS);
+  const inputs: NodeInputs = {
     node_id: record.node_id,
     layer: record.layer,
-    ...(drawn ? { drawn } : {}),
     heard_unix_ms: view.receivedAtMs,
-    ...(record.interval_ms === 1000 ? {} : { interval_ms: record.interval_ms }),
-    ...(view.rttMs === 1 ? {} : { rtt_ms: view.rttMs }),
-    ...(record.status === "healthy" ? {} : { status: record.status }),
-    ...(status_reason === null ? {} : { status_reason }),
-    ...(view.gone ? { gone: view.gone } : {}),
-    ...(load === null ? {} : { slots: load.slots }),
-    ...(load === null || load.running === 0 ? {} : { running: load.running }),
-    ...(load === null || load.queued === 0 ? {} : { queued: load.queued }),
-    ...(load === null || load.queue_limit === 0 ? {} : { queue_limit: load.queue_limit }),
-    ...(load === null || load.pending_prefill_tokens === 0
-      ? {}
-      : { pending_prefill_tokens: load.pending_prefill_tokens }),
-    ...(view.dispatchedSinceHeartbeat === 0 ? {} : { dispatched_since_heartbeat: view.dispatchedSinceHeartbeat }),
-    ...(view.correction === 1 ? {} : { correction: view.correction }),
-    ...(avg_latency_ms === null ? {} : { avg_latency_ms }),
-    ...(tokens_per_second === null || listed.every(({ served }) => served.ms_per_token !== null)
-      ? {}
-      : { tokens_per_second }),
-    ...(record.cost_factor === 1 ? {} : { cost_factor: record.cost_factor }),
-    ...(celsius === null || celsius <= MAX_CPU_CELSIUS ? {} : { cpu_celsius: celsius }),
-    ...gpuInputs(view),
     models: listed.map((option) => modelInputs(option, request.model === undefined, context)),
-    ...(leftOut === 0 ? {} : { models_left_out: leftOut }),
   };
+  if (listed.length < options.length) inputs.models_left_out = options.length - listed.length;
+  if (drawn) inputs.drawn = true;
+  addState(inputs, view);
+  addLoad(inputs, view);
+  const { avg_latency_ms: meanMs, tokens_per_second: perSecond } = record.performance;
+  if (meanMs !== null) inputs.avg_latency_ms = meanMs;
+  if (perSecond !== null && listed.some(({ served }) => served.ms_per_token === null))
+    inputs.tokens_per_second = perSecond;
+  if (record.cost_factor !== 1) inputs.cost_factor = record.cost_factor;
+  const { gpus, temperature_celsius: celsius } = record.hardware;
+  if (celsius !== null && celsius > MAX_CPU_CELSIUS) inputs.cpu_celsius = celsius;
+  if (gpus.length > 0) inputs.gpus = gpuInputs(gpus);
+  return inputs;
+}
+
+function addState(inputs: NodeInputs, { record, rttMs, gone }: NodeView): void {
+  if (record.interval_ms !== 1000) inputs.interval_ms = record.interval_ms;
+  if (rttMs !== 1) inputs.rtt_ms = rttMs;
+  if (record.status !== "healthy") inputs.status = record.status;
+  if (record.status_reason !== null) inputs.status_reason = record.status_reason;
+  if (gone) inputs.gone = true;
+}
+
+function addLoad(inputs: NodeInputs, { record: { load }, dispatchedSinceHeartbeat, correction }: NodeView): void {
+  if (load !== null) {
+    inputs.slots = load.slots;
+    if (load.running > 0) inputs.running = load.running;
+    if (load.queued > 0) inputs.queued = load.queued;
+    if (load.queue_limit > 0) inputs.queue_limit = load.queue_limit;
+    if (load.pending_prefill_tokens > 0) inputs.pending_prefill_tokens = load.pending_prefill_tokens;
+  }
+  if (dispatchedSinceHeartbeat > 0) inputs.dispatched_since_heartbeat = dispatchedSinceHeartbeat;
+  if (correction !== 1) inputs.correction = correction;
 }
 
 /** What filters and scorers make of a node's GPUs, as one. */
-function gpuInputs({ record }: NodeView): Pick<NodeInputs, "gpus"> {
-  const { gpus } = record.hardware;
-  if (gpus.length === 0) return {};
+function gpuInputs(gpus: readonly Gpu[]): NonNullable<NodeInputs["gpus"]> {
+  const inputs: NonNullable<NodeInputs["gpus"]> = {};
   let vramGb: number | null = 0;
   let watts = 0;
   for (const { vram_total_gb, power_limit_watts } of gpus) {
     vramGb = vramGb === null || vram_total_gb === null ? null : vramGb + vram_total_gb;
     watts = Math.max(watts, power_limit_watts ?? 0);
   }
+  if (vramGb !== null) inputs.vram_total_gb = vramGb;
+  if (watts > 0) inputs.power_limit_watts = watts;
   const hottest = hottestGpu(gpus);
   const celsius = hottest?.temperature_celsius ?? null;
-  return {
-    gpus: {
-      ...(vramGb === null ? {} : { vram_total_gb: vramGb }),
-      ...(hottest === undefined || celsius === null || celsius <= MAX_GPU_CELSIUS
-        ? {}
-        : { hottest: hottest.name, hottest_celsius: celsius }),
-      ...(watts === 0 ? {} : { power_limit_watts: watts }),
-    },
-  };
+  if (hottest !== undefined && celsius !== null && celsius > MAX_GPU_CELSIUS) {
+    inputs.hottest = hottest.name;
+    inputs.hottest_celsius = celsius;
+  }
+  return inputs;
 }
 
 function modelInputs(option: Option, anyModel: boolean, context: DecisionContext): ModelInputs {
   const { served, view, diagnostic } = option;
-  const unhealthy = view.record.runtimes.some((runtime) => runtime.name === served.runtime && !runtime.healthy);
-  const { capabilities, loaded, context_length, size_gb, prefill_tokens_per_second, ms_per_token } = served;
-  return {
-    model: served.name,
-    runtime: served.runtime,
-    ...(unhealthy ? { runtime_healthy: false } : {}),
-    ...(diagnostic ? { diagnostic } : {}),
-    ...(loaded === null ? {} : { loaded }),
-    ...(context_length === null ? {} : { context_tokens: context_length }),
-    ...(capabilities.length === 0 ? {} : { capabilities }),
-    ...(size_gb === null || loaded !== false ? {} : { size_gb }),
-    ...(prefill_tokens_per_second === null ? {} : { prefill_tokens_per_second }),
-    ...(ms_per_token === null ? {} : { ms_per_token }),
-    ...(anyModel ? { quality: qualityOf(option, context) } : {}),
-  };
+  const inputs: ModelInputs = { model: served.name, runtime: served.runtime };
+  for (const { name, healthy } of view.record.runtimes) {
+    if (name === served.runtime && !healthy) inputs.runtime_healthy = false;
+  }
+  if (diagnostic) inputs.diagnostic = true;
+  if (served.loaded !== null) inputs.loaded = served.loaded;
+  if (served.context_length !== null) inputs.context_tokens = served.context_length;
+  if (served.capabilities.length > 0) inputs.capabilities = served.capabilities;
+  if (served.size_gb !== null && served.loaded === false) inputs.size_gb = served.size_gb;
+  if (served.prefill_tokens_per_second !== null) inputs.prefill_tokens_per_second = served.prefill_tokens_per_second;
+  if (served.ms_per_token !== null) inputs.ms_per_token = served.ms_per_token;
+  if (anyModel) inputs.quality = qualityOf(option, context);
+  return inputs;
 }
