@@ -100,10 +100,12 @@ runProcess(log, async (lifecycle) => {
     },
   });
   serveControl({ bus, nodeId, stance, events, rejections, heartbeatNow: () => heartbeat.send() });
-  intake.start();
   // A hung tool may keep a probe for a while; the node joins without its numbers then.
   await Promise.all([within(probes.first, FIRST_LOOK_LIMIT_MS), within(looked, FIRST_LOOK_LIMIT_MS)]);
+  // First the heartbeat with our new boot id, then the ears for jobs: routers must not take a job that we accept for one
+  // that was lost with our former life.
   const loop = heartbeat.start(lifecycle.signal);
+  intake.start();
   lifecycle.onClose("jobs", async () => {
     await loop.stop();
     stance.leave();
