@@ -48,6 +48,8 @@ export const submit: CommandModule = (program) => {
         } else {
           for await (const frame of client.stream(request, { queue: flags.queue, signal: stop.signal })) {
             if (frame.type === "delta") process.stdout.write(shown(frame.content ?? ""));
+            if (frame.type === "accepted" && frame.cold_start_ms !== null)
+              announceColdStart(frame.model, frame.cold_start_ms);
             if (frame.type === "end") result = frame;
           }
           print();
@@ -72,6 +74,11 @@ function toRequest(prompt: string, flags: SubmitFlags): JobRequestInput {
 /** A terminal gets what cannot steer it; a pipe gets the answer byte for byte. */
 function shown(answer: string): string {
   return process.stdout.isTTY ? harmless(answer) : answer;
+}
+
+/** On standard error: the first token will not come at once, and this is why. */
+function announceColdStart(model: string, ms: number): void {
+  process.stderr.write(`${dim(`${model} is not in memory; loading it takes about ${Math.ceil(ms / 1000)} s`)}\n`);
 }
 
 /** Who answered, on standard error so that a pipe gets the answer alone. */
