@@ -49,8 +49,9 @@ export const ModelInputs = z.object({
   loaded: z.boolean().optional(),
   context_tokens: Tokens.optional(),
   capabilities: z.array(SubjectToken).max(32).optional(),
-  /** Of a model that is not loaded. */
+  /** Of a model that is not loaded, as the next. */
   size_gb: Gb.optional(),
+  load_gb_per_second: Exact.optional(),
   prefill_tokens_per_second: Exact.optional(),
   ms_per_token: Exact.optional(),
   /** At the job's task type: what the table on the bus said, else the estimate. Left out: the job named its model. */
@@ -90,15 +91,17 @@ export const NodeInputs = z.object({
   tokens_per_second: Exact.optional(),
   /** (1) */
   cost_factor: Exact.optional(),
-  /** Where it is too hot. */
+  /** Where it is too hot: what it reads, and what is held of earlier readings (router/policy/hysteresis.ts). */
   cpu_celsius: Exact.optional(),
-  /** All its GPUs as one: memory of all, the hottest where it is too hot, the largest power limit. */
+  cpu_held_celsius: Exact.optional(),
+  /** All its GPUs as one: memory of all, the first that is too hot, the largest power limit. */
   gpus: z
     .object({
       /** Left out: not known of each. */
       vram_total_gb: Exact.optional(),
-      hottest: Label.optional(),
-      hottest_celsius: Exact.optional(),
+      hot: Label.optional(),
+      hot_celsius: Exact.optional(),
+      hot_held_celsius: Exact.optional(),
       power_limit_watts: Watts.optional(),
     })
     .optional(),

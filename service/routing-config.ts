@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { z } from "zod";
-import { LineCounter, parseDocument, type Document } from "yaml";
+import { LineCounter, parseDocument, type Document, visit } from "yaml";
 import { MeshError, RoutingConfig, checkPolicy, fieldPath } from "../bus-schemas/index.ts";
 import { suggest } from "./config.ts";
 
@@ -56,7 +56,7 @@ export function parseRoutingConfig(text: string, name: string): RoutingConfig {
       `${name}:${lines.linePos(broken.pos[0]).line}: not YAML: ${broken.message.split("\n")[0]}`,
     );
   }
-  const value = toPlain(document, name);
+  const value = toPlain(document, name, lines);
   const result = RoutingConfig.safeParse(value ?? {});
   if (result.success) {
     const problem = checkPolicy(result.data);
@@ -83,11 +83,21 @@ export function parseRoutingConfig(text: string, name: string): RoutingConfig {
   );
 }
 
-function toPlain(document: Document, name: string): unknown {
+function toPlain(document: Document, name: string, lines: LineCounter): unknown {
   try {
     return document.toJS({ maxAliasCount: 100 });
   } catch {
-    throw new MeshError("bad_config", `${name}: too many aliases (a YAML bomb?)`);
+    let dangling: { source: string; at: number } | undefined;
+    visit(document, {
+      Alias(_, alias) {
+        if (alias.resolve(document) !== undefined) return undefined;
+        dangling = { source: alias.source, at: alias.range?.[0] ?? 0 };
+        return visit.BREAK;
+      },
+    });
+    if (dangling === undefined) throw new MeshError("bad_config", `${name}:1: too many aliases (a YAML bomb?)`);
+    const { source, at } = dangling;
+    throw new MeshError("bad_config", `${name}:${lines.linePos(at).line}: *${source}: no such anchor before it`);
   }
 }
 

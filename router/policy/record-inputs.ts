@@ -3,14 +3,13 @@ import {
   LAYERS,
   type Decision,
   type DecisionInputs,
-  type Gpu,
   type Layer,
   type ModelInputs,
   type NodeInputs,
   type RequestInputs,
 } from "../../bus-schemas/index.ts";
 import { decide } from "./decide.ts";
-import { hottestGpu, MAX_CPU_CELSIUS, MAX_GPU_CELSIUS } from "./filters/temperature.ts";
+import { hotGpu, MAX_CPU_CELSIUS } from "./filters/temperature.ts";
 import type { Fleet } from "./fleet.ts";
 import { hash32 } from "./hash.ts";
 import type { PickInContext } from "./pick.ts";
@@ -178,9 +177,12 @@ function nodeInputs(
   if (perSecond !== null && listed.some(({ served }) => served.ms_per_token === null))
     inputs.tokens_per_second = perSecond;
   if (record.cost_factor !== 1) inputs.cost_factor = record.cost_factor;
-  const { gpus, temperature_celsius: celsius } = record.hardware;
-  if (celsius !== null && celsius > MAX_CPU_CELSIUS) inputs.cpu_celsius = celsius;
-  if (gpus.length > 0) inputs.gpus = gpuInputs(gpus);
+  const { cpu: heldCelsius } = view.heldCelsius;
+  if (heldCelsius !== null && heldCelsius > MAX_CPU_CELSIUS) {
+    inputs.cpu_celsius = record.hardware.temperature_celsius ?? heldCelsius;
+    inputs.cpu_held_celsius = heldCelsius;
+  }
+  if (record.hardware.gpus.length > 0) inputs.gpus = gpuInputs(view);
   return inputs;
 }
 
@@ -205,21 +207,21 @@ function addLoad(inputs: NodeInputs, { record: { load }, dispatchedSinceHeartbea
 }
 
 /** What filters and scorers make of a node's GPUs, as one. */
-function gpuInputs(gpus: readonly Gpu[]): NonNullable<NodeInputs["gpus"]> {
+function gpuInputs(view: NodeView): NonNullable<NodeInputs["gpus"]> {
   const inputs: NonNullable<NodeInputs["gpus"]> = {};
   let vramGb: number | null = 0;
   let watts = 0;
-  for (const { vram_total_gb, power_limit_watts } of gpus) {
+  for (const { vram_total_gb, power_limit_watts } of view.record.hardware.gpus) {
     vramGb = vramGb === null || vram_total_gb === null ? null : vramGb + vram_total_gb;
     watts = Math.max(watts, power_limit_watts ?? 0);
   }
   if (vramGb !== null) inputs.vram_total_gb = vramGb;
   if (watts > 0) inputs.power_limit_watts = watts;
-  const hottest = hottestGpu(gpus);
-  const celsius = hottest?.temperature_celsius ?? null;
-  if (hottest !== undefined && celsius !== null && celsius > MAX_GPU_CELSIUS) {
-    inputs.hottest = hottest.name;
-    inputs.hottest_celsius = celsius;
+  const hot = hotGpu(view);
+  if (hot !== undefined) {
+    inputs.hot = hot.name;
+    inputs.hot_celsius = hot.celsius;
+    inputs.hot_held_celsius = hot.held;
   }
   return inputs;
 }
@@ -234,7 +236,10 @@ function modelInputs(option: Option, anyModel: boolean, context: DecisionContext
   if (served.loaded !== null) inputs.loaded = served.loaded;
   if (served.context_length !== null) inputs.context_tokens = served.context_length;
   if (served.capabilities.length > 0) inputs.capabilities = served.capabilities;
-  if (served.size_gb !== null && served.loaded === false) inputs.size_gb = served.size_gb;
+  if (served.loaded === false) {
+    if (served.size_gb !== null) inputs.size_gb = served.size_gb;
+    if (served.load_gb_per_second !== null) inputs.load_gb_per_second = served.load_gb_per_second;
+  }
   if (served.prefill_tokens_per_second !== null) inputs.prefill_tokens_per_second = served.prefill_tokens_per_second;
   if (served.ms_per_token !== null) inputs.ms_per_token = served.ms_per_token;
   if (anyModel) inputs.quality = qualityOf(option, context);

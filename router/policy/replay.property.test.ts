@@ -22,10 +22,12 @@ const record = fc
     cpu: number(110),
     reason: fc.option(fc.constant("its probe failed")),
     healthy: fc.boolean(),
+    loadRate: number(50),
   })
-  .map(({ base, gpus, cpu, reason, healthy }) =>
+  .map(({ base, gpus, cpu, reason, healthy, loadRate }) =>
     NodeRecord.parse({
       ...base,
+      served_models: base.served_models.map((model) => ({ ...model, load_gb_per_second: loadRate })),
       status_reason: reason,
       hardware: { gpus, temperature_celsius: cpu },
       runtimes: base.runtimes.map((runtime, i) => (i === 0 ? { ...runtime, healthy } : runtime)),
@@ -55,8 +57,14 @@ const situation = fc.record({
 });
 type Situation = typeof situation extends fc.Arbitrary<infer T> ? T : never;
 
-function fleetIn({ records, learned: all, routers, qualities, request }: Situation): Fleet {
+function fleetIn({ records, learned: all, routers, qualities, request, seed }: Situation): Fleet {
   const fleet = fleetOf(...records);
+  // Some were hotter a heartbeat ago, which is held.
+  for (const view of fleet.views) {
+    const { cpu, gpus } = view.heldCelsius;
+    const warmer = (celsius: number | null) => (celsius === null ? null : celsius + (Math.abs(seed) % 5));
+    view.heldCelsius = { cpu: warmer(cpu), gpus: gpus.map(warmer) };
+  }
   fleet.liveRouters = routers;
   fleet.qualities = new Map([[request.taskType, new Map(Object.entries(qualities))]]);
   [...fleet.views].forEach((view, i) => {

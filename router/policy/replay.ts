@@ -14,6 +14,7 @@ import {
   type NodeInputs,
   type RequestInputs,
 } from "../../bus-schemas/index.ts";
+import { announcedMs } from "./decide.ts";
 import { Fleet } from "./fleet.ts";
 import { fitsAt, pickBy, SCORE_ALL_UP_TO, type Draw, type PickInContext } from "./pick.ts";
 import { refusal } from "./refusal.ts";
@@ -95,6 +96,7 @@ export function replayDecision(decision: Decision, inputs: DecisionInputs, polic
   compare("node_id", decision.node_id, option?.view.record.node_id ?? null);
   compare("layer", decision.layer, option?.layer ?? null);
   compare("model", decision.model, option?.served.name ?? null);
+  compare("cold_start_ms", decision.cold_start_ms, option === undefined ? null : announcedMs(option));
   compare("score", decision.score, option === undefined ? null : scoreTerms(option, request, context));
   const { candidates, rejectedBy } = survey(fleet.options(), request, context, Infinity);
   // Counts and the error of a refusal are of the whole fleet.
@@ -156,15 +158,16 @@ function enter(node: NodeInputs, fleet: Fleet): void {
   view.dispatchedSinceHeartbeat = node.dispatched_since_heartbeat ?? 0;
   view.correction = node.correction ?? 1;
   view.gone = node.gone === true;
+  view.heldCelsius = { cpu: node.cpu_held_celsius ?? null, gpus: [node.gpus?.hot_held_celsius ?? null] };
 }
 
 /** What is left out takes the value that the record's schema documents, which is the node record's own default. */
 function toRecord(node: NodeInputs): NodeRecord {
   const { gpus, slots, models } = node;
   const gpu = {
-    name: gpus?.hottest ?? "GPU",
+    name: gpus?.hot ?? "GPU",
     vram_total_gb: gpus?.vram_total_gb,
-    temperature_celsius: gpus?.hottest_celsius,
+    temperature_celsius: gpus?.hot_celsius,
     power_limit_watts: gpus?.power_limit_watts,
   };
   const { running, queued, queue_limit, pending_prefill_tokens } = node;

@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { jetstream } from "@nats-io/jetstream";
 import { headers } from "@nats-io/nats-core";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Decision, EventData } from "../../bus-schemas/index.ts";
 import { MeshClient } from "../../client/index.ts";
 import { connectBus } from "../../service/bus.ts";
@@ -15,6 +15,7 @@ import { startTestBus, type TestBus } from "../kit/bus.ts";
 import { startProc, type Proc } from "../kit/proc.ts";
 import { ScriptedAgent } from "../kit/scripted-agent.ts";
 import { tempDir } from "../kit/temp-dir.ts";
+import { waitFor } from "../kit/wait-for.ts";
 
 /** Two real routers and an auditor on a real bus, policies applied by the real command. */
 
@@ -71,7 +72,7 @@ async function policyOf(healthPort: number): Promise<string> {
 
 /** Resolves when every router says that it decides by this policy. */
 async function allOn(name: string): Promise<void> {
-  await vi.waitFor(
+  await waitFor(
     async () => {
       for (const { healthPort } of routers) expect(await policyOf(healthPort)).toBe(name);
     },
@@ -117,12 +118,12 @@ test("the file of the first router becomes revision 1, once, and both decide by 
   await allOn(name);
   expect((await bucket.latest())?.revision).toBe(1);
   // Each says what it starts with, text and all.
-  await vi.waitFor(() => expect(seen.length).toBe(2));
+  await waitFor(() => expect(seen.length).toBe(2));
   for (const { data } of seen) {
     expect(data).toMatchObject({ policy_revision: name, previous_revision: null, text: policyText(1) });
   }
   seen.length = 0;
-  await vi.waitFor(async () => expect(await decide()).toMatchObject({ outcome: "routed", policy_revision: name }));
+  await waitFor(async () => expect(await decide()).toMatchObject({ outcome: "routed", policy_revision: name }));
 });
 
 test("a new revision is in every decision of both routers within a second, and each records its switch", async () => {
@@ -133,7 +134,7 @@ test("a new revision is in every decision of both routers within a second, and e
   await allOn(name);
   expect(performance.now() - startedMs).toBeLessThan(1000);
   for (let i = 0; i < 20; i++) expect((await decide()).policy_revision).toBe(name);
-  await vi.waitFor(() => expect(seen.filter(({ type }) => type === "policy_changed").length).toBe(2));
+  await waitFor(() => expect(seen.filter(({ type }) => type === "policy_changed").length).toBe(2));
   expect(seen.map(({ router }) => router).toSorted()).toEqual(["router/r1", "router/r2"]);
   expect(seen[0]?.data).toEqual({
     policy_revision: name,
@@ -173,7 +174,7 @@ test("a revision that does not parse leaves the last good one, is recorded by ea
   const { name, number } = await newest();
   seen.length = 0;
   await jetstream(client.bus.nc).publish(client.bus.subjects.policyBucket.key, "routing_policy: {weights: [1\n");
-  await vi.waitFor(() => expect(seen.length).toBe(2), { timeout: 5000 });
+  await waitFor(() => expect(seen.length).toBe(2), { timeout: 5000 });
   const rejected = seen[0]?.data as EventData<"policy_rejected">;
   expect(seen.map(({ type, router }) => `${type} ${router}`).toSorted()).toEqual([
     "policy_rejected router/r1",
@@ -199,7 +200,7 @@ test("a revision that does not parse leaves the last good one, is recorded by ea
   const deleted = headers();
   deleted.set("KV-Operation", "DEL");
   await jetstream(client.bus.nc).publish(client.bus.subjects.policyBucket.key, "", { headers: deleted });
-  await vi.waitFor(() => expect(seen.length).toBe(4), { timeout: 5000 });
+  await waitFor(() => expect(seen.length).toBe(4), { timeout: 5000 });
   expect(seen[3]?.data).toMatchObject({ kept_revision: name, reason: "the key was deleted" });
   expect((await decide()).policy_revision).toBe(name);
 });
@@ -246,7 +247,7 @@ test("`policy test` decides recent jobs again and prints what the candidate woul
   const job = client.submit({ task_type: "chat", security_level: "P2", prompt: "hello", timeout_ms: 1000 });
   const candidate = file("narrow.yaml", policyText(2, "  security:\n    P2: {allowed_layers: [L0]}\n"));
   await job;
-  const report = await vi.waitFor(
+  const report = await waitFor(
     async () => {
       const { code, out, err } = await tiermesh("policy", "test", candidate);
       expect([code, err]).toEqual([0, ""]);
@@ -266,9 +267,9 @@ test("a restarted bus has its policies, routers stay on theirs meanwhile, and th
   await server.kill();
   for (const { healthPort } of routers) expect(await policyOf(healthPort)).toBe(name);
   await server.restart();
-  await vi.waitFor(() => expect(client.bus.connected()).toBe(true), { timeout: 10_000 });
+  await waitFor(() => expect(client.bus.connected()).toBe(true), { timeout: 10_000 });
   const text = policyText(9);
-  const revision = await vi.waitFor(() => bucket.put(text, { by: "test", after: number }), { timeout: 10_000 });
+  const revision = await waitFor(() => bucket.put(text, { by: "test", after: number }), { timeout: 10_000 });
   await allOn(policyName(revision, text));
 });
 

@@ -1,28 +1,33 @@
-import type { Gpu } from "../../../bus-schemas/index.ts";
-import type { Filter } from "../types.ts";
+import type { Filter, NodeView } from "../types.ts";
 
 /** Hotter than this, a GPU is about to slow down or stop (NVIDIA's slowdown thresholds start at about 90 °C), degrees Celsius. */
-export const MAX_GPU_CELSIUS = 90;
+const MAX_GPU_CELSIUS = 90;
 /** CPUs throttle at 95 to 105 °C, degrees Celsius. */
 export const MAX_CPU_CELSIUS = 95;
 
+/** Looks at temperatures with backlash (hysteresis.ts): a machine that was too hot is back when it is 5 °C below the limit. */
 export const temperature: Filter = {
   name: "temperature",
   reject({ view }) {
-    const { gpus, temperature_celsius: cpu } = view.record.hardware;
-    if (cpu !== null && cpu > MAX_CPU_CELSIUS) return `its CPU is at ${Math.round(cpu)} °C`;
-    const hottest = hottestGpu(gpus);
-    const celsius = hottest?.temperature_celsius ?? 0;
-    return celsius > MAX_GPU_CELSIUS ? `its ${hottest?.name} is at ${Math.round(celsius)} °C` : undefined;
+    const { cpu } = view.heldCelsius;
+    const { hardware } = view.record;
+    if (cpu !== null && cpu > MAX_CPU_CELSIUS) return told("CPU", hardware.temperature_celsius ?? cpu, MAX_CPU_CELSIUS);
+    const hot = hotGpu(view);
+    return hot === undefined ? undefined : told(hot.name, hot.celsius, MAX_GPU_CELSIUS);
   },
 };
 
-/** The first of the hottest whose temperature is known. */
-export function hottestGpu(gpus: readonly Gpu[]): Gpu | undefined {
-  let hottest: Gpu | undefined;
-  for (const gpu of gpus) {
-    if (gpu.temperature_celsius === null) continue;
-    if (hottest === undefined || gpu.temperature_celsius > (hottest.temperature_celsius ?? -Infinity)) hottest = gpu;
+/** The first GPU that counts as too hot: what it reads now and what is held of what it read before. */
+export function hotGpu({ record, heldCelsius }: NodeView): { name: string; celsius: number; held: number } | undefined {
+  for (const [i, held] of heldCelsius.gpus.entries()) {
+    if (held === null || held <= MAX_GPU_CELSIUS) continue;
+    const gpu = record.hardware.gpus[i];
+    return { name: gpu?.name ?? "GPU", celsius: gpu?.temperature_celsius ?? held, held };
   }
-  return hottest;
+  return undefined;
+}
+
+function told(part: string, celsius: number, limit: number): string {
+  const was = celsius > limit ? "" : ` and was above ${limit} °C`;
+  return `its ${part} is at ${Math.round(celsius)} °C${was}`;
 }
