@@ -143,12 +143,12 @@ test("the decision on a job is made again from the log: the same, with the very 
     },
     { timeout: 20_000 },
   );
-  expect(JSON.parse(report.out)).toMatchObject({
-    same: 1,
-    different: 0,
-    not_replayable: 0,
-    decisions: [{ job_id: jobId, state: "same", node_id: "n1", whole: true, candidates: 2, differences: [] }],
-  });
+  const { decisions, ...counts } = JSON.parse(report.out) as { decisions: { state: string }[]; different: number };
+  expect(counts).toMatchObject({ different: 0, not_replayable: 0 });
+  // On a machine that is held up the agent may be asked a second time, which is one more decision.
+  expect(new Set(decisions.map(({ state }) => state))).toEqual(new Set(["same"]));
+  const first = { job_id: jobId, node_id: "n1", whole: true, candidates: 2, differences: [] };
+  expect(decisions[0]).toMatchObject(first);
 
   const kept = await tiermesh("audit", "tail", "-n", "1000", "--json");
   for (const word of [SECRET, "ann@"]) expect(kept.out).not.toContain(word);
