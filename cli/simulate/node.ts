@@ -213,7 +213,7 @@ export class SimNode {
     const firstAtMs = run.firstAtMs <= nowMs ? run.firstAtMs : null;
     if (this.#running.delete(run)) this.busyMs += nowMs - startedAtMs;
     if (status === "finished") {
-      this.#averageMs = movingAverage(this.#averageMs, nowMs - acceptedAtMs);
+      this.#averageMs = movingAverage(this.#averageMs, nowMs - (process.env['NOFIX'] ? acceptedAtMs : startedAtMs));
       this.#rates.observe(RUNTIME, run.model, {
         promptTokens: arrival.promptTokens - cachedTokens,
         completionTokens: arrival.outputTokens,
