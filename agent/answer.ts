@@ -2,6 +2,7 @@ import type { Msg } from "@nats-io/nats-core";
 import {
   HEADERS,
   JobResult,
+  MeshError,
   joinToolCalls,
   type DeltaFrame,
   type JobResultInput,
@@ -14,12 +15,13 @@ import { header, headersFor } from "../service/messages.ts";
 
 /** Silence after which an agent says that it is still working, milliseconds. */
 const WORKING_EVERY_MS = 1000;
-/** Answers larger than this end with an error instead of a message the bus would refuse, characters. */
-const MAX_ANSWER_CHARS = 4_000_000;
+/** Half of what our bus takes (8 MiB), for JSON escapes; an answer kept for one reply that grows beyond it fails early. */
+const MAX_ANSWER_BYTES = 4 * 1024 * 1024;
 
 /**
  * The way back to the caller's inbox: numbered frames when the caller wants a stream, otherwise one JobResult with the
- * whole message. Invariant: exactly one end, nothing after it.
+ * whole message. Invariants: exactly one end, nothing after it; the numbers have no holes; it never throws, whatever the
+ * bus says to a message.
  */
 export class Answer {
   readonly #bus: Bus;
@@ -30,6 +32,7 @@ export class Answer {
   #seq = 0;
   #lastSentMs = 0;
   #content = "";
+  #bytes = 0;
   #toolCalls: ToolCallDelta[] = [];
   #ended = false;
   queued = true;
@@ -46,28 +49,32 @@ export class Answer {
     if (this.#stream) this.#publish(frame);
   }
 
-  /** @returns false when the answer has grown beyond what can be delivered. */
+  /** @returns false when this piece, or the answer with it, is more than can be delivered. */
   delta(chunk: DeltaFrame): boolean {
     if (this.#ended) return true;
-    if (this.#stream) {
-      this.#publish(chunk);
-      return true;
-    }
+    if (this.#stream) return this.#publish(chunk);
     this.#content += chunk.content ?? "";
-    if (chunk.tool_calls !== undefined) this.#toolCalls.push(...(chunk.tool_calls as ToolCallDelta[]));
-    return this.#content.length <= MAX_ANSWER_CHARS;
+    this.#bytes += Buffer.byteLength(chunk.content ?? "");
+    if (chunk.tool_calls !== undefined) {
+      this.#toolCalls.push(...(chunk.tool_calls as ToolCallDelta[]));
+      this.#bytes += Buffer.byteLength(JSON.stringify(chunk.tool_calls));
+    }
+    return this.#bytes <= MAX_ANSWER_BYTES;
   }
 
-  end(ending: JobResultInput): void {
-    if (this.#ended) return;
+  /** @returns the ending that the caller was told: an answer that the bus does not take becomes `payload_too_large`. */
+  end(ending: JobResultInput): JobResult {
     const result = JobResult.parse(ending);
+    if (this.#ended) return result;
     if (!this.#stream && result.status === "finished") {
       const toolCalls = joinToolCalls(this.#toolCalls);
       const content = this.#content === "" && toolCalls.length > 0 ? null : this.#content;
       result.message = { role: "assistant", content, ...(toolCalls.length === 0 ? {} : { tool_calls: toolCalls }) };
     }
-    this.#publish(result);
+    const told = this.#publish(result) ? result : tooLarge(result);
+    if (told !== result) this.#publish(told);
     this.close();
+    return told;
   }
 
   /** Falls silent without an end: the caller asked elsewhere. */
@@ -81,11 +88,23 @@ export class Answer {
       this.#publish({ type: "working", queued: this.queued });
   }
 
-  #publish(frame: StreamFrame): void {
-    if (this.#ended || this.#bus.nc.isClosed()) return;
-    const headers = headersFor(this.#encoding);
-    if (this.#stream) headers.set(HEADERS.seq, String(this.#seq++));
+  /** @returns false when the bus does not take the message; a bus that is closed takes nothing, and nobody listens. */
+  #publish(frame: StreamFrame): boolean {
+    const { nc } = this.#bus;
+    if (this.#ended || nc.isClosed()) return true;
+    const headers = headersFor(this.#encoding, this.#stream ? { [HEADERS.seq]: String(this.#seq) } : {});
+    try {
+      nc.publish(this.#inbox, encode(frame, this.#encoding), { headers });
+    } catch {
+      return nc.isClosed() || nc.isDraining();
+    }
+    this.#seq++;
     this.#lastSentMs = performance.now();
-    this.#bus.nc.publish(this.#inbox, encode(frame, this.#encoding), { headers });
+    return true;
   }
+}
+
+function tooLarge(result: JobResult): JobResult {
+  const error = new MeshError("payload_too_large", "the answer is larger than the bus takes; ask with stream: true");
+  return { ...result, status: "failed", message: null, finish_reason: null, error: error.toWire() };
 }

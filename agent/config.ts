@@ -1,13 +1,14 @@
 import { hostname } from "node:os";
 import { z } from "zod";
-import { Layer } from "../bus-schemas/index.ts";
+import { Layer, MeshError } from "../bus-schemas/index.ts";
 import { BASE_ENV, BaseConfig, loadConfig, type Environment } from "../service/config.ts";
+import { parseLoopbackUrl } from "./runtimes/loopback-http.ts";
 
 const AgentConfig = BaseConfig.extend({
   nodeId: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, "letters, digits, _ and -, 1 to 64 characters"),
   layer: Layer.default("L0"),
   /** Base URLs of further runtimes on this machine, separated by commas. */
-  runtimes: z.string().default(""),
+  runtimes: z.string().default("").transform(toEndpoints),
   /** Whether the agent runs a small model of its own: `auto` = when no other runtime is found at the start. */
   embedded: z.enum(["auto", "on", "off"]).default("auto"),
   /** Offers the diagnostic echo runtime. */
@@ -32,6 +33,25 @@ const ENV = {
 /** @throws MeshError `bad_config` naming the variable. */
 export function agentConfig(env: Environment, dirs: { stateDir: string; cacheDir: string }): AgentConfig {
   return loadConfig(AgentConfig, ENV, { env, file: { nodeId: defaultNodeId(), ...dirs }, fileName: "defaults" });
+}
+
+/** Checked here, before anything runs: the work thread, which uses them, could only crash. */
+function toEndpoints(text: string, context: z.RefinementCtx): string[] {
+  const urls = text
+    .split(",")
+    .map((url) => url.trim())
+    .filter((url) => url !== "");
+  const ports = new Set<number>();
+  for (const [place, url] of urls.entries()) {
+    try {
+      const { port } = parseLoopbackUrl(url, `entry ${place + 1}`);
+      if (ports.has(port)) throw new MeshError("bad_config", `entry ${place + 1}: port ${port} is named twice`);
+      ports.add(port);
+    } catch (error) {
+      context.addIssue({ code: "custom", message: MeshError.from(error).message });
+    }
+  }
+  return urls;
 }
 
 /** The host's first name as a subject token. */

@@ -23,21 +23,25 @@ export interface EmbeddedKeeperOptions {
   onEndpoint: (endpoint: EmbeddedEndpoint | undefined) => void;
   /** No model can be had at present. */
   onUnavailable: () => void;
+  /** How it is started; another one only in tests. */
+  start?: typeof startEmbeddedRuntime;
 }
 
 /** Keeps the embedded runtime alive until `signal` aborts: a native crash costs its jobs, not the agent. */
 export async function keepEmbedded(options: EmbeddedKeeperOptions, signal: AbortSignal): Promise<void> {
-  const { cacheDir, env, log, onEndpoint, onUnavailable } = options;
+  const { cacheDir, env, log, onEndpoint, onUnavailable, start = startEmbeddedRuntime } = options;
   let waitMs = RESTART_MS.first;
   while (!signal.aborted) {
     const startedAtMs = performance.now();
     try {
       const onProgress = ({ message }: { message: string }) => log.info({ progress: true }, message);
-      const runtime = await startEmbeddedRuntime({ cacheDir, env, onProgress, threads: threads(), signal });
+      const runtime = await start({ cacheDir, env, onProgress, threads: threads(), signal });
       const { baseUrl, token, model, contextLength, parallelSlots } = runtime;
-      onEndpoint({ baseUrl, token, model, contextLength, parallelSlots });
       const stop = () => void runtime.stop();
       signal.addEventListener("abort", stop, { once: true });
+      // Told to stop while it came up: an abort that has been heard does not come again.
+      if (signal.aborted) stop();
+      else onEndpoint({ baseUrl, token, model, contextLength, parallelSlots });
       const exit = await runtime.exited;
       signal.removeEventListener("abort", stop);
       if (!signal.aborted) log.warn({ exit }, "the embedded runtime ended; starting it again");

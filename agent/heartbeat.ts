@@ -15,6 +15,9 @@ import type { Stance } from "./stance.ts";
 /** Heartbeats are sent this often, milliseconds (DESIGN §2). */
 export const HEARTBEAT_EVERY_MS = 1000;
 
+/** The bus's bound on a rate (bus-schemas/units.ts): a whole answer in one burst must not make the record a lie. */
+const MAX_TOKENS_PER_SECOND = 10_000_000;
+
 export interface HeartbeatParts {
   bus: Bus;
   nodeId: string;
@@ -58,13 +61,14 @@ export class Heartbeat {
     });
   }
 
-  /** Learns from an ended job. */
-  onEnded({ event: { timing, usage } }: Ended): void {
-    if (timing === null) return;
+  /** Learns from a finished job; one that failed at once or was cancelled says nothing about how fast the node is. */
+  onEnded({ status, event: { timing, usage } }: Ended): void {
+    if (timing === null || status !== "finished") return;
     this.#averageMs = movingAverage(this.#averageMs, timing.total_ms);
     const generatingMs = timing.ttft_ms === null ? 0 : timing.total_ms - timing.ttft_ms;
     if (usage !== null && generatingMs > 0) {
-      this.#tokensPerSecond = movingAverage(this.#tokensPerSecond, (usage.completion_tokens * 1000) / generatingMs);
+      const rate = Math.min(MAX_TOKENS_PER_SECOND, (usage.completion_tokens * 1000) / generatingMs);
+      this.#tokensPerSecond = movingAverage(this.#tokensPerSecond, rate);
     }
   }
 

@@ -9,7 +9,6 @@ import {
   isInbox,
   isDataClass,
   lastToken,
-  parseOrThrow,
   type DataClass,
   type Layer,
   type Load,
@@ -42,6 +41,8 @@ export interface IntakeParts {
   onEnded: (job: Job, ended: Ended) => void;
 }
 
+/** As in the frames (bus-schemas/job.ts), characters. */
+const MAX_DECISION_ID_CHARS = 64;
 /** Prompt bytes per token, as the router estimates (router/route-request.ts). */
 const BYTES_PER_TOKEN = 3.5;
 
@@ -122,12 +123,22 @@ export class Intake {
     const inbox = header(msg, HEADERS.reply);
     const model = header(msg, HEADERS.model);
     const deadlineMs = Number(header(msg, HEADERS.deadline));
+    const headerClass = header(msg, HEADERS.dataClass);
+    const attempt = header(msg, HEADERS.attempt) ?? "1";
+    const decisionId = header(msg, HEADERS.decision) ?? null;
     // A job cannot make an agent speak on the mesh's own subjects.
     if (inbox === undefined || !isInbox(inbox))
       throw new MeshError("bad_request", "Mesh-Reply: not an inbox", { field: HEADERS.reply });
     if (model === undefined) throw new MeshError("bad_request", "Mesh-Model: missing", { field: HEADERS.model });
     if (!Number.isFinite(deadlineMs))
       throw new MeshError("bad_request", "Mesh-Deadline: not a time", { field: HEADERS.deadline });
+    // What follows goes into frames and events, whose schemas would refuse the job's ending.
+    if (headerClass !== undefined && !isDataClass(headerClass))
+      throw new MeshError("bad_request", "Mesh-Class: not P0, P1 or P2", { field: HEADERS.dataClass });
+    if (!/^[1-9]\d{0,3}$/.test(attempt))
+      throw new MeshError("bad_request", "Mesh-Attempt: a whole number from 1 to 9999", { field: HEADERS.attempt });
+    if (decisionId !== null && decisionId.length > MAX_DECISION_ID_CHARS)
+      throw new MeshError("bad_request", "Mesh-Decision: too long", { field: HEADERS.decision });
     const messages =
       request.messages ??
       (request.prompt === undefined ? undefined : [{ role: "user" as const, content: request.prompt }]);
@@ -136,7 +147,7 @@ export class Intake {
     const parameters: Record<string, unknown> = {};
     for (const name of RUNTIME_PARAMETERS) if (request[name] !== undefined) parameters[name] = request[name];
     return {
-      jobId: parseOrThrow(JobId, header(msg, HEADERS.job)),
+      jobId: jobIdOf(msg),
       request,
       messages,
       parameters,
@@ -144,8 +155,8 @@ export class Intake {
       model,
       inbox,
       deadlineMs,
-      attempt: Number(header(msg, HEADERS.attempt) ?? 1) || 1,
-      decisionId: header(msg, HEADERS.decision) ?? null,
+      attempt: Number(attempt),
+      decisionId,
       traceparent: header(msg, HEADERS.traceparent),
       promptTokens: Math.ceil(msg.data.length / BYTES_PER_TOKEN),
     };
@@ -185,9 +196,20 @@ export class Intake {
   }
 
   #verdict(msg: Msg, verdict: Verdict): void {
-    if (msg.reply === undefined || msg.reply === "" || this.#parts.bus.nc.isClosed()) return;
-    this.#parts.bus.nc.publish(msg.reply, encode(verdict, "shared"), { headers: headersFor("shared") });
+    const { nc, subjects } = this.#parts.bus;
+    const reply = msg.reply ?? "";
+    const [router = "", dispatch = ""] = reply.split(".").slice(-2);
+    // A job cannot make an agent speak on the mesh's other subjects.
+    if (nc.isClosed() || (reply !== subjects.verdict(router, dispatch) && !isInbox(reply))) return;
+    nc.publish(reply, encode(verdict, "shared"), { headers: headersFor("shared") });
   }
+}
+
+/** @throws MeshError naming the header. */
+function jobIdOf(msg: Msg): string {
+  const jobId = JobId.safeParse(header(msg, HEADERS.job));
+  if (jobId.success) return jobId.data;
+  throw new MeshError("bad_request", "Mesh-Job: 8 to 64 letters, digits, _ and -", { field: HEADERS.job });
 }
 
 /** The client submitted the job again and does not want this one's ending (client/job-stream.ts). */

@@ -104,8 +104,12 @@ export class Job {
     if (this.#state !== "running") return;
     if (chunk.type === "done") return this.#end("finished", null, chunk.finishReason, chunk.usage);
     this.#firstAtMs ??= performance.now();
-    if (!this.#answer.delta(chunk))
-      this.fail(new MeshError("payload_too_large", "the answer is too large for one reply; ask with stream: true"));
+    if (this.#answer.delta(chunk)) return;
+    const why =
+      this.facts.request.stream === true
+        ? "a piece of the answer is larger than the bus takes"
+        : "the answer is too large for one reply; ask with stream: true";
+    this.fail(new MeshError("payload_too_large", why));
   }
 
   fail(error: MeshError): void {
@@ -144,8 +148,10 @@ export class Job {
       timing,
       error: error?.toWire() ?? null,
     };
-    this.#answer.end({ ...shared, security_level: dataClass, diagnostic, attempts: attempt });
-    this.#onEnded({ status, timing, superseded, event: shared });
+    const told = this.#answer.end({ ...shared, security_level: dataClass, diagnostic, attempts: attempt });
+    // What is recorded is what the caller was told.
+    const event = { ...shared, status: told.status, finish_reason: told.finish_reason, error: told.error };
+    this.#onEnded({ status: told.status, timing, superseded, event });
   }
 
   #timing(): Timing {

@@ -55,12 +55,8 @@ runProcess(log, async (lifecycle) => {
   const desk = new RuntimeDesk(() => work);
   let firstLook = () => {};
   const looked = new Promise<void>((resolve) => (firstLook = resolve));
-  const endpoints = config.runtimes
-    .split(",")
-    .map((url) => url.trim())
-    .filter((url) => url !== "");
   const work: WorkThread = new WorkThread(
-    { endpoints, loopback: config.loopback },
+    { endpoints: config.runtimes, loopback: config.loopback },
     (runtimes) => {
       desk.update(runtimes);
       firstLook();

@@ -1,8 +1,11 @@
-import type { RuntimeRecord, ServedModel } from "../bus-schemas/index.ts";
+import { MeshError, type RuntimeRecord, type ServedModel } from "../bus-schemas/index.ts";
 import type { Job } from "./job.ts";
 import { totalLoad, type Seats } from "./model/admission.ts";
 import type { RuntimeState } from "./runtimes/runtime.ts";
 import type { WorkThread } from "./work/work-thread.ts";
+
+/** What a desk needs of the work thread. */
+type Work = Pick<WorkThread, "run" | "cancel">;
 
 interface Desk {
   state: RuntimeState;
@@ -12,14 +15,14 @@ interface Desk {
 
 /** The runtimes of this node with their slots and waiting lines: first come, first served within a runtime. */
 export class RuntimeDesk {
-  readonly #work: () => WorkThread;
+  readonly #work: () => Work;
   readonly #desks = new Map<string, Desk>();
 
-  constructor(work: () => WorkThread) {
+  constructor(work: () => Work) {
     this.#work = work;
   }
 
-  /** What the work thread found just now; a runtime that is gone keeps its running jobs, and its waiting ones fail there. */
+  /** What the work thread found just now; a runtime that is gone keeps its running jobs, and its waiting ones fail. */
   update(states: readonly RuntimeState[]): void {
     const names = new Set(states.map((state) => state.record.name));
     for (const state of states) {
@@ -30,7 +33,8 @@ export class RuntimeDesk {
     for (const [name, desk] of this.#desks) {
       if (names.has(name)) continue;
       desk.state = { record: { ...desk.state.record, healthy: false }, models: [] };
-      if (desk.running.size === 0 && desk.queue.length === 0) this.#desks.delete(name);
+      for (const job of desk.queue.splice(0)) job.fail(new MeshError("runtime_failed", `the runtime ${name} is gone`));
+      if (desk.running.size === 0) this.#desks.delete(name);
     }
     for (const desk of this.#desks.values()) this.#fill(desk);
   }
@@ -57,7 +61,7 @@ export class RuntimeDesk {
   load() {
     const desks = [...this.#desks.values()];
     const real = desks.filter((desk) => !desk.state.record.diagnostic);
-    const counted = real.length > 0 ? real : desks;
+    const counted = real.some((desk) => desk.state.record.healthy) ? real : desks;
     let pendingPrefillTokens = 0;
     for (const desk of counted) {
       for (const job of [...desk.running, ...desk.queue])
@@ -69,7 +73,8 @@ export class RuntimeDesk {
   /** Puts an accepted job in line; it starts at once when a slot is free. */
   enqueue(job: Job): void {
     const desk = this.#deskFor(job.facts.model);
-    if (desk === undefined) return;
+    if (desk === undefined)
+      return job.fail(new MeshError("no_node", `this node does not serve ${job.facts.model} now`));
     desk.queue.push(job);
     this.#fill(desk);
   }
@@ -83,6 +88,7 @@ export class RuntimeDesk {
     }
   }
 
+  /** Slots 0 still lets what was accepted before run, one by one. */
   #fill(desk: Desk): void {
     while (desk.running.size < Math.max(1, desk.state.record.slots)) {
       const job = desk.queue.shift();
@@ -98,7 +104,7 @@ export class RuntimeDesk {
     const id = work.run(
       desk.state.record.name,
       { jobId, model, messages, parameters },
-      { onChunk: (chunk) => job.onChunk(chunk), onFailed: (error) => job.fail(error), onStopped: () => undefined },
+      { onChunk: (chunk) => job.onChunk(chunk), onFailed: (error) => job.fail(error) },
     );
     job.started(() => work.cancel(id));
   }
@@ -114,8 +120,10 @@ export class RuntimeDesk {
   }
 }
 
+/** A runtime that is gone or ill has no slots to offer; what it still runs counts. */
 function seatsOf(desk: Desk): Seats {
-  return { slots: desk.state.record.slots, running: desk.running.size, queued: desk.queue.length };
+  const { healthy, slots } = desk.state.record;
+  return { slots: healthy ? slots : 0, running: desk.running.size, queued: desk.queue.length };
 }
 
 function free(desk: Desk): number {

@@ -4,7 +4,11 @@ import type { NodeRecord } from "../bus-schemas/index.ts";
 
 type Status = NodeRecord["status"];
 
-const Saved = z.object({ status: z.enum(["healthy", "cordoned", "draining"]), reason: z.string().nullable() });
+/** The reason goes into every heartbeat, so it has the bounds of the record's `status_reason`. */
+const Saved = z.object({
+  status: z.enum(["healthy", "cordoned", "draining"]),
+  reason: z.string().min(1).max(200).nullable(),
+});
 
 /** Whether this node takes jobs, and why not. An operator's word outlives a restart. */
 export class Stance {

@@ -16,6 +16,7 @@ export const ERROR_CODES = {
   not_found: { retryable: false, httpStatus: 404 },
   unknown_queue: { retryable: false, httpStatus: 404 },
   model_not_found: { retryable: false, httpStatus: 404 },
+  conflict: { retryable: false, httpStatus: 409 },
   payload_too_large: { retryable: false, httpStatus: 413 },
   codec_unknown: { retryable: true, httpStatus: 415 },
   bad_config: { retryable: false, httpStatus: 500 },

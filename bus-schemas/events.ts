@@ -5,6 +5,9 @@ import { WireError } from "./errors.ts";
 import { Outcome, Timing, Usage } from "./job.ts";
 import { Count, IsoTime, JobId, Label, ModelName, NodeId, SubjectToken } from "./units.ts";
 
+/** A policy as decisions name it. */
+const PolicyName = z.string().min(1).max(100);
+
 /** Sizes of a job, never its content. */
 const Sizes = z.object({ request_bytes: Count, prompt_tokens_estimate: Count });
 
@@ -63,6 +66,20 @@ export const EVENTS = {
   node_controlled: {
     summary: "An operator cordoned, drained or resumed a node.",
     data: z.object({ node_id: NodeId, command: SubjectToken, reason: Label.nullable() }),
+  },
+  policy_changed: {
+    summary: "A router decides by another policy from now on.",
+    data: z.object({
+      /** As decisions name it: revision and the first digits of the text's SHA-256. */
+      policy_revision: PolicyName,
+      previous_revision: PolicyName,
+      by: Label,
+      note: Label.nullable(),
+    }),
+  },
+  policy_rejected: {
+    summary: "A policy revision on the bus is none that a router can use; it keeps the one it has.",
+    data: z.object({ policy_revision: PolicyName, kept_revision: PolicyName, reason: z.string().max(500) }),
   },
   message_rejected: {
     summary: "Malformed messages were dropped or answered with an error; counted, one event per kind and second.",

@@ -20,6 +20,9 @@ export const HEADERS = {
   decision: "Mesh-Decision",
   /** Dedupe id of JetStream. */
   msgId: "Nats-Msg-Id",
+  /** Who applied a policy revision, and why. */
+  policyBy: "Mesh-Policy-By",
+  policyNote: "Mesh-Policy-Note",
   ceSpecVersion: "ce-specversion",
   ceId: "ce-id",
   ceSource: "ce-source",

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { DataClass, Layer } from "./classes.ts";
+import { Deployment } from "./deployment.ts";
 import { Count, Gb, Ms, Ratio, SubjectToken, Tokens } from "./units.ts";
 
 const AuditLevel = z.enum(["full", "standard", "basic"]);
@@ -57,6 +58,8 @@ export const RoutingPolicy = z.strictObject({
     })
     .prefault({}),
   scoring_weights: ScoringWeights.prefault({}),
+  /** Other weights for jobs of one task type (a queue's name). */
+  scoring_weights_by_task: z.record(SubjectToken, ScoringWeights).default({}),
   task_queues: z.record(SubjectToken, QueuePolicy).default({
     chat: { priority: 100, max_concurrency: 50, timeout_ms: 30_000 },
     rag: { priority: 80, max_concurrency: 40, timeout_ms: 60_000 },
@@ -77,9 +80,13 @@ export const ModelSpec = z.strictObject({
 });
 export type ModelSpec = z.infer<typeof ModelSpec>;
 
-/** A whole routing file: SEED's two YAML blocks, together or apart. */
+/** Models in a registry, at most: more are a mistake, and would hold up every router that reads them (1,000 take 0.3 s). */
+export const MAX_MODELS = 1000;
+
+/** A whole routing file: SEED's three YAML blocks, together or apart. */
 export const RoutingConfig = z.strictObject({
   routing_policy: RoutingPolicy.prefault({}),
   models: z.record(z.string().min(1).max(200), ModelSpec).default({}),
+  deployment: Deployment.prefault({}),
 });
 export type RoutingConfig = z.infer<typeof RoutingConfig>;

@@ -17,10 +17,16 @@ function token(value: string): string {
 /** The only speller of subjects (DESIGN §2). `cell` is one subject token; the default cell is `main`. */
 export function subjects(cell = DEFAULT_CELL) {
   const prefix = `mesh.${token(cell)}`;
+  const policyBucket = `tiermesh-policy-${cell}`;
   return {
     prefix,
     /** Name of the JetStream stream that keeps every event of the cell; cells may share a broker. */
     auditStream: cell === DEFAULT_CELL ? "AUDIT" : `AUDIT_${cell}`,
+    /**
+     * JetStream KV bucket (NATS ADR-8) of the cell's routing policy: its stream, its one key's subject. `nats kv` reads
+     * it as `tiermesh-policy-<cell>`, key `routing`.
+     */
+    policyBucket: { name: policyBucket, stream: `KV_${policyBucket}`, key: `$KV.${policyBucket}.routing` },
     /** agent → routers, monitor, gateway; every second, the whole node record. */
     heartbeat: (layer: Layer, node: string) => `${prefix}.heartbeat.${layer}.${token(node)}`,
     heartbeats: `${prefix}.heartbeat.*.*`,

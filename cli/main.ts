@@ -18,12 +18,20 @@ function inherit(command: Command): void {
   for (const child of command.commands) inherit(child);
 }
 
+// `tiermesh audit tail | head -1`: the reader has what it wanted.
+process.stdout.on("error", (error: NodeJS.ErrnoException) =>
+  process.exit(error.code === "EPIPE" ? EXIT.ok : EXIT.failed),
+);
+
 try {
   await program.parseAsync();
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
   else {
     const known = error instanceof MeshError;
+    // Who asked for JSON gets the error as JSON too, beside the words for people.
+    if (process.argv.includes("--json"))
+      process.stdout.write(`${JSON.stringify({ error: MeshError.from(error).toWire() })}\n`);
     process.stderr.write(
       `tiermesh: ${known ? error.message : error instanceof Error ? (error.stack ?? error.message) : "unexpected error"}\n`,
     );

@@ -9,6 +9,8 @@ import { stateDir } from "../service/paths.ts";
 /** How other commands on this machine find the running mesh; readable by its owner only, for it holds the bus password. */
 const MeshFile = z.object({
   pid: z.number().int(),
+  /** Tells this process from a later one with the same id (service/process-info.ts). */
+  start_token: z.string().optional(),
   started_at: z.string(),
   version: z.string(),
   cell: z.string(),

@@ -15,6 +15,7 @@ import { FrameQueue } from "./frame-queue.ts";
 
 /** What a stream needs of the client: the bus, an inbox of its own. */
 export interface StreamPort {
+  /** @throws MeshError `payload_too_large` or `bus_unavailable`. */
   publish(
     subject: string,
     body: Uint8Array | string,
@@ -43,13 +44,20 @@ const MAX_SUBMITS = 4;
 const NO_ROUTER_PAUSE_MS = 400;
 /** What a caller without a deadline waits at most, milliseconds; the queue's `timeout_ms` normally ends the job first. */
 const DEFAULT_LIMIT_MS = 15 * 60_000;
+/** Frames that wait for a slow reader; one that is further behind loses the stream, bytes. */
+const MAX_WAITING_BYTES = 16 * 1024 * 1024;
+/** What a frame costs beside its body, about, bytes. */
+const FRAME_OVERHEAD_BYTES = 500;
 /** The node enforces the deadline; the caller gives its answer this long to arrive, milliseconds. */
 const DEADLINE_GRACE_MS = 500;
 
 type Incoming =
   | { kind: "frame"; frame: StreamFrame; seq: number | undefined }
   | { kind: "no_router" }
-  | { kind: "broken"; error: MeshError };
+  | { kind: "broken"; error: MeshError }
+  | { kind: "unsent"; error: MeshError };
+
+const cancelledByCaller = () => new MeshError("cancelled", "cancelled by the caller");
 
 /**
  * Runs one job and yields its frames; the last is always the one `end`. Invariants: (1) exactly one end; (2) frames of
@@ -68,17 +76,19 @@ export async function* streamJob(
   );
   const giveUpMs = Number.isFinite(deadlineMs) ? deadlineMs + DEADLINE_GRACE_MS : port.nowMs() + DEFAULT_LIMIT_MS;
   const body = encode({ ...request, job_id: jobId, stream: true }, "shared");
-  let ended = false;
+  // Set before the end is handed over: a reader that leaves at the end cancels nothing.
+  const state = { ended: false };
   let supersede = false;
   try {
     for (let submit = 1; submit <= MAX_SUBMITS; submit++) {
+      if (options.signal?.aborted) {
+        yield* finish(port, jobId, "cancelled", cancelledByCaller(), state);
+        return;
+      }
       const attempt = openAttempt(port, jobId, body, submit, options, supersede);
       try {
-        const outcome = yield* readAttempt(attempt.queue, jobId, giveUpMs, port, options.signal);
-        if (outcome === "ended") {
-          ended = true;
-          return;
-        }
+        const outcome = yield* readAttempt(attempt.queue, jobId, giveUpMs, port, options.signal, state);
+        if (outcome === "ended") return;
         supersede = outcome === "silent";
         if (outcome === "no_router" && submit < MAX_SUBMITS)
           await attempt.queue.next(NO_ROUTER_PAUSE_MS, options.signal);
@@ -86,13 +96,15 @@ export async function* streamJob(
         attempt.close();
       }
     }
+    cancel(port, jobId);
+    state.ended = true;
     yield failure(
       jobId,
       "failed",
       new MeshError("no_router", "no router answers; is the mesh up? (tiermesh status)", { retryAfterMs: 1000 }),
     );
   } finally {
-    if (!ended) port.publish(port.cancelSubject(jobId), "");
+    if (!state.ended) cancel(port, jobId);
   }
 }
 
@@ -104,15 +116,22 @@ function openAttempt(
   options: StreamOptions,
   supersede: boolean,
 ) {
-  const queue = new FrameQueue<Incoming>();
-  const inbox = port.openInbox((msg) => queue.push(readFrame(msg)));
-  if (supersede) port.publish(port.cancelSubject(jobId), encode({ superseded: true }, "json"));
+  const queue = new FrameQueue<Incoming>(MAX_WAITING_BYTES, () => {
+    cancel(port, jobId);
+    return broken("the answer was read too slowly; what waited here grew too large");
+  });
+  const inbox = port.openInbox((msg) => queue.push(readFrame(msg), msg.data.length + FRAME_OVERHEAD_BYTES));
+  if (supersede) cancel(port, jobId, encode({ superseded: true }, "json"));
   const headers = headersFor("shared");
   headers.set(HEADERS.job, jobId);
   headers.set(HEADERS.attempt, String(submit));
   if (options.dataClass !== undefined) headers.set(HEADERS.dataClass, options.dataClass);
   if (options.traceparent !== undefined) headers.set(HEADERS.traceparent, options.traceparent);
-  port.publish(port.submitSubject(options.queue), body, { headers, reply: inbox.subject });
+  try {
+    port.publish(port.submitSubject(options.queue), body, { headers, reply: inbox.subject });
+  } catch (cause) {
+    queue.push({ kind: "unsent", error: MeshError.from(cause) }, 0);
+  }
   return { queue, close: () => inbox.close() };
 }
 
@@ -124,11 +143,12 @@ function readFrame(msg: Msg): Incoming {
     const seq = header(msg, HEADERS.seq);
     return { kind: "frame", frame, seq: seq === undefined ? undefined : Number(seq) };
   } catch {
-    return {
-      kind: "broken",
-      error: new MeshError("stream_interrupted", "the answer's stream holds a malformed frame"),
-    };
+    return broken("the answer's stream holds a malformed frame");
   }
+}
+
+function broken(message: string): Incoming {
+  return { kind: "broken", error: new MeshError("stream_interrupted", message) };
 }
 
 /** Yields the frames of one attempt up to its end; says why it stopped without one. */
@@ -138,43 +158,36 @@ async function* readAttempt(
   giveUpMs: number,
   port: StreamPort,
   signal: AbortSignal | undefined,
+  state: { ended: boolean },
 ): AsyncGenerator<StreamFrame, "ended" | "silent" | "no_router", undefined> {
+  const fail = (status: Outcome, error: MeshError) => finish(port, jobId, status, error, state);
   let accepted = false;
   let expectedSeq = 0;
   for (;;) {
     const leftMs = giveUpMs - port.nowMs();
     const item = await queue.next(Math.min(accepted ? SILENCE_LIMIT_MS : ACCEPT_LIMIT_MS, leftMs), signal);
-    if (signal?.aborted)
-      return yield* finish(port, jobId, "cancelled", new MeshError("cancelled", "cancelled by the caller"));
+    if (signal?.aborted) return yield* fail("cancelled", cancelledByCaller());
     if (item === undefined) {
       if (port.nowMs() >= giveUpMs)
-        return yield* finish(
-          port,
-          jobId,
-          "expired",
-          new MeshError("deadline_exceeded", "no answer before the deadline"),
-        );
+        return yield* fail("expired", new MeshError("deadline_exceeded", "no answer before the deadline"));
       if (!accepted) return "silent";
-      return yield* finish(port, jobId, "failed", new MeshError("node_lost", "the node that ran the job fell silent"));
+      return yield* fail("failed", new MeshError("node_lost", "the node that ran the job fell silent"));
     }
     if (item.kind === "no_router") {
       if (!accepted) return "no_router";
       continue;
     }
-    if (item.kind === "broken") return yield* finish(port, jobId, "failed", item.error);
+    if (item.kind === "broken") return yield* fail("failed", item.error);
+    if (item.kind === "unsent") return yield* fail("refused", item.error);
     const { frame, seq } = item;
     // A router's own ending has no sequence number and is final.
     if (seq !== undefined && seq !== expectedSeq++) {
-      return yield* finish(
-        port,
-        jobId,
-        "failed",
-        new MeshError("stream_interrupted", "a part of the answer was lost on the way"),
-      );
+      return yield* fail("failed", new MeshError("stream_interrupted", "a part of the answer was lost on the way"));
     }
     if (frame.type === "accepted") accepted = true;
+    state.ended = frame.type === "end";
     yield frame;
-    if (frame.type === "end") return "ended";
+    if (state.ended) return "ended";
   }
 }
 
@@ -184,10 +197,21 @@ async function* finish(
   jobId: string,
   status: Outcome,
   error: MeshError,
+  state: { ended: boolean },
 ): AsyncGenerator<StreamFrame, "ended", undefined> {
-  port.publish(port.cancelSubject(jobId), "");
+  cancel(port, jobId);
+  state.ended = true;
   yield failure(jobId, status, error);
   return "ended";
+}
+
+/** Best effort: without a bus there is nobody to tell. */
+function cancel(port: StreamPort, jobId: string, body: Uint8Array | string = ""): void {
+  try {
+    port.publish(port.cancelSubject(jobId), body);
+  } catch {
+    // The connection is closing; the node's own deadline ends the job.
+  }
 }
 
 /** An ending that this side makes. */

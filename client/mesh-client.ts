@@ -1,9 +1,12 @@
-import type { Msg, Subscription } from "@nats-io/nats-core";
+import { errors, type Msg, type Subscription } from "@nats-io/nats-core";
+import { z } from "zod";
 import {
   Decision,
   HEADERS,
+  JobId,
   JobRequest,
   MeshError,
+  SubjectToken,
   WireError,
   joinToolCalls,
   parseOrThrow,
@@ -66,7 +69,11 @@ export class MeshClient implements AsyncDisposable {
     );
     this.#port = {
       publish: (subject, body, options) => {
-        if (!bus.nc.isClosed()) bus.nc.publish(subject, body, options);
+        try {
+          bus.nc.publish(subject, body, options);
+        } catch (cause) {
+          throw notSent(bus, cause);
+        }
       },
       openInbox: (onMessage) => this.#openInbox(onMessage),
       submitSubject: bus.subjects.submit,
@@ -113,19 +120,21 @@ export class MeshClient implements AsyncDisposable {
   /** Runs a job and yields its frames; the last is always `end`. Leaving the loop early cancels the job. */
   async *stream(request: JobRequestInput, options: CallOptions = {}): AsyncGenerator<StreamFrame, void, undefined> {
     const jobId = request.job_id ?? newId();
+    const queue = options.queue ?? request.task_type ?? DEFAULT_QUEUE;
     try {
       parseOrThrow(JobRequest, request);
+      if (!SubjectToken.safeParse(queue).success)
+        throw new MeshError("bad_request", "queue: letters, digits, _ and -, 1 to 64 characters", { field: "queue" });
     } catch (error) {
-      yield failure(jobId, "refused", MeshError.from(error));
+      yield failure(JobId.safeParse(jobId).success ? jobId : newId(), "refused", MeshError.from(error));
       return;
     }
-    const queue = options.queue ?? request.task_type ?? DEFAULT_QUEUE;
     yield* streamJob(this.#port, request, jobId, { ...options, queue });
   }
 
   /**
    * Asks where a job would go; nothing is run.
-   * @throws MeshError `no_router`, or `bad_request` naming the field.
+   * @throws MeshError `no_router`, `bus_unavailable`, `payload_too_large`, or `bad_request` naming the field.
    */
   async decide(request: JobRequestInput, options: CallOptions = {}): Promise<Decision> {
     const headers = headersFor("shared");
@@ -137,20 +146,24 @@ export class MeshClient implements AsyncDisposable {
         headers,
       });
     } catch (error) {
+      if (NOT_SENT.some((kind) => error instanceof kind)) throw notSent(this.bus, error);
       throw new MeshError("no_router", "no router answers; is the mesh up? (tiermesh status)", {
         cause: error,
         retryAfterMs: 1000,
       });
     }
     const body = decode(reply.data, header(reply, HEADERS.contentType));
-    const failed = WireError.safeParse((body as { error?: unknown }).error);
-    if (failed.success && !("outcome" in (body as object))) throw MeshError.fromWire(failed.data);
+    const refused = z.object({ outcome: z.undefined().optional(), error: WireError }).safeParse(body);
+    if (refused.success) throw MeshError.fromWire(refused.data.error);
     return parseOrThrow(Decision, body, "internal");
   }
 
-  /** Stops a job wherever it is; its caller gets `cancelled`. */
+  /**
+   * Stops a job wherever it is; its caller gets `cancelled`.
+   * @throws MeshError `bad_request` when it is no job id, `bus_unavailable` when this client is closed.
+   */
   cancel(jobId: string): void {
-    this.bus.nc.publish(this.bus.subjects.cancel(jobId), "");
+    this.#port.publish(this.bus.subjects.cancel(parseOrThrow(JobId, jobId)), "");
   }
 
   async close(): Promise<void> {
@@ -168,4 +181,14 @@ export class MeshClient implements AsyncDisposable {
     this.#inboxes.set(token, onMessage);
     return { subject: this.#prefix + token, close: () => void this.#inboxes.delete(token) };
   }
+}
+
+/** What the library throws for a message that it does not even send. */
+const NOT_SENT = [errors.ClosedConnectionError, errors.DrainingConnectionError, errors.InvalidArgumentError];
+
+/** Why the library did not take a message: the connection is closing, or the message is larger than the bus takes. */
+function notSent(bus: Bus, cause: unknown): MeshError {
+  return bus.nc.isClosed() || bus.nc.isDraining()
+    ? new MeshError("bus_unavailable", "the connection to the bus is closed", { cause })
+    : new MeshError("payload_too_large", "the job is larger than the bus takes", { cause });
 }

@@ -78,6 +78,12 @@ export function createServer(parts: GatewayParts, draining: () => boolean = () =
   app.setErrorHandler((error, request, reply) => {
     const shown = asAnswerable(error, limits.maxBodyBytes);
     if (shown.code === "internal") log.error({ err: error, route: request.routeOptions.url }, "a request failed");
+    if (shown.code === "payload_too_large" && request.headers["content-length"] !== undefined) {
+      // Closed while its caller still writes, the connection would be reset and this answer lost with it; the rest of a
+      // body that says its length is read and dropped instead, for as long as a request may take.
+      void reply.removeHeader("connection");
+      request.raw.resume();
+    }
     return sendError(reply, shown);
   });
   const routes = ROUTES.map((factory) => factory(parts));

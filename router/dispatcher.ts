@@ -1,7 +1,7 @@
 import type { Msg } from "@nats-io/nats-core";
-import { HEADERS, MeshError, Verdict, lastToken } from "../bus-schemas/index.ts";
+import { CONTENT_TYPES, HEADERS, MeshError, Verdict, lastToken } from "../bus-schemas/index.ts";
 import { pause } from "../service/loop.ts";
-import { header, headersFor, readBody } from "../service/messages.ts";
+import { header, makeHeaders, readBody } from "../service/messages.ts";
 import { learnFromPeer } from "../service/structures-exchange.ts";
 import { answerEnding, statusOf, type RouterEnding } from "./answer.ts";
 import { AuditGate } from "./audit-gate.ts";
@@ -71,17 +71,17 @@ export class Dispatcher {
   send(dispatch: Dispatch): void {
     const { bus, fleet, id, metrics } = this.#parts;
     const { message, request } = dispatch;
-    const headers = headersFor("json");
-    const contentType = header(message, HEADERS.contentType);
-    if (contentType !== undefined) headers.set(HEADERS.contentType, contentType);
-    headers.set(HEADERS.job, dispatch.jobId);
-    headers.set(HEADERS.dataClass, request.dataClass);
-    headers.set(HEADERS.deadline, String(request.deadlineMs));
-    headers.set(HEADERS.reply, message.reply ?? "");
-    headers.set(HEADERS.model, dispatch.model);
-    headers.set(HEADERS.attempt, String(dispatch.attempt));
-    headers.set(HEADERS.decision, dispatch.decisionId);
-    if (dispatch.traceparent !== undefined) headers.set(HEADERS.traceparent, dispatch.traceparent);
+    const headers = makeHeaders({
+      [HEADERS.contentType]: header(message, HEADERS.contentType) ?? CONTENT_TYPES.json,
+      [HEADERS.job]: dispatch.jobId,
+      [HEADERS.dataClass]: request.dataClass,
+      [HEADERS.deadline]: String(request.deadlineMs),
+      [HEADERS.reply]: message.reply ?? "",
+      [HEADERS.model]: dispatch.model,
+      [HEADERS.attempt]: String(dispatch.attempt),
+      [HEADERS.decision]: dispatch.decisionId,
+      [HEADERS.traceparent]: dispatch.traceparent,
+    });
     const token = this.#table.add(dispatch);
     try {
       bus.nc.publish(bus.subjects.run(request.dataClass, dispatch.nodeId), message.data, {
@@ -147,7 +147,8 @@ export class Dispatcher {
     const { jobId, request, attempt } = dispatch;
     if (dispatch.cancelled) return this.#endDispatch(dispatch, new MeshError("cancelled", "cancelled by the caller"));
     try {
-      const next = attempt > this.#parts.routing().defaults.retry_attempts ? undefined : this.#nextPick(dispatch);
+      const { retry_attempts: retries } = this.#parts.policy().routing.defaults;
+      const next = attempt > retries ? undefined : this.#nextPick(dispatch);
       this.#parts.metrics.redispatches.inc({ code: error.code });
       const { durable } = this.#parts.events.record(
         "job_redispatched",

@@ -1,7 +1,5 @@
-import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
-import { basename } from "node:path";
 import { z } from "zod";
+import { ROUTER_QUEUE_GROUP } from "../bus-schemas/index.ts";
 import { newId } from "../service/ids.ts";
 import { connectBus, isProtected } from "../service/bus.ts";
 import { BASE_ENV, BaseConfig, loadConfig } from "../service/config.ts";
@@ -13,13 +11,14 @@ import { Metrics, serveHealth } from "../service/metrics.ts";
 import { announceService } from "../service/micro.ts";
 import { announceReady } from "../service/ready.ts";
 import { Rejections } from "../service/rejections.ts";
+import { PolicyBucket } from "../service/policy-bucket.ts";
 import { readRoutingConfig } from "../service/routing-config.ts";
 import { serveStructures } from "../service/structures-exchange.ts";
 import { ACCEPT_LIMIT_MS, Dispatcher } from "./dispatcher.ts";
 import { FleetView } from "./fleet-view.ts";
 import { routerMetrics } from "./metrics.ts";
 import type { RouterParts } from "./parts.ts";
-import { compilePolicy } from "./policy/policy.ts";
+import { PolicyKeeper } from "./policy-keeper.ts";
 import { Router } from "./router.ts";
 
 const RouterConfig = BaseConfig.extend({
@@ -39,8 +38,7 @@ runProcess(log, async (lifecycle) => {
     { ...BASE_ENV, routerId: "TIERMESH_ROUTER_ID", routingConfigPath: "ROUTING_CONFIG_PATH" },
     { env: process.env, file: { routerId: `router-${newId().slice(-8)}` }, fileName: "defaults" },
   );
-  const routing = readRoutingConfig(config.routingConfigPath);
-  const policy = compilePolicy(routing, revisionOf(config.routingConfigPath));
+  const file = { ...readRoutingConfig(config.routingConfigPath), path: config.routingConfigPath };
 
   const address = { url: config.natsUrl, user: config.natsUser, password: config.natsPassword, cell: config.cell };
   const bus = await connectBus(config.routerId, address, log, { retry: true });
@@ -51,6 +49,12 @@ runProcess(log, async (lifecycle) => {
   lifecycle.onClose("events", () => events.close());
   const rejections = new Rejections("router", events, metrics, log);
   lifecycle.onClose("rejections", () => rejections.close());
+
+  const open = () => PolicyBucket.open(bus);
+  const keeper = new PolicyKeeper({ routerId: config.routerId, open, file, events, log });
+  await keeper.start();
+  const following = keeper.follow(lifecycle.signal);
+  lifecycle.onClose("policy", () => following.stop());
 
   const fleet = new FleetView(events);
   fleet.start(bus, rejections);
@@ -63,8 +67,7 @@ runProcess(log, async (lifecycle) => {
     rejections,
     metrics: routerMetrics(metrics),
     log,
-    policy: () => policy,
-    routing: () => routing.routing_policy,
+    policy: () => keeper.policy,
     transportProtected: isProtected(bus, config.natsUrl),
     random: Math.random,
   };
@@ -90,13 +93,19 @@ runProcess(log, async (lifecycle) => {
     await router.stop();
     await dispatcher.drain();
   });
+  const { stats } = router;
   const endpoints = [
-    { name: "submit", subject: bus.subjects.submits },
-    { name: "route", subject: bus.subjects.route },
+    { name: "submit", subject: bus.subjects.submits, queue: ROUTER_QUEUE_GROUP, stats: () => stats.submit },
+    { name: "route", subject: bus.subjects.route, queue: ROUTER_QUEUE_GROUP, stats: () => stats.route },
   ];
   const service = await announceService(bus, "router", "Decides where jobs go and sends them there", endpoints, {
+    // Cells may share a broker.
+    prefix: bus.subjects.prefix,
     router_id: config.routerId,
-    policy: policy.revision,
+    // Asked for anew by each answer: `tiermesh policy show` reads it.
+    get policy() {
+      return keeper.policy.revision;
+    },
   });
   lifecycle.onClose("announcement", async () => void (await service.stop()));
   const health = () => ({
@@ -104,13 +113,8 @@ runProcess(log, async (lifecycle) => {
     router_id: config.routerId,
     nodes_ready: fleet.readyCount,
     ...dispatcher.inFlight,
-    policy: policy.revision,
+    policy: keeper.policy.revision,
   });
   const healthPort = await serveHealth({ host: "127.0.0.1", port: config.healthPort, metrics, health }, lifecycle);
   announceReady("router", { health_port: healthPort, router_id: config.routerId });
 });
-
-/** Names the policy in decisions: file and the first digits of its SHA-256. */
-function revisionOf(path: string): string {
-  return `${basename(path).slice(0, 80)}@${createHash("sha256").update(readFileSync(path)).digest("hex").slice(0, 12)}`;
-}

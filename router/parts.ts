@@ -1,4 +1,3 @@
-import type { RoutingPolicy } from "../bus-schemas/index.ts";
 import type { Bus } from "../service/bus.ts";
 import type { EventPublisher } from "../service/events.ts";
 import type { Log } from "../service/log.ts";
@@ -18,7 +17,6 @@ export interface RouterParts {
   metrics: RouterMetrics;
   log: Log;
   policy: () => Policy;
-  routing: () => RoutingPolicy;
   /** The way to the nodes cannot be read by others: loopback or TLS. */
   transportProtected: boolean;
   random: () => number;

@@ -80,7 +80,7 @@ test("a bad header is answered too: a job id that is no token, a deadline that h
   const { bus, submit } = startRouter();
   submit({ prompt: "x" }, { "Mesh-Job": "a.b" });
   expect((await bus.next(INBOX)).json()).toMatchObject({ error: { code: "bad_request" } });
-  submit({ prompt: "x" }, { "Mesh-Deadline": "1" });
+  submit({ prompt: "x" }, { "Mesh-Deadline": "1000000000000" });
   expect((await bus.next(INBOX, 1)).json()).toMatchObject({ status: "expired", error: { code: "deadline_exceeded" } });
 });
 

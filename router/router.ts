@@ -1,14 +1,5 @@
 import type { Msg, Subscription } from "@nats-io/nats-core";
-import {
-  HEADERS,
-  JobId,
-  JobRequest,
-  MeshError,
-  ROUTER_QUEUE_GROUP,
-  isInbox,
-  lastToken,
-  parseOrThrow,
-} from "../bus-schemas/index.ts";
+import { HEADERS, JobId, JobRequest, MeshError, ROUTER_QUEUE_GROUP, isInbox, lastToken } from "../bus-schemas/index.ts";
 import { newId } from "../service/ids.ts";
 import { header, readBody, respond } from "../service/messages.ts";
 import { learnFromPeer } from "../service/structures-exchange.ts";
@@ -21,10 +12,13 @@ import { toRouteRequest } from "./route-request.ts";
 
 /** Jobs that wait for a node's word; beyond it new ones are refused. */
 const MAX_WAITING = 20_000;
+
 /** Takes jobs, decides, records, dispatches. The answer never passes through here. */
 export class Router {
   readonly #parts: RouterParts;
   readonly #dispatcher: Dispatcher;
+  /** What `nats micro stats` shows; errors are requests that could not be understood. */
+  readonly stats = { submit: { requests: 0, errors: 0 }, route: { requests: 0, errors: 0 } };
   #subscriptions: Subscription[] = [];
 
   constructor(parts: RouterParts, dispatcher: Dispatcher) {
@@ -47,6 +41,7 @@ export class Router {
   }
 
   async #onSubmit(msg: Msg): Promise<void> {
+    this.stats.submit.requests++;
     const jobId = header(msg, HEADERS.job) ?? newId();
     let request: RouteRequest;
     try {
@@ -73,21 +68,26 @@ export class Router {
     }
     if (this.#dispatcher.inFlight.waiting >= MAX_WAITING)
       throw new MeshError("all_busy", "this router has too many jobs waiting", { retryAfterMs: 1000 });
-    const id = job.job_id ?? parseOrThrow(JobId, jobId);
+    if (job.job_id === undefined && !JobId.safeParse(jobId).success)
+      throw new MeshError("bad_request", "Mesh-Job: 8 to 64 letters, digits, _ and -", { field: HEADERS.job });
+    const id = job.job_id ?? jobId;
     return this.#toRequest(msg, job, id, lastToken(msg.subject));
   }
 
   #toRequest(msg: Msg, job: JobRequest, jobId: string, queue: string): RouteRequest {
-    const deadline = Number(header(msg, HEADERS.deadline));
+    const deadline = header(msg, HEADERS.deadline);
+    // Ignored, a misspelt deadline would be believed by its caller.
+    if (deadline !== undefined && !/^\d{1,15}$/.test(deadline))
+      throw new MeshError("bad_request", "Mesh-Deadline: must be whole milliseconds", { field: HEADERS.deadline });
     const envelope = {
       jobId,
       queue,
       headerClass: header(msg, HEADERS.dataClass),
-      headerDeadlineMs: Number.isFinite(deadline) && deadline > 0 ? deadline : undefined,
+      headerDeadlineMs: deadline === undefined ? undefined : Number(deadline),
       bodyBytes: msg.data.length,
       encrypted: this.#parts.transportProtected,
     };
-    return toRouteRequest(job, envelope, this.#parts.routing(), Date.now());
+    return toRouteRequest(job, envelope, this.#parts.policy().routing, Date.now());
   }
 
   /** Records the decision, durably for P0 and P1, then dispatches (DESIGN promise 3). */
@@ -131,6 +131,7 @@ export class Router {
   }
 
   #onRoute(msg: Msg): void {
+    this.stats.route.requests++;
     if (!isInbox(msg.reply ?? "")) return this.#parts.rejections.add("route", noInbox());
     try {
       const job = readBody(msg, JobRequest);
@@ -141,6 +142,7 @@ export class Router {
       );
     } catch (error) {
       const rejection = MeshError.from(error);
+      this.stats.route.errors++;
       this.#parts.rejections.add("route", rejection);
       respond(msg, { error: rejection.toWire() });
     }
@@ -150,6 +152,7 @@ export class Router {
     const error = MeshError.from(cause);
     if (error.code === "internal") this.#parts.log.error({ err: cause }, "a job could not be read");
     if (error.code === "codec_unknown") learnFromPeer(this.#parts.bus, header(msg, HEADERS.contentType));
+    this.stats.submit.errors++;
     this.#parts.rejections.add("submit", error);
     // Nothing is said on a subject that is no inbox: a caller cannot make the router speak on the mesh's own subjects.
     if (!isInbox(msg.reply ?? "")) return;

@@ -33,7 +33,7 @@ function launch(pin: string, args: string[], options: { installed: boolean }): L
     mkdirSync(join(root, "node_modules", "node", "bin"), { recursive: true });
     symlinkSync(process.execPath, join(root, "node_modules", "node", "bin", "node"));
   }
-  const { npm_lifecycle_event: _, ...env } = process.env;
+  const { npm_lifecycle_event: _npm, TIERMESH_PARENT_PID: _launcher, ...env } = process.env;
   const child = spawn(process.execPath, [join(root, "bin", "tiermesh.mjs"), ...args], {
     env,
     stdio: ["ignore", "pipe", "pipe"],

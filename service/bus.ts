@@ -32,7 +32,8 @@ export interface Bus {
 const RECONNECT_MS = { wait: 100, jitter: 400 };
 
 /**
- * Connects to the bus and stays connected: it reconnects for ever, and what is published meanwhile is sent afterwards.
+ * Connects to the bus and stays connected: it reconnects for ever. What is published while the connection is away is lost
+ * (the library empties its buffer at each new dial; tried with nats-core 3.4.0): who needs it delivered sends it again.
  * @throws MeshError `bus_unavailable` when the first connection cannot be made within `timeoutMs` and `retry` is not set.
  */
 export async function connectBus(

@@ -1,7 +1,6 @@
-import { headers as newHeaders, type Msg } from "@nats-io/nats-core";
+import type { Msg, MsgHdrs } from "@nats-io/nats-core";
 import {
   CE_TYPE_PREFIX,
-  CONTENT_TYPES,
   HEADERS,
   MeshError,
   NO_CLASS,
@@ -12,11 +11,14 @@ import {
 import type { Bus } from "./bus.ts";
 import { newId } from "./ids.ts";
 import type { Log } from "./log.ts";
+import { headersFor } from "./messages.ts";
 
 /** A stored event is acknowledged by JetStream; without an answer in this time it is sent again, milliseconds. */
 const RETRY_AFTER_MS = 2000;
 /** Unacknowledged events kept in memory; beyond it new ones are refused (`audit_unavailable`). */
 const MAX_PENDING = 50_000;
+/** An event that could not be sent yet is older than any limit. */
+const NEVER = -Infinity;
 /** Events sent again in one go: a stream that comes back is not greeted by a flood. */
 const MAX_RESENT = 2000;
 
@@ -36,7 +38,7 @@ export interface Recorded {
 interface Pending {
   subject: string;
   body: string;
-  headers: ReturnType<typeof newHeaders>;
+  headers: MsgHdrs;
   sentAtMs: number;
   resolve: () => void;
   reject: (error: MeshError) => void;
@@ -78,18 +80,18 @@ export class EventPublisher {
       );
     }
     const id = options.id ?? newId();
-    const headers = newHeaders();
-    headers.set(HEADERS.msgId, id);
-    headers.set(HEADERS.ceSpecVersion, "1.0");
-    headers.set(HEADERS.ceId, id);
-    headers.set(HEADERS.ceSource, this.#source);
-    headers.set(HEADERS.ceType, CE_TYPE_PREFIX + type);
-    headers.set(HEADERS.ceTime, new Date().toISOString());
-    headers.set(HEADERS.contentType, CONTENT_TYPES.json);
-    if (options.traceparent !== undefined) headers.set(HEADERS.traceparent, options.traceparent);
+    const headers = headersFor("json", {
+      [HEADERS.msgId]: id,
+      [HEADERS.ceSpecVersion]: "1.0",
+      [HEADERS.ceId]: id,
+      [HEADERS.ceSource]: this.#source,
+      [HEADERS.ceType]: CE_TYPE_PREFIX + type,
+      [HEADERS.ceTime]: new Date().toISOString(),
+      [HEADERS.traceparent]: options.traceparent,
+    });
     const durable = new Promise<void>((resolve, reject) => {
       const subject = this.#bus.subjects.event(type, options.dataClass ?? NO_CLASS);
-      this.#pending.set(id, { subject, body: JSON.stringify(data), headers, sentAtMs: 0, resolve, reject });
+      this.#pending.set(id, { subject, body: JSON.stringify(data), headers, sentAtMs: NEVER, resolve, reject });
     });
     durable.catch(() => undefined);
     this.#send(id);
@@ -115,6 +117,8 @@ export class EventPublisher {
   #send(id: string): void {
     const entry = this.#pending.get(id);
     if (entry === undefined) return;
+    // While the connection is away the library drops what is published: it goes out with the first retry after the return.
+    if (!this.#bus.connected()) return;
     entry.sentAtMs = performance.now();
     try {
       this.#bus.nc.publish(entry.subject, entry.body, { headers: entry.headers, reply: this.#acks + id });
@@ -140,7 +144,6 @@ export class EventPublisher {
   }
 
   #retry(): void {
-    // While the connection is gone the library keeps what was published; sending more copies would only fill memory.
     if (!this.#bus.connected()) return;
     const before = performance.now() - RETRY_AFTER_MS;
     let left = MAX_RESENT;

@@ -1,6 +1,19 @@
 import { ulid } from "ulid";
 
+/** Random bytes asked for at once: the library asks for each byte alone, which takes 50 µs an id. */
+const bytes = new Uint8Array(4096);
+let used = bytes.length;
+
 /** A new ULID: 26 characters, sorts by time, usable as a subject token. */
 export function newId(): string {
-  return ulid();
+  return ulid(undefined, random);
+}
+
+/** Uniform in [0,1), from the system's secure source; each byte is used once. */
+function random(): number {
+  if (used === bytes.length) {
+    crypto.getRandomValues(bytes);
+    used = 0;
+  }
+  return (bytes[used++] ?? 0) / 256;
 }

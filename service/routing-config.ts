@@ -1,31 +1,47 @@
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { z } from "zod";
 import { LineCounter, parseDocument, type Document } from "yaml";
-import { MeshError, RoutingConfig, fieldPath } from "../bus-schemas/index.ts";
+import { MeshError, RoutingConfig, checkPolicy, fieldPath } from "../bus-schemas/index.ts";
 import { suggest } from "./config.ts";
 
-/** Larger routing files are refused before they are parsed, bytes. */
-const MAX_FILE_BYTES = 4 * 1024 * 1024;
+/** Larger routing files are refused before they are parsed, bytes: they would hold up a router, and a bus's largest message. */
+const MAX_FILE_BYTES = 900_000;
+
+/** A routing file as it stands and what it says. */
+export interface RoutingText {
+  text: string;
+  config: RoutingConfig;
+}
 
 /**
  * Reads a routing policy file (SEED 基础路由策略 and 模型配置注册; `ROUTING_CONFIG_PATH` names it).
  * @throws MeshError `bad_config` with file, line, path and what was expected.
  */
-export function readRoutingConfig(path: string): RoutingConfig {
+export function readRoutingConfig(path: string): RoutingText {
   let text: string;
   try {
     text = readFileSync(path, "utf8");
   } catch (error) {
-    throw new MeshError("bad_config", `${path}: cannot be read; set ROUTING_CONFIG_PATH to a routing file`, {
+    throw new MeshError("bad_config", `${path}: cannot be read; ROUTING_CONFIG_PATH names a router's routing file`, {
       cause: error,
     });
   }
-  return parseRoutingConfig(text, path);
+  return { text, config: parseRoutingConfig(text, path) };
+}
+
+/** Names a policy in decisions: where it is from (a revision on the bus, or a file) and the first digits of its SHA-256. */
+export function policyName(from: number | string, text: string): string {
+  return `${String(from).slice(0, 80)}@${createHash("sha256").update(text).digest("hex").slice(0, 12)}`;
 }
 
 /** @see readRoutingConfig; `name` stands for the file in messages. */
 export function parseRoutingConfig(text: string, name: string): RoutingConfig {
-  if (text.length > MAX_FILE_BYTES) throw new MeshError("bad_config", `${name}: larger than ${MAX_FILE_BYTES} bytes`);
+  if (Buffer.byteLength(text) > MAX_FILE_BYTES)
+    throw new MeshError(
+      "bad_config",
+      `${name}: larger than ${MAX_FILE_BYTES} bytes, which no routing file needs to be`,
+    );
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
   const broken = document.errors[0];
@@ -37,8 +53,17 @@ export function parseRoutingConfig(text: string, name: string): RoutingConfig {
   }
   const value = toPlain(document, name);
   const result = RoutingConfig.safeParse(value ?? {});
-  if (result.success) return checkWeights(result.data, name, (path) => lineOf(document, path, lines));
-  const issue = result.error.issues[0];
+  if (result.success) {
+    const problem = checkPolicy(result.data);
+    if (problem === undefined) return result.data;
+    const field = fieldPath(problem.path);
+    const near = problem.known === undefined ? "" : suggest(problem.path.at(-1) ?? "", problem.known);
+    const where = `${name}:${lineOf(document, problem.path, lines)}`;
+    throw new MeshError("bad_config", `${where}: ${field}: ${problem.message}${near}`, { field });
+  }
+  // A misspelt key is also a missing one: the key is what to tell.
+  const { issues } = result.error;
+  const issue = issues.find(({ code }) => code === "unrecognized_keys") ?? issues[0];
   const path = [...(issue?.path ?? [])];
   if (issue?.code === "unrecognized_keys") path.push(issue.keys[0] ?? "");
   const field = fieldPath(path);
@@ -61,18 +86,6 @@ function toPlain(document: Document, name: string): unknown {
   }
 }
 
-function checkWeights(config: RoutingConfig, name: string, line: (path: PropertyKey[]) => number): RoutingConfig {
-  const { security, capability, latency, cost } = config.routing_policy.scoring_weights;
-  const sum = security + capability + latency + cost;
-  if (Math.abs(sum - 1) <= 1e-6) return config;
-  const path = ["routing_policy", "scoring_weights"];
-  throw new MeshError(
-    "bad_config",
-    `${name}:${line(path)}: ${fieldPath(path)}: the weights sum to ${Number(sum.toFixed(6))}, not 1`,
-    { field: fieldPath(path) },
-  );
-}
-
 /** Line of the deepest existing node on the path; 1 when there is none. */
 function lineOf(document: Document, path: readonly PropertyKey[], lines: LineCounter): number {
   for (let length = path.length; length > 0; length--) {
@@ -89,11 +102,12 @@ function lineOf(document: Document, path: readonly PropertyKey[], lines: LineCou
 function knownKeys(path: readonly PropertyKey[]): string[] {
   interface Node {
     properties?: Record<string, Node>;
+    items?: Node;
     additionalProperties?: Node | boolean;
   }
   let node = z.toJSONSchema(RoutingConfig, { io: "input" }) as Node;
   for (const part of path.slice(0, -1)) {
-    const next = node.properties?.[String(part)] ?? node.additionalProperties;
+    const next = node.properties?.[String(part)] ?? node.items ?? node.additionalProperties;
     node = typeof next === "object" ? next : {};
   }
   return Object.keys(node.properties ?? {});

@@ -3,6 +3,7 @@ import { createWriteStream, type WriteStream } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { MeshError } from "../bus-schemas/index.ts";
+import { within } from "./within.ts";
 
 /** One process of the mesh, as its supervisor starts it. */
 export interface ProcessSpec {
@@ -30,12 +31,16 @@ export interface SupervisorOptions {
   onReady?: (status: ProcessStatus, exit: string | null) => void;
   /** A line of a process's log, at most one call per line. */
   onLogLine?: (name: string, line: string) => void;
+  /** Default 12 s. */
+  stopLimitMs?: number;
 }
 
 /** Pause before a process is started again, milliseconds; doubles up to the limit, starts over after a good run. */
 const RESTART_MS = { first: 100, limit: 10_000, goodRun: 10_000 };
 /** A process that is told to stop gets this long, milliseconds; then it is killed. */
 const STOP_LIMIT_MS = 12_000;
+/** A process that has ended is waited for this long until its last log lines are read, milliseconds. */
+const LAST_LINES_LIMIT_MS = 500;
 
 interface Entry {
   spec: ProcessSpec;
@@ -96,6 +101,8 @@ export class Supervisor {
   /** Stops all in the order given, then the rest; each is told, waited for, and killed only at the limit. */
   async stop(order: readonly string[] = []): Promise<void> {
     this.#stopping = true;
+    for (const { spec, ready } of this.#entries.values())
+      ready.reject(new MeshError("internal", `${spec.name} was stopped before it got ready`));
     const rest = [...this.#entries.keys()].filter((name) => !order.includes(name));
     for (const name of [...order, ...rest]) {
       const entry = this.#entries.get(name);
@@ -121,8 +128,16 @@ export class Supervisor {
       entry.log.write(`${line}\n`);
       this.#options.onLogLine?.(entry.spec.name, line);
     });
-    child.on("error", (error) => entry.log.write(`could not be started: ${error.message}\n`));
-    child.on("close", (code, signal) => this.#onExit(entry, signal ?? `exit ${code}`, performance.now() - startedAtMs));
+    const onExit = (exit: string) => {
+      if (entry.child === child) this.#onExit(entry, exit, performance.now() - startedAtMs);
+    };
+    child.on("error", (error) => {
+      if (child.pid !== undefined) return; // it runs, but a signal could not be sent
+      entry.log.write(`could not be started: ${error.message}\n`);
+      onExit("could not be started");
+    });
+    // Not `close`: a grandchild that inherited standard error would hold that up.
+    child.on("exit", (code, signal) => onExit(signal ?? `exit ${code}`));
   }
 
   #onLine(entry: Entry, line: string): void {
@@ -153,13 +168,15 @@ export class Supervisor {
     clearTimeout(entry.timer);
     const child = entry.child;
     if (child !== undefined) {
+      const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
       const closed = new Promise<void>((resolve) => child.once("close", () => resolve()));
-      const kill = setTimeout(() => child.kill("SIGKILL"), STOP_LIMIT_MS);
+      const kill = setTimeout(() => child.kill("SIGKILL"), this.#options.stopLimitMs ?? STOP_LIMIT_MS);
       // Windows has no SIGTERM; the end of standard input says the same there.
       if (process.platform === "win32") child.stdin?.end();
       else child.kill("SIGTERM");
-      await closed;
+      await exited;
       clearTimeout(kill);
+      await within(closed, LAST_LINES_LIMIT_MS);
     }
     entry.status.state = "stopped";
     await new Promise<void>((resolve) => entry.log.end(() => resolve()));

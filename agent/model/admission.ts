@@ -3,6 +3,9 @@ import { MeshError, stricter, type DataClass, type Layer, type Load } from "../.
 /** Jobs that may wait on a node for each slot; more are refused so that another node can take them. */
 export const QUEUE_PER_SLOT = 4;
 
+/** The bus's bound on a number of tokens (bus-schemas/units.ts): a record beyond it would be refused as a lie. */
+const MAX_TOKENS = 100_000_000;
+
 export interface Seats {
   slots: number;
   running: number;
@@ -50,7 +53,8 @@ export function refuse(
   if (stance.closedBecause !== undefined) return new MeshError("draining", stance.closedBecause);
   if (ask.deadlineMs <= nowMs) return new MeshError("deadline_exceeded", "the deadline has passed");
   if (seats === undefined)
-    return new MeshError("model_not_found", `this node does not serve ${model} now`, { field: "model" });
+    // For a moment, as after a restart; that no node serves it at all is the router's to say (`model_not_found`, final).
+    return new MeshError("no_node", `this node does not serve ${model} now`, { field: "model" });
   if (seats.running + seats.queued >= seats.slots * (1 + QUEUE_PER_SLOT))
     return new MeshError("all_busy", "every slot and queue place is taken");
   return undefined;
@@ -64,5 +68,11 @@ export function totalLoad(seats: Iterable<Seats>, pendingPrefillTokens: number):
     running += seat.running;
     queued += seat.queued;
   }
-  return { slots, running, queued, queue_limit: slots * QUEUE_PER_SLOT, pending_prefill_tokens: pendingPrefillTokens };
+  return {
+    slots,
+    running,
+    queued,
+    queue_limit: slots * QUEUE_PER_SLOT,
+    pending_prefill_tokens: Math.min(pendingPrefillTokens, MAX_TOKENS),
+  };
 }

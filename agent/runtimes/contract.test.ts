@@ -4,7 +4,15 @@ import type { DeltaFrame } from "../../bus-schemas/index.ts";
 import { createRuntimes, type FoundRuntimes } from "./discover.ts";
 import { KINDS } from "./index.ts";
 import type { Runtime, RuntimeChunk, RuntimeJob } from "./runtime.ts";
-import { CHAT, deltaEvent, event, HELLO, startServer, stream, type TestServer } from "../../test/kit/runtime-servers.ts";
+import {
+  CHAT,
+  deltaEvent,
+  event,
+  HELLO,
+  startServer,
+  stream,
+  type TestServer,
+} from "../../test/kit/runtime-servers.ts";
 import { SURFACES } from "../../test/kit/runtime-surfaces.ts";
 
 /** One suite over all kinds: each is a real HTTP server with that runtime's documented answers. */

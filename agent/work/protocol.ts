@@ -24,7 +24,7 @@ export type ToWorker =
   | { type: "cancel"; id: number }
   | { type: "embedded"; endpoint: EmbeddedEndpoint | undefined }
   | { type: "loopback"; offered: boolean }
-  | { type: "ping"; sentAtMs: number };
+  | { type: "ping" };
 
 /** work thread → bus thread. Each `run` ends with one `done` chunk, one `failed` or, after `cancel`, one `stopped`. */
 export type FromWorker =
@@ -32,4 +32,4 @@ export type FromWorker =
   | { type: "chunk"; id: number; chunk: RuntimeChunk }
   | { type: "failed"; id: number; error: WireError }
   | { type: "stopped"; id: number }
-  | { type: "pong"; sentAtMs: number };
+  | { type: "pong" };

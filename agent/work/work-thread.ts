@@ -7,13 +7,20 @@ import type { EmbeddedEndpoint, FromWorker, ToWorker, WorkerConfig } from "./pro
 export interface RunHandlers {
   onChunk(chunk: RuntimeChunk): void;
   onFailed(error: MeshError): void;
-  /** After `cancel`, when the runtime has let go. */
-  onStopped(): void;
 }
 
-/** The work thread answers a ping within this time, or the node says that its work path is dead, milliseconds. */
-const UNRESPONSIVE_AFTER_MS = 3000;
+/** Other values only in tests. */
+export interface WorkThreadOptions {
+  entry?: URL;
+  pingEveryMs?: number;
+}
+
 const PING_EVERY_MS = 1000;
+/**
+ * Pings without an answer after which the node says that its work path is dead, and after which the thread is started
+ * anew. Counted, not timed: when it is this thread that was held up, it sent no pings and blames nobody.
+ */
+const UNANSWERED = { unresponsive: 3, restart: 30 };
 /** Pause before a crashed work thread is started again, milliseconds; doubles up to the limit. */
 const RESTART_MS = { first: 200, limit: 10_000 };
 
@@ -29,23 +36,29 @@ export class WorkThread {
   readonly #timer: NodeJS.Timeout;
   #worker: Worker;
   #embedded: EmbeddedEndpoint | undefined;
-  #lastPongMs = performance.now();
+  readonly #entry: URL;
+  #unanswered = 0;
   #restartMs = RESTART_MS.first;
   #count = 0;
   #closed = false;
 
-  constructor(config: WorkerConfig, onRuntimes: (runtimes: RuntimeState[]) => void, log: Log) {
+  constructor(
+    config: WorkerConfig,
+    onRuntimes: (runtimes: RuntimeState[]) => void,
+    log: Log,
+    { entry = new URL("worker.ts", import.meta.url), pingEveryMs = PING_EVERY_MS }: WorkThreadOptions = {},
+  ) {
     this.#config = config;
+    this.#entry = entry;
     this.#onRuntimes = onRuntimes;
     this.#log = log;
     this.#worker = this.#start();
-    this.#timer = setInterval(() => this.#post({ type: "ping", sentAtMs: performance.now() }), PING_EVERY_MS);
+    this.#timer = setInterval(() => this.#ping(), pingEveryMs);
   }
 
   /** Why the work path is dead, or undefined when it is alive. */
   get problem(): string | undefined {
-    const silentMs = performance.now() - this.#lastPongMs;
-    return silentMs > UNRESPONSIVE_AFTER_MS ? "the work thread does not answer" : undefined;
+    return this.#unanswered > UNANSWERED.unresponsive ? "the work thread does not answer" : undefined;
   }
 
   /** @returns the id for `cancel`. */
@@ -78,11 +91,20 @@ export class WorkThread {
   }
 
   #start(): Worker {
-    const worker = new Worker(new URL("worker.ts", import.meta.url), { workerData: this.#config });
+    const worker = new Worker(this.#entry, { workerData: this.#config });
     worker.on("message", (message: FromWorker) => this.#onMessage(message));
     worker.on("error", (error) => this.#log.error({ err: error }, "the work thread crashed"));
     worker.on("exit", () => this.#onExit());
     return worker;
+  }
+
+  #ping(): void {
+    this.#unanswered++;
+    // Its end is an exit like a crash: jobs fail, and it is started again.
+    if (this.#unanswered === UNANSWERED.restart) {
+      this.#log.error("the work thread hangs; starting it anew");
+      void this.#worker.terminate();
+    } else this.#post({ type: "ping" });
   }
 
   #post(message: ToWorker): void {
@@ -90,7 +112,7 @@ export class WorkThread {
   }
 
   #onMessage(message: FromWorker): void {
-    this.#lastPongMs = performance.now();
+    this.#unanswered = 0;
     if (message.type === "runtimes") {
       this.#restartMs = RESTART_MS.first;
       return this.#onRuntimes(message.runtimes);
@@ -100,16 +122,17 @@ export class WorkThread {
     if (message.type !== "chunk" || message.chunk.type === "done") this.#runs.delete(message.id);
     if (message.type === "chunk") run?.onChunk(message.chunk);
     else if (message.type === "failed") run?.onFailed(MeshError.fromWire(message.error));
-    else run?.onStopped();
   }
 
   #onExit(): void {
     if (this.#closed) return;
     this.#onRuntimes([]);
-    for (const run of this.#runs.values()) run.onFailed(new MeshError("runtime_failed", "the work thread crashed"));
+    const lost = [...this.#runs.values()];
     this.#runs.clear();
+    for (const run of lost) run.onFailed(new MeshError("runtime_failed", "the work thread crashed"));
     setTimeout(() => {
       if (this.#closed) return;
+      this.#unanswered = 0;
       this.#worker = this.#start();
       if (this.#embedded !== undefined) this.setEmbedded(this.#embedded);
     }, this.#restartMs);

@@ -9,6 +9,8 @@ import type { EmbeddedEndpoint, FromWorker, ToWorker, WorkerConfig } from "./pro
 
 /** Runtimes are looked for this often, milliseconds: a model loaded by hand shows up within seconds. */
 const INSPECT_EVERY_MS = 5000;
+/** While there is no model at all they are looked for this often: right after a start a busy machine answers late. */
+const INSPECT_AGAIN_MS = 500;
 
 const port = parentPort;
 if (port === null) throw new MeshError("internal", "worker.ts runs as a worker thread of the agent");
@@ -16,6 +18,7 @@ const { endpoints, ...initial } = workerData as WorkerConfig;
 const log = createLog("agent-work");
 let loopback = initial.loopback;
 let embedded: EmbeddedEndpoint | undefined;
+let inspectedAtMs = -Infinity;
 let found: FoundRuntimes = { runtimes: new Map(), problems: [] };
 const runtimes = createRuntimes({
   endpoints,
@@ -31,6 +34,7 @@ function send(message: FromWorker): void {
 
 async function inspect(signal: AbortSignal): Promise<void> {
   found = await runtimes.inspect(signal);
+  inspectedAtMs = performance.now();
   send({
     type: "runtimes",
     runtimes: [...found.runtimes.values()].map(({ state }) => state),
@@ -63,14 +67,18 @@ async function run({ id, runtime: name, job }: Extract<ToWorker, { type: "run" }
 const loop = startLoop(
   {
     name: "inspect",
-    everyMs: INSPECT_EVERY_MS,
+    everyMs: INSPECT_AGAIN_MS,
     onError: (error) => log.warn({ err: error }, "runtimes could not be inspected"),
   },
-  inspect,
+  async (signal) => {
+    const any = [...found.runtimes.values()].some(({ state }) => !state.record.diagnostic);
+    if (any && performance.now() - inspectedAtMs < INSPECT_EVERY_MS) return;
+    await inspect(signal);
+  },
 );
 
 port.on("message", (message: ToWorker) => {
-  if (message.type === "ping") send({ type: "pong", sentAtMs: message.sentAtMs });
+  if (message.type === "ping") send({ type: "pong" });
   else if (message.type === "run") void run(message);
   else if (message.type === "cancel") running.get(message.id)?.abort();
   else {

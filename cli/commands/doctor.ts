@@ -1,4 +1,5 @@
 import { EXIT, examples, type CommandModule } from "../command.ts";
+import type { Finding } from "../doctor/check.ts";
 import { CHECKS } from "../doctor/index.ts";
 import { green, print, printJson, yellow } from "../format/terminal.ts";
 
@@ -11,7 +12,7 @@ export const doctor: CommandModule = (program) => {
     .action(async (flags: { json?: boolean }) => {
       const findings = [];
       for (const { name, check } of CHECKS) {
-        const finding = { name, ...(await check(process.env)) };
+        const finding = { name, ...(await check(process.env).catch(broken)) };
         findings.push(finding);
         if (flags.json === true) continue;
         const mark = finding.level === "ok" ? green("ok  ") : yellow(finding.level === "warn" ? "warn" : "FAIL");
@@ -22,3 +23,11 @@ export const doctor: CommandModule = (program) => {
       process.exitCode = findings.some(({ level }) => level === "fail") ? EXIT.failed : EXIT.ok;
     });
 };
+
+/** A check that fails itself hides none of the others. */
+function broken(error: unknown): Finding {
+  return {
+    level: "warn",
+    says: `could not be looked at: ${error instanceof Error ? error.message : "unexpected error"}`,
+  };
+}

@@ -3,6 +3,7 @@ import { audit } from "./audit.ts";
 import { bus } from "./bus.ts";
 import { doctor } from "./doctor.ts";
 import { nodes } from "./nodes.ts";
+import { policy } from "./policy.ts";
 import { route } from "./route.ts";
 import { status } from "./status.ts";
 import { submit } from "./submit.ts";
@@ -10,4 +11,15 @@ import { up } from "./up.ts";
 import { version } from "./version.ts";
 
 /** Every command of `tiermesh`, in the order of its `--help`. */
-export const COMMANDS: readonly CommandModule[] = [up, status, nodes, submit, route, audit, bus, doctor, version];
+export const COMMANDS: readonly CommandModule[] = [
+  up,
+  status,
+  nodes,
+  submit,
+  route,
+  policy,
+  audit,
+  bus,
+  doctor,
+  version,
+];

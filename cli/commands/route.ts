@@ -1,4 +1,5 @@
 import { EXIT, examples, type CommandModule } from "../command.ts";
+import { classOption, queueOption } from "../options.ts";
 import { formatDecision } from "../format/decision.ts";
 import { print, printJson } from "../format/terminal.ts";
 import { withClient } from "../with-client.ts";
@@ -16,8 +17,8 @@ export const route: CommandModule = (program) => {
   program
     .command("route")
     .description("where a job would go and why; nothing is run")
-    .option("--queue <name>", "task queue", "chat")
-    .option("--class <class>", "data class P0, P1 or P2; without one the policy's default counts")
+    .addOption(queueOption())
+    .addOption(classOption())
     .option("--model <name>", "a model by name")
     .option("--capability <name>", "what the model must be able to do; may be given again", collect, [])
     .option("--explain", "each candidate with its scores, or the filter that removed it")

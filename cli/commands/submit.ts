@@ -1,6 +1,8 @@
 import { text as readAll } from "node:stream/consumers";
+import type { Command } from "commander";
 import { type JobRequestInput, type JobResult } from "../../bus-schemas/index.ts";
 import { EXIT, examples, type CommandModule } from "../command.ts";
+import { classOption, queueOption, seconds, tokenCount } from "../options.ts";
 import { dim, print, printJson, yellow } from "../format/terminal.ts";
 import { withClient } from "../with-client.ts";
 
@@ -8,8 +10,8 @@ interface SubmitFlags {
   queue: string;
   class?: string;
   model?: string;
-  maxTokens?: string;
-  timeout?: string;
+  maxTokens?: number;
+  timeout?: number;
   json?: boolean;
 }
 
@@ -18,11 +20,11 @@ export const submit: CommandModule = (program) => {
     .command("submit")
     .description("send a job through the mesh and print its answer as it comes")
     .argument("<prompt>", "the prompt; - reads it from standard input")
-    .option("--queue <name>", "task queue", "chat")
-    .option("--class <class>", "data class P0, P1 or P2; without one the policy's default counts")
+    .addOption(queueOption())
+    .addOption(classOption())
     .option("--model <name>", "a model by name; without one any that fits")
-    .option("--max-tokens <count>", "longest answer, tokens")
-    .option("--timeout <seconds>", "give up after this time")
+    .option("--max-tokens <count>", "longest answer, tokens", tokenCount)
+    .option("--timeout <seconds>", "give up after this time", seconds)
     .option("--json", "the whole result as JSON, not streamed")
     .addHelpText(
       "after",
@@ -32,9 +34,11 @@ export const submit: CommandModule = (program) => {
         "tiermesh submit - < question.txt",
       ),
     )
-    .action((prompt: string, flags: SubmitFlags) =>
-      withClient(async (client) => {
-        const request = await toRequest(prompt, flags);
+    .action(async (argument: string, flags: SubmitFlags, command: Command) => {
+      const prompt = argument === "-" ? await readAll(process.stdin) : argument;
+      if (prompt.trim() === "") command.error("error: the prompt is empty");
+      const request = toRequest(prompt, flags);
+      await withClient(async (client) => {
         const stop = new AbortController();
         process.once("SIGINT", () => stop.abort());
         let result: JobResult | undefined;
@@ -50,26 +54,29 @@ export const submit: CommandModule = (program) => {
           if (result !== undefined) explain(result);
         }
         process.exitCode = result?.status === "finished" ? EXIT.ok : EXIT.failed;
-      }),
-    );
+      });
+    });
 };
 
-async function toRequest(prompt: string, flags: SubmitFlags): Promise<JobRequestInput> {
+function toRequest(prompt: string, flags: SubmitFlags): JobRequestInput {
   return {
-    prompt: prompt === "-" ? await readAll(process.stdin) : prompt,
+    prompt,
     task_type: flags.queue,
     ...(flags.class === undefined ? {} : { security_level: flags.class }),
     ...(flags.model === undefined ? {} : { model: flags.model }),
-    ...(flags.maxTokens === undefined ? {} : { max_tokens: Number(flags.maxTokens) }),
-    ...(flags.timeout === undefined ? {} : { timeout_ms: Number(flags.timeout) * 1000 }),
+    ...(flags.maxTokens === undefined ? {} : { max_tokens: flags.maxTokens }),
+    ...(flags.timeout === undefined ? {} : { timeout_ms: flags.timeout * 1000 }),
   };
 }
 
 /** Who answered, on standard error so that a pipe gets the answer alone. */
 function explain(result: JobResult): void {
-  const place = `${result.node_id ?? "nobody"}${result.model === null ? "" : `, ${result.model}`}`;
-  process.stderr.write(
-    `${dim(`${result.status} by ${place} · class ${result.security_level ?? "?"} · job ${result.job_id}`)}\n`,
-  );
+  const { status, node_id: node, model, security_level: dataClass } = result;
+  const parts = [
+    node === null ? status : `${status} by ${node}${model === null ? "" : `, ${model}`}`,
+    ...(dataClass === null ? [] : [`class ${dataClass}`]),
+    `job ${result.job_id}`,
+  ];
+  process.stderr.write(`${dim(parts.join(" · "))}\n`);
   if (result.error !== null) process.stderr.write(`${yellow(`${result.error.code}: ${result.error.message}`)}\n`);
 }

@@ -5,8 +5,10 @@ import { MeshError } from "../../bus-schemas/index.ts";
 import { describeHolder, whoHoldsPort } from "../../service/bus-server/index.ts";
 import { createLog } from "../../service/log.ts";
 import { stateDir } from "../../service/paths.ts";
+import { startToken } from "../../service/process-info.ts";
 import { EXIT, examples, type CommandModule } from "../command.ts";
 import { readMeshFile } from "../mesh-file.ts";
+import { subjectToken } from "../options.ts";
 import { runFirstJob } from "../up/first-job.ts";
 import { JsonReporter } from "../up/json-reporter.ts";
 import { Mesh } from "../up/mesh.ts";
@@ -34,13 +36,21 @@ export const up: CommandModule = (program) => {
       new Option("--gateway-port <port>", "port of the HTTP gateway")
         .env("TIERMESH_GATEWAY_PORT")
         .default(8080)
-        .argParser(portNumber),
+        .argParser(gatewayPort),
     )
     .addOption(
-      new Option("--bus-port <port>", "port of the bus").env("TIERMESH_BUS_PORT").default(4222).argParser(portNumber),
+      new Option("--bus-port <port>", "port of the bus; 0 = any free one")
+        .env("TIERMESH_BUS_PORT")
+        .default(4222)
+        .argParser(portNumber),
     )
     .addOption(new Option("--routers <count>", "how many routers share the jobs").default(1).argParser(routerCount))
-    .addOption(new Option("--cell <name>", "cell whose subjects are used").env("TIERMESH_CELL").default("main"))
+    .addOption(
+      new Option("--cell <name>", "cell whose subjects are used")
+        .env("TIERMESH_CELL")
+        .default("main")
+        .argParser(subjectToken),
+    )
     .option("--json", "what happens as JSON lines")
     .option("--no-first-job", "do not send a first job through the mesh")
     .addHelpText(
@@ -59,7 +69,8 @@ export const up: CommandModule = (program) => {
 async function runUp(flags: UpFlags): Promise<number> {
   const { env } = process;
   const running = readMeshFile(env);
-  if (running !== undefined) {
+  // After a crash the process id may be another program's by now.
+  if (running !== undefined && [undefined, await startToken(running.pid)].includes(running.start_token)) {
     throw new MeshError(
       "bad_config",
       `a mesh already runs here (process ${running.pid}, gateway ${running.gateway_url}); see \`tiermesh status\`, or set TIERMESH_HOME for a second one`,
@@ -138,6 +149,12 @@ function portNumber(text: string): number {
   if (!Number.isInteger(port) || port < 0 || port > 65_535)
     throw new InvalidArgumentError("a port is a whole number from 0 to 65535");
   return port;
+}
+
+/** Never 0: the gateway must come back on the same port. */
+function gatewayPort(text: string): number {
+  if (Number(text) === 0) throw new InvalidArgumentError("a port is a whole number from 1 to 65535");
+  return portNumber(text);
 }
 
 function routerCount(text: string): number {

@@ -5,7 +5,7 @@ export interface Finding {
   todo?: string;
 }
 
-/** One thing that `tiermesh doctor` looks at: one file or one entry here, one line in index.ts. It never throws. */
+/** One thing that `tiermesh doctor` looks at: one file or one entry here, one line in index.ts. */
 export interface Check {
   name: string;
   check(env: NodeJS.ProcessEnv): Promise<Finding>;

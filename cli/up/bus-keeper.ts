@@ -1,4 +1,11 @@
-import { obtainNatsServer, startEmbeddedBus, type EmbeddedBus } from "../../service/bus-server/index.ts";
+import { MeshError } from "../../bus-schemas/index.ts";
+import {
+  PortHeldError,
+  describeHolder,
+  obtainNatsServer,
+  startEmbeddedBus,
+  type EmbeddedBus,
+} from "../../service/bus-server/index.ts";
 import { pause } from "../../service/loop.ts";
 
 export interface BusKeeperOptions {
@@ -41,7 +48,17 @@ export class BusKeeper {
       stateDir: options.stateDir,
       port: options.port,
       signal: start.signal,
-    }).finally(() => signal.removeEventListener("abort", abort));
+    })
+      .catch((error: unknown) => {
+        if (!(error instanceof PortHeldError)) throw error;
+        const { port, holder } = error;
+        throw new MeshError(
+          error.code,
+          `port ${port} is held by ${describeHolder(holder)}; stop it or choose another with --bus-port`,
+          { cause: error },
+        );
+      })
+      .finally(() => signal.removeEventListener("abort", abort));
     return new BusKeeper({ ...options, port: bus.port }, server.path, bus);
   }
 

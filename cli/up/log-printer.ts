@@ -12,7 +12,7 @@ export class LogPrinter {
   }
 
   onLine(process: string, line: string): void {
-    let entry: { level?: unknown; msg?: unknown; progress?: unknown; err?: { message?: unknown } };
+    let entry: { level?: unknown; msg?: unknown; progress?: unknown; err?: { message?: unknown } | null } | null;
     try {
       entry = JSON.parse(line) as typeof entry;
     } catch {
@@ -20,6 +20,7 @@ export class LogPrinter {
       if (/^\S*Error\b/.test(line)) this.#print(yellow(`${process.padEnd(10)} ${line.slice(0, 200)}`));
       return;
     }
+    if (entry === null) return;
     const text = typeof entry.msg === "string" ? entry.msg : "";
     if (entry.progress === true) this.#print(dim(`${process.padEnd(10)} ${text}`));
     else if (typeof entry.level === "number" && entry.level >= WARN) {

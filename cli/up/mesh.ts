@@ -1,11 +1,13 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { MeshError } from "../../bus-schemas/index.ts";
 import { MeshClient } from "../../client/index.ts";
 import { connectBus } from "../../service/bus.ts";
 import { EventPublisher } from "../../service/events.ts";
 import type { Log } from "../../service/log.ts";
 import { cacheDir } from "../../service/paths.ts";
+import { startToken } from "../../service/process-info.ts";
 import { ensureAuditStream } from "../../service/streams.ts";
 import { Supervisor, type ProcessStatus } from "../../service/supervisor.ts";
 import { VERSION } from "../../service/version.ts";
@@ -47,6 +49,7 @@ export class Mesh {
   readonly #keeper: BusKeeper | undefined;
   readonly #events: EventPublisher;
   readonly #startedAt = new Date().toISOString();
+  readonly #startToken: string | undefined;
 
   private constructor(
     options: MeshOptions,
@@ -55,6 +58,7 @@ export class Mesh {
     client: MeshClient,
     supervisor: Supervisor,
     events: EventPublisher,
+    token: string | undefined,
   ) {
     this.#options = options;
     this.address = address;
@@ -62,6 +66,7 @@ export class Mesh {
     this.client = client;
     this.#supervisor = supervisor;
     this.#events = events;
+    this.#startToken = token;
     this.gatewayUrl = `http://127.0.0.1:${options.gatewayPort}`;
   }
 
@@ -71,17 +76,32 @@ export class Mesh {
     const logDir = join(stateDir, "logs");
     mkdirSync(logDir, { recursive: true, mode: 0o700 });
     const { keeper, address } = await openBus(options, signal);
-    const bus = await connectBus("up", address, log, { timeoutMs: 5000 });
+    const bus = await connectBus("up", address, log, { timeoutMs: 5000 }).catch(async (error: unknown) => {
+      await keeper?.stop();
+      throw error;
+    });
     const client = new MeshClient(bus);
     const events = new EventPublisher(bus, "up", log);
-    await ensureAuditStream(bus);
+    try {
+      if (bus.nc.info?.jetstream !== true)
+        throw new MeshError(
+          "bad_config",
+          "the bus has no JetStream, which keeps the audit; start nats-server with -js",
+        );
+      await ensureAuditStream(bus);
+    } catch (error) {
+      await client.close();
+      await keeper?.stop();
+      throw error;
+    }
     const supervisor = new Supervisor({
       logDir,
       onLogLine: options.onLogLine,
       onRestart: (name, exit, waitMs) => say(`${name} ended (${exit}); starting it again in ${waitMs} ms`),
       onReady: (status, exit) => mesh.#onReady(status, exit),
     });
-    const mesh: Mesh = new Mesh(options, address, keeper, client, supervisor, events);
+    const token = await startToken(process.pid);
+    const mesh: Mesh = new Mesh(options, address, keeper, client, supervisor, events, token);
     try {
       await mesh.#startProcesses(env);
     } catch (error) {
@@ -139,10 +159,15 @@ export class Mesh {
   }
 
   #onReady(status: ProcessStatus, exit: string | null): void {
-    this.#writeFile();
     if (status.restarts > 0) this.#options.say(`${status.name} is back`);
-    const process = status.name.replace(/[^A-Za-z0-9_-]/g, "-");
-    this.#events.record("process_started", { process, restarts: status.restarts, exit });
+    try {
+      this.#writeFile();
+      const process = status.name.replace(/[^A-Za-z0-9_-]/g, "-");
+      this.#events.record("process_started", { process, restarts: status.restarts, exit });
+    } catch (error) {
+      // A full disk or audit stream is no reason to take the mesh down.
+      this.#options.log.warn({ err: error, process: status.name }, "a start could not be written down");
+    }
   }
 
   #writeFile(): void {
@@ -151,6 +176,7 @@ export class Mesh {
     const agent = this.processes.find(({ name }) => name === "agent");
     writeMeshFile(env, {
       pid: process.pid,
+      ...(this.#startToken === undefined ? {} : { start_token: this.#startToken }),
       started_at: this.#startedAt,
       version: VERSION,
       cell,

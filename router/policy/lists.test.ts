@@ -59,7 +59,7 @@ test("the score is SEED's weighted sum of the four terms", () => {
     fc.property(anyLook, ([option, request, context]) => {
       const { total, security, capability, latency, cost } = scoreTerms(option, request, {
         ...context,
-        policy: policyOf(),
+        weights: policyOf().routing.scoring_weights,
       });
       expect(total).toBeCloseTo(0.4 * security + 0.25 * capability + 0.2 * latency + 0.15 * cost, 12);
       expect(totalScore(option, request, context)).toBe(scoreTerms(option, request, context).total);

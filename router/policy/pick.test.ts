@@ -94,6 +94,13 @@ test("a few fit nodes are found among many that are not", () => {
   expect(counts).toEqual(new Map([["n250", JOBS]]));
 });
 
+test("when draws from a large layer find nobody fit, the layer is looked through", () => {
+  const small = [servedModel({ context_length: 10 })];
+  const fleet = fleetOf(...named(300, (i) => (i === 250 ? {} : { served_models: small })));
+  for (let seed = 0; seed < 20; seed++)
+    expect(pickNode(routeRequest(), fleet, policyOf(), NOW_MS, seeded(seed))?.option.view.record.node_id).toBe("n250");
+});
+
 test("a node's best fitting model is taken, and no other node's", () => {
   const served_models = ["gemma3-270m", "llama3.1-70b", "qwen2-7b"].map((name) => servedModel({ name }));
   const fleet = fleetOf(...named(40, () => ({ served_models })));

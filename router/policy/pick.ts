@@ -48,6 +48,11 @@ export function pickInContext(
   random: () => number,
 ): { pick: Pick | undefined; context: DecisionContext } {
   const context = contextFor(request, fleet, policy, nowMs);
+  if (context.strategy === "cloud_spillover") {
+    const inTime = { ...context, inTimeOnly: true };
+    const pick = pickFrom(request, fleet, inTime, random);
+    if (pick !== undefined) return { pick, context: inTime };
+  }
   const pick = pickFrom(request, fleet, context, random);
   if (pick !== undefined || !fleet.hasDiagnostic || realModelLater(request, fleet, context)) return { pick, context };
   const lenient = { ...context, diagnosticAllowed: true };

@@ -1,26 +1,30 @@
-import { MeshError, type RoutingConfig } from "../../bus-schemas/index.ts";
+import { MeshError, checkPolicy, fieldPath, type RoutingConfig } from "../../bus-schemas/index.ts";
+import { strategyClock } from "./strategy.ts";
 import type { Policy } from "./types.ts";
-
-/** Weights may miss 1 by rounding only. */
-const WEIGHT_TOLERANCE = 1e-6;
 
 /**
  * Checks what a schema cannot, and prepares lookups.
  * @param revision names the policy in decisions
- * @throws MeshError `bad_config` when the weights do not sum to 1.
+ * @throws MeshError `bad_config` naming the field, as when weights do not sum to 1.
  */
 export function compilePolicy(config: RoutingConfig, revision: string): Policy {
-  const { security, capability, latency, cost } = config.routing_policy.scoring_weights;
-  const sum = security + capability + latency + cost;
-  if (Math.abs(sum - 1) > WEIGHT_TOLERANCE) {
-    const field = "routing_policy.scoring_weights";
-    throw new MeshError("bad_config", `${field}: the weights sum to ${Number(sum.toFixed(6))}, not 1`, { field });
+  const problem = checkPolicy(config);
+  if (problem !== undefined) {
+    const field = fieldPath(problem.path);
+    throw new MeshError("bad_config", `${field}: ${problem.message}`, { field });
   }
-  const order = [...new Set(config.routing_policy.defaults.fallback_order)];
+  const { routing_policy: routing, deployment } = config;
+  const { default_level: ofDeployment, cloud_forbidden: cloudForbidden } = deployment.security_policy;
+  const level = routing.default_level ?? ofDeployment;
+  const order = [...new Set(routing.defaults.fallback_order)];
+  const local = order.filter((layer) => layer !== "L2");
   return {
     revision,
-    routing: config.routing_policy,
+    routing: level === undefined ? routing : { ...routing, default_level: level },
     models: new Map(Object.entries(config.models)),
-    layers: { any: order, local: order.filter((layer) => layer !== "L2") },
+    layers: { any: cloudForbidden ? local : order, local },
+    cloudForbidden,
+    weightsByTask: new Map(Object.entries(routing.scoring_weights_by_task)),
+    strategyAt: strategyClock(deployment.routing_strategy),
   };
 }

@@ -8,7 +8,7 @@ const MAX_SHOWN_MS = 2_592_000_000;
 
 /** SEED 评分公式: `W_security·S + W_capability·C + W_latency·L + W_cost·K`, each term in [0,1]. */
 export function totalScore(option: Option, request: RouteRequest, context: DecisionContext): number {
-  const weights = context.policy.routing.scoring_weights;
+  const { weights } = context;
   let total = 0;
   for (const scorer of SCORERS) total += weights[scorer.name] * scorer.score(option, request, context);
   return total;
@@ -16,7 +16,7 @@ export function totalScore(option: Option, request: RouteRequest, context: Decis
 
 /** The same with its terms, for people. */
 export function scoreTerms(option: Option, request: RouteRequest, context: DecisionContext): ScoreTerms {
-  const weights = context.policy.routing.scoring_weights;
+  const { weights } = context;
   const predicted_ms = Math.min(predictedMs(option, request, context), MAX_SHOWN_MS);
   const terms: ScoreTerms = { total: 0, security: 0, capability: 0, latency: 0, cost: 0, predicted_ms };
   for (const { name, score } of SCORERS) {

@@ -1,10 +1,12 @@
 import type {
   DataClass,
+  HoursStrategy,
   Layer,
   ModelSpec,
   NodeRecord,
   RoutingPolicy,
   ScoreTerms,
+  ScoringWeights,
   ServedModel,
   ToolChoice,
 } from "../../bus-schemas/index.ts";
@@ -72,6 +74,12 @@ export interface Policy {
   models: ReadonlyMap<string, ModelSpec>;
   /** `fallback_order`, and the same without L2 for jobs that level one keeps local. */
   layers: { any: readonly Layer[]; local: readonly Layer[] };
+  /** SEED `cloud_forbidden`: no job of any class goes to L2. */
+  cloudForbidden: boolean;
+  /** Weights of task types that have their own. */
+  weightsByTask: ReadonlyMap<string, ScoringWeights>;
+  /** What the cloud is for at a time. */
+  strategyAt: (nowMs: number) => HoursStrategy;
 }
 
 /** What filters and scorers may look at beside the option and the request. */
@@ -84,6 +92,12 @@ export interface DecisionContext {
   tool: ToolChoice;
   /** Layers that are tried, in this order. */
   layers: readonly Layer[];
+  /** Only nodes that would meet the wanted time are looked at (filters/slo.ts). */
+  inTimeOnly: boolean;
+  /** What the cloud is for now. */
+  strategy: HoursStrategy;
+  /** Of the job's task type. */
+  weights: ScoringWeights;
   /** No real model fits the job anywhere, so the diagnostic echo may run it. */
   diagnosticAllowed: boolean;
 }

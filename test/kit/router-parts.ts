@@ -64,7 +64,7 @@ function message(bus: FakeBus, subject: string, data: Uint8Array, reply: string,
 }
 
 /** A bus inside this process: what is published is kept, and a test delivers what others would send. */
-class FakeBus {
+export class FakeBus {
   readonly sent: Sent[] = [];
   readonly subjects = subjects();
   /** Publishing a larger body throws, as the client library does. */
@@ -166,7 +166,6 @@ export function routerParts(policyOverrides: Record<string, unknown> = {}) {
     metrics: routerMetrics(new Metrics("router")),
     log: createLog("test", "silent"),
     policy: () => policy,
-    routing: () => routing.routing_policy,
     transportProtected: true,
     random: () => 0.5,
   };

@@ -1,6 +1,8 @@
 import fc from "fast-check";
+import type { z } from "zod";
 import {
   DATA_CLASSES,
+  type Deployment,
   LAYERS,
   NODE_STATUSES,
   NodeRecord,
@@ -98,9 +100,10 @@ export function fleetOf(...records: readonly NodeRecord[]): Fleet {
 export function policyOf(
   routing: Partial<RoutingConfig["routing_policy"]> = {},
   models: RoutingConfig["models"] = {},
+  deployment: z.input<typeof Deployment> = {},
 ): Policy {
-  const { routing_policy: seed } = RoutingConfig.parse({});
-  return compilePolicy({ routing_policy: { ...seed, ...routing }, models }, "test");
+  const seed = RoutingConfig.parse({ deployment });
+  return compilePolicy({ ...seed, routing_policy: { ...seed.routing_policy, ...routing }, models }, "test");
 }
 
 /** The first option of a fleet and what a filter or scorer is handed with it. */
@@ -187,19 +190,23 @@ const weights = fc
     return { security: security / sum, capability: capability / sum, latency: latency / sum, cost: cost / sum };
   });
 
+const hoursStrategy = fc.constantFrom("local_only" as const, "local_preferred" as const, "cloud_spillover" as const);
+
 /** Any policy that loads, sense or not: P0 allowed in the cloud, layers both allowed and forbidden. */
 export const anyPolicy: fc.Arbitrary<Policy> = fc
   .record({
     security: fc.record({ P0: classPolicy, P1: classPolicy, P2: classPolicy }),
     scoring_weights: weights,
     fallback_order: mostly(fc.shuffledSubarray([...LAYERS], { minLength: 3 }), layers),
+    cloud_forbidden: mostly(fc.constant(false), fc.constant(true)),
+    hours: fc.record({ work_hours: hoursStrategy, off_hours: hoursStrategy }),
   })
-  .map(({ security, scoring_weights, fallback_order }) =>
-    policyOf({
-      security,
-      scoring_weights,
-      defaults: { max_latency_ms: 1500, retry_attempts: 2, fallback_order },
-    }),
+  .map(({ security, scoring_weights, fallback_order, cloud_forbidden, hours }) =>
+    policyOf(
+      { security, scoring_weights, defaults: { max_latency_ms: 1500, retry_attempts: 2, fallback_order } },
+      {},
+      { security_policy: { cloud_forbidden }, routing_strategy: hours },
+    ),
   );
 
 export const anyRequest: fc.Arbitrary<RouteRequest> = fc

@@ -8,6 +8,7 @@ export const dataClass: Filter = {
   name: "data_class",
   reject({ layer }, { dataClass: level, anonymised }, { policy }) {
     if (level === "P0" && layer === "L2") return "P0 never leaves L0 and L1";
+    if (layer === "L2" && policy.cloudForbidden) return "the policy forbids the cloud (cloud_forbidden)";
     const rules = policy.routing.security[level];
     if (level === "P1" && layer === "L2") {
       if (!anonymised) return "P1 reaches L2 only anonymised";

@@ -10,6 +10,7 @@ import { health } from "./health.ts";
 import { layer } from "./layer.ts";
 import { lease } from "./lease.ts";
 import { model } from "./model.ts";
+import { slo } from "./slo.ts";
 import { state } from "./state.ts";
 import { temperature } from "./temperature.ts";
 import { tried } from "./tried.ts";
@@ -34,5 +35,6 @@ export const FILTERS: readonly Filter[] = [
   temperature,
   capacity,
   deadline,
+  slo,
   diagnostic,
 ];

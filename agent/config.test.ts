@@ -1,0 +1,65 @@
+import { expect, test } from "vitest";
+import { NodeId } from "../bus-schemas/index.ts";
+import { agentConfig } from "./config.ts";
+
+const dirs = { stateDir: "/state", cacheDir: "/cache" };
+
+test("without any variable the agent is a terminal of this host that may run a small model", () => {
+  const config = agentConfig({}, dirs);
+  expect(config).toMatchObject({
+    layer: "L0",
+    runtimes: [],
+    embedded: "auto",
+    loopback: false,
+    costFactor: 0.4,
+    ...dirs,
+  });
+  expect(NodeId.parse(config.nodeId)).toBe(config.nodeId);
+});
+
+test("every variable is read, and an empty one counts as unset", () => {
+  const config = agentConfig(
+    {
+      TIERMESH_NODE_ID: "gpu-1",
+      TIERMESH_LAYER: "L1",
+      TIERMESH_RUNTIMES: " http://127.0.0.1:9000 , http://localhost:9001/v1, ",
+      TIERMESH_EMBEDDED: "off",
+      TIERMESH_LOOPBACK: "true",
+      TIERMESH_COST_FACTOR: "1.5",
+      TIERMESH_CELL: "",
+    },
+    dirs,
+  );
+  expect(config).toMatchObject({
+    nodeId: "gpu-1",
+    layer: "L1",
+    runtimes: ["http://127.0.0.1:9000", "http://localhost:9001/v1"],
+    embedded: "off",
+    loopback: true,
+    costFactor: 1.5,
+    cell: "main",
+  });
+});
+
+test.each([
+  ["TIERMESH_NODE_ID", "two words"],
+  ["TIERMESH_NODE_ID", "x".repeat(65)],
+  ["TIERMESH_LAYER", "L3"],
+  ["TIERMESH_EMBEDDED", "maybe"],
+  ["TIERMESH_LOOPBACK", "perhaps"],
+  ["TIERMESH_COST_FACTOR", "cheap"],
+  ["TIERMESH_COST_FACTOR", "-1"],
+  ["TIERMESH_CELL", "a.b"],
+  ["TIERMESH_HEALTH_PORT", "99999"],
+  ["TIERMESH_RUNTIMES", "ollama"],
+  ["TIERMESH_RUNTIMES", "https://127.0.0.1:9000"],
+  ["TIERMESH_RUNTIMES", "http://gpu.example:9000"],
+  ["TIERMESH_RUNTIMES", "http://me:secret@127.0.0.1:9000"],
+  ["TIERMESH_RUNTIMES", "http://127.0.0.1:9000,http://localhost:9000"],
+])("a bad %s (%s) is told by its name, before anything starts", (name, value) => {
+  const start = () => agentConfig({ [name]: value }, dirs);
+  expect(start).toThrow(
+    expect.objectContaining({ code: "bad_config", message: expect.stringContaining(name) as string }),
+  );
+  expect(start).not.toThrow(/secret/);
+});

@@ -1,0 +1,32 @@
+import { afterAll, expect, test } from "vitest";
+import { unknownHardware } from "../../agent/probes/hardware.ts";
+import { tempDir } from "../../test/kit/temp-dir.ts";
+import { describe, hardware } from "./hardware.ts";
+import { CHECKS } from "./index.ts";
+
+const folder = tempDir("tiermesh-doctor-");
+afterAll(() => folder.remove());
+
+test("every check has a name of its own, and with nothing there each says so instead of throwing", async () => {
+  expect(new Set(CHECKS.map(({ name }) => name)).size).toBe(CHECKS.length);
+  const env = { TIERMESH_HOME: folder.path, TIERMESH_CACHE_DIR: folder.path, PATH: folder.path };
+  const findings = await Promise.all(CHECKS.map(async ({ name, check }) => ({ name, ...(await check(env)) })));
+  expect(findings.filter(({ says }) => says === "")).toEqual([]);
+  const failed = findings.filter(({ level }) => level === "fail").map(({ name }) => name);
+  expect(failed).toEqual(["bus", "router", "models", "auditor"]);
+}, 20_000);
+
+test("the hardware check shows this machine as its agent will", async () => {
+  const finding = await hardware.check({ TIERMESH_HOME: folder.path });
+  expect(finding.says).toMatch(/\d+ cores · .*GB memory/);
+}, 20_000);
+
+test("unknown values are called unknown, and a broken probe is named with what it said", () => {
+  const seen = unknownHardware({ platform: "linux", arch: "x64" });
+  expect(describe({ hardware: seen, problems: [] })).toEqual({
+    level: "ok",
+    says: "CPU unknown · memory unknown · temperature unknown · no GPU found",
+  });
+  const problems = [{ probe: "nvidia", message: "nvidia-smi failed", since: "2026-11-23T10:00:00Z" }];
+  expect(describe({ hardware: seen, problems })).toMatchObject({ level: "warn", todo: "nvidia: nvidia-smi failed" });
+});

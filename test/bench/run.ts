@@ -1,0 +1,63 @@
+import { parseArgs } from "node:util";
+import { availableParallelism, cpus } from "node:os";
+import type { Bench, Report } from "./bench.ts";
+import { bus } from "./bus.ts";
+import { codec } from "./codec.ts";
+import { decideBench } from "./decide.ts";
+import { gateway } from "./gateway.ts";
+import { describe, type Comparison } from "./harness.ts";
+import { router } from "./router.ts";
+
+/** Every bench. Adding one is one file and one line here. */
+const BENCHES: Readonly<Record<string, Bench>> = { bus, codec, decide: decideBench, router, gateway };
+
+const HELP = `npm run bench -- <name> [--json]
+
+Measures against a floor of the same run; never passes or fails.
+
+${Object.entries(BENCHES)
+  .map(([name, { summary }]) => `  ${name.padEnd(8)} ${summary}`)
+  .join("\n")}
+
+  --json   one JSON object at the end instead of lines
+  --help   this
+`;
+
+const print = (text: string) => void process.stdout.write(`${text}\n`);
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { json: { type: "boolean", default: false }, help: { type: "boolean", short: "h", default: false } },
+});
+const [name] = positionals;
+const bench = name === undefined ? undefined : BENCHES[name];
+if (values.help || name === undefined) print(HELP);
+else if (bench === undefined) {
+  process.stderr.write(`no bench "${name}"\n\n${HELP}`);
+  process.exitCode = 2;
+} else await measure(bench);
+
+async function measure({ run, summary }: Bench): Promise<void> {
+  const machine = {
+    node: process.version,
+    platform: process.platform,
+    cores: availableParallelism(),
+    cpu: cpus()[0]?.model,
+  };
+  const comparisons: Comparison[] = [];
+  const notes: string[] = [];
+  const say = values.json ? () => undefined : print;
+  const report: Report = {
+    add: (comparison) => {
+      comparisons.push(comparison);
+      say(describe(comparison).join("\n"));
+    },
+    note: (text) => {
+      notes.push(text);
+      say(`  ${text}`);
+    },
+  };
+  say(`${summary}\nNode ${machine.node}, ${machine.cores} cores, ${machine.cpu}`);
+  await run(report);
+  if (values.json) print(JSON.stringify({ bench: name, machine, comparisons, notes }));
+}
