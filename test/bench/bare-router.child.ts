@@ -16,8 +16,7 @@ import { serveParent } from "./child.ts";
 /** The router's own classes without their record: what is left to the real router is what the audit costs. */
 const log = createLog("bench", "warn");
 const bus = await connectBus("bare-router", addressFromEnv(), log);
-const routing = RoutingConfig.parse({});
-const policy = compilePolicy(routing, "bench");
+const policy = compilePolicy(RoutingConfig.parse({}), "bench");
 const metrics = new Metrics("router");
 let count = 0;
 const unrecorded = {
@@ -35,7 +34,6 @@ const parts: RouterParts = {
   metrics: routerMetrics(metrics),
   log,
   policy: () => policy,
-  routing: () => routing.routing_policy,
   transportProtected: true,
   random: Math.random,
 };
