@@ -13,6 +13,7 @@ const ModelRates = z.strictObject({
   prefill_tokens_per_second: TokensPerSecond.min(1),
   ms_per_token: Ms.min(0.01),
 });
+export type ModelRates = z.infer<typeof ModelRates>;
 
 /** Nodes that are alike. */
 const NodeGroup = z.strictObject({

@@ -2,9 +2,10 @@ import { MeshError, NodeRecord, type DataClass, type Load, type ServedModel } fr
 import { refuse, totalLoad, type Seats } from "../../agent/model/admission.ts";
 import { movingAverage } from "../../agent/model/moving-average.ts";
 import { LearnedRates } from "../../agent/runtimes/learned-rates.ts";
+import type { AnswerLengths } from "./answer-lengths.ts";
 import { BLOCK_TOKENS, type Arrival } from "./arrivals.ts";
 import type { EventQueue } from "./event-queue.ts";
-import type { NodeGroup } from "./fleet-file.ts";
+import type { ModelRates, NodeGroup } from "./fleet-file.ts";
 import { PrefixCache } from "./prefix-cache.ts";
 import { lognormal, type Random } from "./random.ts";
 
@@ -38,7 +39,6 @@ interface Run extends Ask {
   noise: { prefill: number; decode: number };
   startedAtMs: number;
   firstAtMs: number;
-  endsAtMs: number;
   cachedTokens: number;
 }
 
@@ -58,7 +58,7 @@ export class SimNode {
   readonly #random: Random;
   readonly #running = new Set<Run>();
   readonly #queue: Run[] = [];
-  readonly #rates = new LearnedRates();
+  readonly #learned = new LearnedRates();
   readonly #record: NodeRecord;
   readonly #models: ServedModel[];
   /** When the last prompt that was begun is read. */
@@ -111,7 +111,6 @@ export class SimNode {
       noise: { prefill: lognormal(1, NOISE.prefill, this.#random), decode: lognormal(1, NOISE.decode, this.#random) },
       startedAtMs: Infinity,
       firstAtMs: Infinity,
-      endsAtMs: Infinity,
       cachedTokens: 0,
     };
     this.#queue.push(run);
@@ -136,66 +135,80 @@ export class SimNode {
       ...this.#record,
       seq: this.#seq++,
       load: this.load(),
-      served_models: this.#models.map((model) => this.#rates.fill(model)),
+      served_models: this.#models.map((model) => this.#learned.fill(model)),
       performance: { avg_latency_ms: this.#averageMs, tokens_per_second: null, uptime_hours: null },
     };
   }
 
   /**
-   * When a job that came now would have its first and its last token: the truth about all that is on the node.
-   * @param arrival with the answer's length as expected, which nobody knows
+   * When a job that came now would probably have its first and its last token, by all that can be known at this moment:
+   * the node's true rates and cache, what waits there, how far each answer is. Nobody knows how long an answer will be.
+   * @param lengths of answers in this load
    * @returns undefined when it would be refused
    */
-  foresee(arrival: Arrival, model: string): { firstAtMs: number; endsAtMs: number } | undefined {
+  foresee(
+    arrival: Arrival,
+    model: string,
+    lengths: AnswerLengths,
+  ): { firstAtMs: number; endsAtMs: number } | undefined {
     const { slots, running, queued } = this.#seats;
     const classes = { subjectClass: "P2", headerClass: "P2", bodyClass: "P2" } as const;
     const stance = { layer: this.group.layer, closedBecause: undefined };
     const seats = { slots, running, queued };
     if (refuse({ ...classes, deadlineMs: Infinity }, stance, seats, model, 0) !== undefined) return undefined;
     const { nowMs } = this.#events;
-    const ends = [...this.#running].map((run) => run.endsAtMs);
+    const ends = [...this.#running].map((run) => {
+      const msPerToken = this.#rates(run.model).ms_per_token;
+      const written = Math.max(0, nowMs - run.firstAtMs) / msPerToken;
+      return Math.max(nowMs, run.firstAtMs) + lengths.moreAfter(written) * msPerToken;
+    });
     let prefillFreeAtMs = this.#prefillFreeAtMs;
-    const place = (atMs: number, run: Pick<Run, "arrival" | "model" | "noise">) => {
-      const startMs = ends.length < slots ? atMs : takeLeast(ends);
-      const times = this.#times(run);
-      prefillFreeAtMs = Math.max(startMs, prefillFreeAtMs) + times.prefillMs;
-      ends.push(prefillFreeAtMs + times.decodeMs);
-      return { firstAtMs: prefillFreeAtMs, endsAtMs: prefillFreeAtMs + times.decodeMs };
+    const place = (run: Pick<Run, "arrival" | "model">) => {
+      const startMs = ends.length < slots ? nowMs : takeLeast(ends);
+      const { prefillMs } = this.#reading(run);
+      const firstAtMs = Math.max(startMs, prefillFreeAtMs) + prefillMs;
+      prefillFreeAtMs = firstAtMs;
+      const endsAtMs = firstAtMs + lengths.moreAfter(0) * this.#rates(run.model).ms_per_token;
+      ends.push(endsAtMs);
+      return { firstAtMs, endsAtMs };
     };
-    for (const run of this.#queue) place(nowMs, run);
-    return place(nowMs, { arrival, model, noise: { prefill: 1, decode: 1 } });
+    for (const run of this.#queue) place(run);
+    return place({ arrival, model });
   }
 
   get #seats(): Seats {
     return { slots: this.group.slots, running: this.#running.size, queued: this.#queue.length };
   }
 
-  #times({ arrival, model, noise }: Pick<Run, "arrival" | "model" | "noise">) {
-    const rates = this.group.models.find(({ name }) => name === model) ?? this.group.models[0];
+  #rates(model: string): ModelRates {
+    const rates = this.group.models.find(({ name }) => name === model);
+    if (rates === undefined) throw new Error(`${this.id} does not serve ${model}`);
+    return rates;
+  }
+
+  /** What reading a prompt takes now, without the noise of the job. */
+  #reading({ arrival, model }: Pick<Run, "arrival" | "model">) {
     // At least one token must be read: the answer's first one comes from it.
     const cachedTokens = Math.min(this.cache.hits(arrival.blocks) * BLOCK_TOKENS, arrival.promptTokens - 1);
     const readTokens = arrival.promptTokens - cachedTokens;
-    return {
-      cachedTokens,
-      prefillMs: ((readTokens * 1000) / (rates?.prefill_tokens_per_second ?? 1)) * noise.prefill,
-      decodeMs: arrival.outputTokens * (rates?.ms_per_token ?? 1) * noise.decode,
-    };
+    return { cachedTokens, prefillMs: (readTokens * 1000) / this.#rates(model).prefill_tokens_per_second };
   }
 
   #fill(): void {
     while (this.#running.size < this.group.slots) {
       const run = this.#queue.shift();
       if (run === undefined) return;
-      const times = this.#times(run);
+      const { cachedTokens, prefillMs } = this.#reading(run);
       this.#running.add(run);
       this.cache.use(run.arrival.blocks);
-      run.cachedTokens = times.cachedTokens;
+      run.cachedTokens = cachedTokens;
       run.startedAtMs = this.#events.nowMs;
-      run.firstAtMs = Math.max(this.#events.nowMs, this.#prefillFreeAtMs) + times.prefillMs;
+      run.firstAtMs = Math.max(this.#events.nowMs, this.#prefillFreeAtMs) + prefillMs * run.noise.prefill;
       this.#prefillFreeAtMs = run.firstAtMs;
-      run.endsAtMs = Math.min(run.firstAtMs + times.decodeMs, run.deadlineMs);
-      const status = run.firstAtMs + times.decodeMs <= run.deadlineMs ? "finished" : "expired";
-      this.#events.at(run.endsAtMs, () => this.#end(run, status));
+      const decodeMs = run.arrival.outputTokens * this.#rates(run.model).ms_per_token * run.noise.decode;
+      const endsAtMs = run.firstAtMs + decodeMs;
+      const status = endsAtMs <= run.deadlineMs ? "finished" : "expired";
+      this.#events.at(Math.min(endsAtMs, run.deadlineMs), () => this.#end(run, status));
     }
   }
 
@@ -213,8 +226,8 @@ export class SimNode {
     const firstAtMs = run.firstAtMs <= nowMs ? run.firstAtMs : null;
     if (this.#running.delete(run)) this.busyMs += nowMs - startedAtMs;
     if (status === "finished") {
-      this.#averageMs = movingAverage(this.#averageMs, nowMs - (process.env['NOFIX'] ? acceptedAtMs : startedAtMs));
-      this.#rates.observe(RUNTIME, run.model, {
+      this.#averageMs = movingAverage(this.#averageMs, nowMs - startedAtMs);
+      this.#learned.observe(RUNTIME, run.model, {
         promptTokens: arrival.promptTokens - cachedTokens,
         completionTokens: arrival.outputTokens,
         ttftMs: run.firstAtMs - startedAtMs,

@@ -6,6 +6,7 @@ import { rejection } from "../../router/policy/reject.ts";
 import { totalScore } from "../../router/policy/score.ts";
 import type { Fleet } from "../../router/policy/fleet.ts";
 import type { Option, Policy, RouteRequest } from "../../router/policy/types.ts";
+import type { AnswerLengths } from "./answer-lengths.ts";
 import type { Arrival } from "./arrivals.ts";
 import type { SimNode } from "./node.ts";
 import type { Random } from "./random.ts";
@@ -27,6 +28,7 @@ export interface Look {
   nowMs: number;
   random: Random;
   nodes: ReadonlyMap<string, SimNode>;
+  lengths: AnswerLengths;
 }
 
 export interface Strategy {
@@ -72,21 +74,20 @@ export const STRATEGIES: Record<StrategyName, Strategy> = {
     },
   },
   /**
-   * Knows every node as it is at this moment, when each job there will end and how fast the node is, but not how long the
-   * answer of the new job will be. Takes the node on which it would, with an answer of mean length, end first. It keeps the policy's rules: classes, models, and the layers in their order, the next one where no
-   * node of a layer would begin in the wanted time.
+   * Knows every node as it is at this moment and how fast it truly is (SimNode.foresee), but no answer's length before it
+   * is written, as nobody does. Takes the node on which the job would probably end first. It keeps the policy's rules:
+   * classes, models, and the layers in their order, the next one where no node of a layer would begin in the wanted time.
    */
   oracle: {
     learns: false,
-    choose({ request, arrival, fleet, policy, nowMs, nodes }) {
-      const expected = { ...arrival, outputTokens: request.expectedOutputTokens };
+    choose({ request, arrival, fleet, policy, nowMs, nodes, lengths }) {
       const context = { ...contextFor(request, fleet, policy, nowMs), liveRouters: 0 };
       let best: { choice: Choice; firstAtMs: number; endsAtMs: number } | undefined;
       for (const layer of context.layers) {
         let inLayer: typeof best;
         for (const option of allowed({ request, fleet }, context)) {
           if (option.layer !== layer) continue;
-          const seen = nodes.get(option.view.record.node_id)?.foresee(expected, option.served.name);
+          const seen = nodes.get(option.view.record.node_id)?.foresee(arrival, option.served.name, lengths);
           if (seen === undefined) continue;
           if (process.env["OBJ"] === "ttft") seen.endsAtMs = seen.firstAtMs;
           if (inLayer === undefined || seen.endsAtMs < inLayer.endsAtMs) inLayer = { choice: choiceOf(option), ...seen };

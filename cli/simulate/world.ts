@@ -1,6 +1,7 @@
 import type { Timing } from "../../bus-schemas/index.ts";
 import { EXPECTED_OUTPUT_TOKENS } from "../../router/route-request.ts";
 import type { Policy, RouteRequest } from "../../router/policy/types.ts";
+import { AnswerLengths } from "./answer-lengths.ts";
 import type { Arrival } from "./arrivals.ts";
 import { EventQueue } from "./event-queue.ts";
 import type { FleetFile, JobKind } from "./fleet-file.ts";
@@ -59,12 +60,14 @@ class World {
   readonly #nodes = new Map<string, SimNode>();
   readonly #routers: SimRouter[];
   readonly #jobs: SimJob[];
+  readonly #lengths: AnswerLengths;
   /** One stream of random numbers for each purpose, so that strategies meet the same load and the same network. */
   readonly #random: Record<"network" | "routing" | "routers", Random>;
   readonly #counts = { dispatches: 0, refusals: 0, redispatches: 0, ended: 0 };
 
   constructor(options: SimOptions) {
     this.#options = options;
+    this.#lengths = new AnswerLengths(options.arrivals);
     const { fleet, heartbeatMs, seed } = options;
     this.#random = {
       network: seededRandom(seed * 7919 + 1),
@@ -139,6 +142,7 @@ class World {
       nowMs: this.#events.nowMs,
       random: this.#random.routing,
       nodes: this.#nodes,
+      lengths: this.#lengths,
     });
     const node = choice === undefined ? undefined : this.#nodes.get(choice.nodeId);
     if (choice === undefined || node === undefined) return this.#end(job, refused(this.#events.nowMs - job.arrivedAtMs));
