@@ -20,6 +20,7 @@ const ACCEPTED = {
   security_level: "P2",
   diagnostic: false,
   decision_id: null,
+  cold_start_ms: null,
 } as const;
 
 function setup(stream: boolean, encoding: Encoding = "json") {

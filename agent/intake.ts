@@ -165,7 +165,7 @@ export class Intake {
   #take(msg: Msg, facts: JobFacts): void {
     const { bus, desk, events, layer, log, nodeId } = this.#parts;
     const answer = new Answer(bus, msg, facts.inbox, facts.request.stream === true);
-    const job: Job = new Job(facts, answer, { nodeId, layer, diagnostic: desk.isDiagnostic(facts.model) }, (ended) => {
+    const job: Job = new Job(facts, answer, { nodeId, layer, ...desk.placeOf(facts.model) }, (ended) => {
       this.#jobs.delete(facts.jobId);
       this.#verdict(msg, {
         type: "ended",

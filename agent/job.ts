@@ -33,6 +33,8 @@ export interface JobPlace {
   nodeId: string;
   layer: Layer;
   diagnostic: boolean;
+  /** Estimate; 0 when the model is in memory. */
+  coldStartMs: number;
 }
 
 export interface Ended {
@@ -81,6 +83,7 @@ export class Job {
       security_level: facts.dataClass,
       diagnostic: place.diagnostic,
       decision_id: facts.decisionId,
+      cold_start_ms: place.coldStartMs === 0 ? null : Math.round(place.coldStartMs),
     });
   }
 

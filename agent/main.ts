@@ -6,9 +6,10 @@ import { createLog } from "../service/log.ts";
 import { runProcess } from "../service/lifecycle.ts";
 import { Metrics, serveHealth } from "../service/metrics.ts";
 import { announceService } from "../service/micro.ts";
-import { cacheDir, stateDir } from "../service/paths.ts";
+import { cacheDir, spoolDir, stateDir } from "../service/paths.ts";
 import { announceReady } from "../service/ready.ts";
 import { Rejections } from "../service/rejections.ts";
+import { Spool } from "../service/spool.ts";
 import { serveStructures } from "../service/structures-exchange.ts";
 import { within } from "../service/within.ts";
 import { agentConfig } from "./config.ts";
@@ -45,7 +46,8 @@ runProcess(log, async (lifecycle) => {
   serveStructures(bus);
   const metrics = new Metrics("agent");
   const endings = metrics.counter("jobs_ended_total", "Jobs that ended on this node", ["status"]);
-  const events = new EventPublisher(bus, `agent/${nodeId}`, log);
+  const spool = await Spool.open(spoolDir({ env }), `agent-${nodeId}`, log);
+  const events = new EventPublisher(bus, `agent/${nodeId}`, log, spool);
   lifecycle.onClose("events", () => events.close());
   const rejections = new Rejections("agent", events, metrics, log);
   lifecycle.onClose("rejections", () => rejections.close());
@@ -100,10 +102,12 @@ runProcess(log, async (lifecycle) => {
     },
   });
   serveControl({ bus, nodeId, stance, events, rejections, heartbeatNow: () => heartbeat.send() });
-  intake.start();
   // A hung tool may keep a probe for a while; the node joins without its numbers then.
   await Promise.all([within(probes.first, FIRST_LOOK_LIMIT_MS), within(looked, FIRST_LOOK_LIMIT_MS)]);
+  // First the heartbeat with our new boot id, then the ears for jobs: routers must not take a job that we accept for one
+  // that was lost with our former life.
   const loop = heartbeat.start(lifecycle.signal);
+  intake.start();
   lifecycle.onClose("jobs", async () => {
     await loop.stop();
     stance.leave();

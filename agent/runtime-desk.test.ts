@@ -101,12 +101,12 @@ test("of several runtimes with a model the healthy one with the most free slots 
     runtimeState("small", ["tiny"], { slots: 1 }),
     runtimeState("big", ["tiny"], { slots: 3 }),
   );
-  expect(desk.isDiagnostic("tiny")).toBe(false);
+  expect(desk.placeOf("tiny").diagnostic).toBe(false);
   for (const id of ["a", "b", "c", "d"]) desk.enqueue(fakeJob(desk, id).job);
   expect(work.runs.map(({ runtime }) => runtime)).toEqual(["big", "big", "small", "big"]);
   expect(desk.load()).toMatchObject({ slots: 4, running: 4 });
   desk.update([runtimeState("loopback", ["tiny"], { slots: 100, diagnostic: true })]);
-  expect(desk.isDiagnostic("tiny")).toBe(true);
+  expect(desk.placeOf("tiny").diagnostic).toBe(true);
 });
 
 test("the diagnostic runtime's slots count only where there is no other", () => {
@@ -119,4 +119,16 @@ test("what the desk says of itself fits the record", () => {
   const { desk } = agentParts();
   expect(Load.parse(desk.load())).toEqual(desk.load());
   for (const record of desk.runtimes) expect(RuntimeRecord.parse(record)).toEqual(record);
+});
+
+test("who asks for a model that is not in memory is told how long loading takes", () => {
+  const state = runtimeState("ollama", ["tiny"]);
+  const { desk } = setup({
+    ...state,
+    models: state.models.map((model) => ({ ...model, loaded: false, size_gb: 4, load_gb_per_second: 1 })),
+  });
+  expect(desk.placeOf("tiny")).toEqual({ diagnostic: false, coldStartMs: 4000 });
+  desk.update([state]);
+  expect(desk.placeOf("tiny")).toEqual({ diagnostic: false, coldStartMs: 0 });
+  expect(desk.placeOf("unknown")).toEqual({ diagnostic: false, coldStartMs: 0 });
 });

@@ -1,4 +1,4 @@
-import { MeshError, type RuntimeRecord, type ServedModel } from "../bus-schemas/index.ts";
+import { MeshError, coldStartMs, type RuntimeRecord, type ServedModel } from "../bus-schemas/index.ts";
 import type { Job } from "./job.ts";
 import { totalLoad, type Seats } from "./model/admission.ts";
 import type { RuntimeState } from "./runtimes/runtime.ts";
@@ -53,8 +53,14 @@ export class RuntimeDesk {
     return desk === undefined ? undefined : seatsOf(desk);
   }
 
-  isDiagnostic(model: string): boolean {
-    return this.#deskFor(model)?.state.record.diagnostic ?? false;
+  /** What a caller should know about the runtime that would run this model. */
+  placeOf(model: string): { diagnostic: boolean; coldStartMs: number } {
+    const state = this.#deskFor(model)?.state;
+    const served = state?.models.find(({ name }) => name === model);
+    return {
+      diagnostic: state?.record.diagnostic ?? false,
+      coldStartMs: served === undefined ? 0 : coldStartMs(served),
+    };
   }
 
   /** Load over the real runtimes; over the diagnostic one where there is no other. */

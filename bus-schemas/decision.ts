@@ -43,6 +43,8 @@ export const Decision = z.object({
   layer: Layer.nullable(),
   model: ModelName.nullable(),
   score: ScoreTerms.nullable(),
+  /** The chosen model has to be loaded first: about so long, in `predicted_ms` already. null when it is in memory. */
+  cold_start_ms: Ms.nullable().default(null),
   /** One sentence for people. */
   reason: z.string().max(500),
   /** Every candidate of a small fleet; on a larger one those that were drawn, and counts for the rest. */

@@ -2,6 +2,7 @@ export * from "./asyncapi.ts";
 export * from "./audit.ts";
 export * from "./channels.ts";
 export * from "./classes.ts";
+export * from "./cold-start.ts";
 export * from "./decision.ts";
 export * from "./deployment.ts";
 export * from "./errors.ts";

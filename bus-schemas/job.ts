@@ -130,6 +130,8 @@ export const AcceptedFrame = z.object({
   security_level: DataClass,
   diagnostic: z.boolean().default(false),
   decision_id: z.string().max(64).nullable().default(null),
+  /** The model is not in memory: about so long until it is. null when it is, or when the runtime does not say. */
+  cold_start_ms: Ms.nullable().default(null),
 });
 /** A piece of the answer. `tool_calls` in OpenAI's streaming shape. */
 export const DeltaFrame = z.object({

@@ -4,6 +4,7 @@ import {
   Celsius,
   Count,
   Gb,
+  GbPerSecond,
   IsoTime,
   Label,
   ModelName,
@@ -81,6 +82,8 @@ export const ServedModel = z.object({
   /** Learned from real answers; null until one was seen. */
   prefill_tokens_per_second: TokensPerSecond.nullable().default(null),
   ms_per_token: Ms.nullable().default(null),
+  /** How fast this runtime gets a model into memory. */
+  load_gb_per_second: GbPerSecond.nullable().default(null),
 });
 export type ServedModel = z.infer<typeof ServedModel>;
 

@@ -15,6 +15,7 @@ export const Ratio = z.number().min(0).max(1);
 /** Count of tokens. */
 export const Tokens = z.number().int().min(0).max(100_000_000);
 /** Tokens per second. */
+export const GbPerSecond = z.number().min(0).max(100_000);
 export const TokensPerSecond = z.number().min(0).max(10_000_000);
 /** Degrees Celsius. */
 export const Celsius = z.number().min(-60).max(250);

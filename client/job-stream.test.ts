@@ -141,13 +141,48 @@ test("without a router it tries again shortly, and finds the one that is back", 
   expect(endOf(await frames)).toMatchObject({ status: "finished" });
 });
 
-test("without a router at all it gives up after four tries", async () => {
+test("without a router at all it gives up after five seconds", async () => {
   const port = new FakePort();
   port.onSubmit = () => port.noResponders();
   const frames = run(port);
-  await vi.advanceTimersByTimeAsync(3 * 400);
+  await vi.advanceTimersByTimeAsync(5000);
   expect(endOf(await frames)).toMatchObject({ error: { code: "no_router", retry_after_ms: 1000 } });
-  expect(port.submits).toHaveLength(4);
+  expect(port.submits).toHaveLength(13);
+});
+
+test("a job's own deadline is shorter than the patience for a router", async () => {
+  const port = new FakePort();
+  port.onSubmit = () => port.noResponders();
+  const frames = run(port, { prompt: "x", timeout_ms: 300 });
+  await vi.advanceTimersByTimeAsync(800);
+  expect(endOf(await frames)).toMatchObject({ error: { code: "no_router" } });
+  expect(port.submits).toHaveLength(3);
+});
+
+test("while the bus is away nothing is sent; the job goes when it is back", async () => {
+  const port = new FakePort();
+  port.away = true;
+  const frames = run(port);
+  await vi.advanceTimersByTimeAsync(9000);
+  expect(port.submits).toHaveLength(0);
+  port.away = false;
+  await vi.advanceTimersByTimeAsync(400);
+  port.say([ACCEPTED, END]);
+  expect(endOf(await frames)).toMatchObject({ status: "finished" });
+  expect(port.log).toEqual(["submit 1"]);
+});
+
+test("a bus that stays away is said after ten seconds; a caller who leaves meanwhile is not kept", async () => {
+  const port = new FakePort();
+  port.away = true;
+  const stop = new AbortController();
+  const [patient, leaving] = [run(port), run(port, { prompt: "x" }, { signal: stop.signal })];
+  await vi.advanceTimersByTimeAsync(1000);
+  stop.abort();
+  expect(endOf(await leaving)).toMatchObject({ status: "cancelled" });
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(endOf(await patient)).toMatchObject({ status: "failed", error: { code: "bus_unavailable", retryable: true } });
+  expect(port.submits).toHaveLength(0);
 });
 
 test("silence after acceptance is a lost node: one error, no second submit", async () => {

@@ -10,6 +10,7 @@ import {
   type Outcome,
 } from "../bus-schemas/index.ts";
 import { decode, encode } from "../service/codec.ts";
+import { pause } from "../service/loop.ts";
 import { header, headersFor } from "../service/messages.ts";
 import { FrameQueue } from "./frame-queue.ts";
 
@@ -24,6 +25,8 @@ export interface StreamPort {
   openInbox(onMessage: (msg: Msg) => void): { subject: string; close(): void };
   submitSubject(queue: string): string;
   cancelSubject(job: string): string;
+  /** False while the bus is away: what is published then is lost. */
+  connected(): boolean;
   nowMs(): number;
 }
 
@@ -38,10 +41,14 @@ export interface StreamOptions {
 const ACCEPT_LIMIT_MS = 2000;
 /** An agent says something at least every second; silence beyond this means that it is lost, milliseconds. */
 const SILENCE_LIMIT_MS = 3500;
-/** How often a job is submitted before the client gives up on finding a router. */
-const MAX_SUBMITS = 4;
-/** Pause before submitting again when no router listens, milliseconds: a restarting router is back in about a second. */
-const NO_ROUTER_PAUSE_MS = 400;
+/** How often a job is submitted into silence before the client gives up. */
+const MAX_SILENT_SUBMITS = 4;
+/** Pause before submitting again when no router listens or the bus is away, milliseconds. */
+const RETRY_PAUSE_MS = 400;
+/** How long no router may listen, milliseconds: one that is started again after a crash is back in about two seconds. */
+const NO_ROUTER_LIMIT_MS = 5000;
+/** How long a job waits for a bus that is away, milliseconds. */
+const NO_BUS_LIMIT_MS = 10_000;
 /** What a caller without a deadline waits at most, milliseconds; the queue's `timeout_ms` normally ends the job first. */
 const DEFAULT_LIMIT_MS = 15 * 60_000;
 /** Frames that wait for a slow reader; one that is further behind loses the stream, bytes. */
@@ -79,8 +86,14 @@ export async function* streamJob(
   // Set before the end is handed over: a reader that leaves at the end cancels nothing.
   const state = { ended: false };
   let supersede = false;
+  let silentSubmits = 0;
+  let noRouterSinceMs: number | undefined;
   try {
-    for (let submit = 1; submit <= MAX_SUBMITS; submit++) {
+    for (let submit = 1; ; submit++) {
+      if (!(await busIsThere(port, giveUpMs, options.signal))) {
+        yield* finish(port, jobId, "failed", new MeshError("bus_unavailable", "the bus is away"), state);
+        return;
+      }
       if (options.signal?.aborted) {
         yield* finish(port, jobId, "cancelled", cancelledByCaller(), state);
         return;
@@ -90,22 +103,35 @@ export async function* streamJob(
         const outcome = yield* readAttempt(attempt.queue, jobId, giveUpMs, port, options.signal, state);
         if (outcome === "ended") return;
         supersede = outcome === "silent";
-        if (outcome === "no_router" && submit < MAX_SUBMITS)
-          await attempt.queue.next(NO_ROUTER_PAUSE_MS, options.signal);
+        if (supersede && ++silentSubmits === MAX_SILENT_SUBMITS) break;
       } finally {
         attempt.close();
       }
+      if (supersede) continue;
+      noRouterSinceMs ??= port.nowMs();
+      if (port.nowMs() + RETRY_PAUSE_MS > Math.min(giveUpMs, noRouterSinceMs + NO_ROUTER_LIMIT_MS)) break;
+      await pause(RETRY_PAUSE_MS, options.signal);
     }
-    cancel(port, jobId);
-    state.ended = true;
-    yield failure(
+    yield* finish(
+      port,
       jobId,
       "failed",
       new MeshError("no_router", "no router answers; is the mesh up? (tiermesh status)", { retryAfterMs: 1000 }),
+      state,
     );
   } finally {
     if (!state.ended) cancel(port, jobId);
   }
+}
+
+/** Waits for the bus to be back, within {@link NO_BUS_LIMIT_MS}; true at once when it is there or the caller has left. */
+async function busIsThere(port: StreamPort, giveUpMs: number, signal: AbortSignal | undefined): Promise<boolean> {
+  const untilMs = Math.min(giveUpMs, port.nowMs() + NO_BUS_LIMIT_MS);
+  while (!port.connected() && signal?.aborted !== true) {
+    if (port.nowMs() >= untilMs) return false;
+    await pause(RETRY_PAUSE_MS, signal);
+  }
+  return true;
 }
 
 function openAttempt(

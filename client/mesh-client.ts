@@ -78,6 +78,8 @@ export class MeshClient implements AsyncDisposable {
       openInbox: (onMessage) => this.#openInbox(onMessage),
       submitSubject: bus.subjects.submit,
       cancelSubject: bus.subjects.cancel,
+      // A connection that was closed for good says so itself, when something is published on it.
+      connected: () => bus.connected() || bus.nc.isClosed(),
       nowMs: Date.now,
     };
   }

@@ -9,6 +9,8 @@ export interface Placement {
   security_level: DataClass | null;
   decision_id: string | null;
   diagnostic: boolean;
+  /** Of an accepted frame whose model has to be loaded first. */
+  cold_start_ms?: number | null;
 }
 
 /** Response headers that say where a job ran and under which class; `x-tiermesh-diagnostic` when no model was run. */
@@ -19,6 +21,8 @@ export function meshHeaders(placement: Placement): Record<string, string> {
   if (placement.security_level !== null) headers["x-tiermesh-class"] = placement.security_level;
   if (placement.model !== null) headers["x-tiermesh-model"] = headerText(placement.model);
   if (placement.decision_id !== null) headers["x-tiermesh-decision"] = headerText(placement.decision_id);
+  if (placement.cold_start_ms !== undefined && placement.cold_start_ms !== null)
+    headers["x-tiermesh-cold-start-ms"] = String(placement.cold_start_ms);
   if (placement.diagnostic) headers["x-tiermesh-diagnostic"] = "true";
   return headers;
 }

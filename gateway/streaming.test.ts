@@ -206,6 +206,14 @@ test("a connection on which nothing was ever sent does not hold up the stop", as
   await closed;
 });
 
+test("a model that has to be loaded first is announced in a header", async () => {
+  const accepted = { ...ACCEPTED, cold_start_ms: 4000 } as typeof ACCEPTED;
+  await using gateway = await startGateway(new FakeMesh(saying(accepted, ending())));
+  const response = await ask(gateway.url);
+  expect(response.headers.get("x-tiermesh-cold-start-ms")).toBe("4000");
+  await response.text();
+});
+
 test("a model's name that no header can hold is percent-encoded there and whole in the chunks", async () => {
   const accepted = { ...ACCEPTED, model: "通义:7b" } as typeof ACCEPTED;
   await using gateway = await startGateway(new FakeMesh(saying(accepted, ending({ model: "通义:7b" }))));

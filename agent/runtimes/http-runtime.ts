@@ -19,8 +19,8 @@ export interface HttpRuntimeParts {
   now: () => number;
   /** Called whenever a running answer brings something: the runtime lives, even if it is too busy for inspections. */
   onAnswer: () => void;
-  /** Whether the model is known to be in memory, so that a time to first token is no load time. */
-  isLoaded: (model: string) => boolean;
+  /** The model as it was last seen: a time to first token is a load time when it was not in memory. */
+  served: (model: string) => ServedModel | undefined;
 }
 
 /** A found server as a Runtime: runs jobs by its OpenAI endpoint, and learns its speed from them. */
@@ -39,7 +39,7 @@ async function* runObserved(
   signal: AbortSignal,
 ): AsyncIterable<RuntimeChunk> {
   const startedMs = parts.now();
-  const wasLoaded = parts.isLoaded(job.model);
+  const served = parts.served(job.model);
   let firstMs: number | undefined;
   let lastMs = startedMs;
   for await (const chunk of streamChat(parts.target(), job, signal)) {
@@ -51,13 +51,19 @@ async function* runObserved(
       continue;
     }
     const { cachedPromptTokens, ...done } = chunk;
-    if (wasLoaded && firstMs !== undefined) {
-      parts.rates.observe(parts.name, job.model, {
-        promptTokens: done.usage.prompt_tokens - cachedPromptTokens,
-        completionTokens: done.usage.completion_tokens,
-        ttftMs: firstMs - startedMs,
-        generationMs: lastMs - firstMs,
-      });
+    if (served !== undefined && firstMs !== undefined) {
+      const promptTokens = done.usage.prompt_tokens - cachedPromptTokens;
+      const ttftMs = firstMs - startedMs;
+      const { completion_tokens: completionTokens } = done.usage;
+      if (served.loaded === false)
+        parts.rates.observeLoad(parts.name, job.model, { sizeGb: served.size_gb ?? 0, ttftMs, promptTokens });
+      else
+        parts.rates.observe(parts.name, job.model, {
+          promptTokens,
+          completionTokens,
+          ttftMs,
+          generationMs: lastMs - firstMs,
+        });
     }
     yield done;
   }

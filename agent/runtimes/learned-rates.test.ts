@@ -39,3 +39,24 @@ test.each([
   rates.observe("r", "m", odd);
   expect(rates.fill(model)).toMatchObject({ prefill_tokens_per_second: null, ms_per_token: null });
 });
+
+test("a load teaches the runtime's rate: size over what the first token took beyond the prompt, for all its models", () => {
+  const rates = new LearnedRates();
+  rates.observe("r", "m", answer);
+  rates.observeLoad("r", "m", { sizeGb: 8, ttftMs: 4500, promptTokens: 1000 });
+  expect(rates.fill(model)).toMatchObject({ prefill_tokens_per_second: 2000, load_gb_per_second: 2 });
+  expect(rates.fill({ ...model, name: "other" })).toMatchObject({
+    prefill_tokens_per_second: null,
+    load_gb_per_second: 2,
+  });
+  expect(rates.fill({ ...model, runtime: "elsewhere" }).load_gb_per_second).toBeNull();
+});
+
+test.each([
+  ["a model that was in memory after all", { sizeGb: 8, ttftMs: 90, promptTokens: 10 }],
+  ["a model of unknown size", { sizeGb: 0, ttftMs: 4500, promptTokens: 10 }],
+])("%s teaches no load rate", (_name, load) => {
+  const rates = new LearnedRates();
+  rates.observeLoad("r", "m", load);
+  expect(rates.fill(model).load_gb_per_second).toBeNull();
+});

@@ -113,8 +113,7 @@ export class WatchedEndpoint {
       onAnswer: () => {
         this.#lastAnswerMs = now();
       },
-      isLoaded: (model) =>
-        this.#current?.state.models.some((served) => served.name === model && served.loaded !== false) === true,
+      served: (model) => this.#current?.state.models.find((served) => served.name === model),
     });
     this.#current = { kind, runtime, state: toState(name, kind.kind, { ...found, slots }), target, misses: 0 };
     return this.#report(this.#current);

@@ -2,7 +2,9 @@ import { MeshError } from "../../bus-schemas/index.ts";
 import { EXIT, examples, type CommandModule } from "../command.ts";
 import { table } from "../format/table.ts";
 import { print, printJson } from "../format/terminal.ts";
-import { readMeshFile } from "../mesh-file.ts";
+import { readMeshFile, type MeshFile } from "../mesh-file.ts";
+import { connectBus } from "../../service/bus.ts";
+import { createLog } from "../../service/log.ts";
 
 /** A process's /health answers within this time, milliseconds. */
 const HEALTH_LIMIT_MS = 1000;
@@ -26,18 +28,22 @@ export const status: CommandModule = (program) => {
           ok: await healthy(name, port, file.gateway_url),
         })),
       );
+      const busOk = await answers(file);
       if (flags.json === true)
         printJson({
           pid: file.pid,
           started_at: file.started_at,
           version: file.version,
           bus: file.nats_url,
+          bus_ok: busOk,
           gateway: file.gateway_url,
           parts,
         });
       else {
         print(`mesh ${file.cell}, version ${file.version}, up since ${file.started_at} (process ${file.pid})`);
-        print(`bus ${file.nats_url} · gateway ${file.gateway_url} · state in ${file.state_dir}`);
+        print(
+          `bus ${file.nats_url} (${busOk ? "ok" : "does not answer"}) · gateway ${file.gateway_url} · state in ${file.state_dir}`,
+        );
         print();
         print(
           table([
@@ -51,9 +57,21 @@ export const status: CommandModule = (program) => {
           ]),
         );
       }
-      process.exitCode = parts.every(({ ok }) => ok) ? EXIT.ok : EXIT.failed;
+      process.exitCode = busOk && parts.every(({ ok }) => ok) ? EXIT.ok : EXIT.failed;
     });
 };
+
+async function answers({ nats_url: url, nats_user: user, nats_password: password }: MeshFile): Promise<boolean> {
+  try {
+    const bus = await connectBus("status", { url, user, password }, createLog("status", "silent"), {
+      timeoutMs: HEALTH_LIMIT_MS,
+    });
+    await bus.drain();
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 async function healthy(name: string, port: number | null, gatewayUrl: string): Promise<boolean> {
   const base = name === "gateway" ? gatewayUrl : port === null ? undefined : `http://127.0.0.1:${port}`;

@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { type JobRequestInput, type JobResult } from "../../bus-schemas/index.ts";
 import { EXIT, examples, type CommandModule } from "../command.ts";
 import { classOption, queueOption, seconds, tokenCount } from "../options.ts";
-import { dim, print, printJson, yellow } from "../format/terminal.ts";
+import { dim, harmless, print, printJson, yellow } from "../format/terminal.ts";
 import { withClient } from "../with-client.ts";
 
 interface SubmitFlags {
@@ -47,7 +47,9 @@ export const submit: CommandModule = (program) => {
           printJson(result);
         } else {
           for await (const frame of client.stream(request, { queue: flags.queue, signal: stop.signal })) {
-            if (frame.type === "delta") process.stdout.write(frame.content ?? "");
+            if (frame.type === "delta") process.stdout.write(shown(frame.content ?? ""));
+            if (frame.type === "accepted" && frame.cold_start_ms !== null)
+              announceColdStart(frame.model, frame.cold_start_ms);
             if (frame.type === "end") result = frame;
           }
           print();
@@ -67,6 +69,16 @@ function toRequest(prompt: string, flags: SubmitFlags): JobRequestInput {
     ...(flags.maxTokens === undefined ? {} : { max_tokens: flags.maxTokens }),
     ...(flags.timeout === undefined ? {} : { timeout_ms: flags.timeout * 1000 }),
   };
+}
+
+/** A terminal gets what cannot steer it; a pipe gets the answer byte for byte. */
+function shown(answer: string): string {
+  return process.stdout.isTTY ? harmless(answer) : answer;
+}
+
+/** On standard error: the first token will not come at once, and this is why. */
+function announceColdStart(model: string, ms: number): void {
+  process.stderr.write(`${dim(`${model} is not in memory; loading it takes about ${Math.ceil(ms / 1000)} s`)}\n`);
 }
 
 /** Who answered, on standard error so that a pipe gets the answer alone. */

@@ -6,6 +6,7 @@ import { auditLine } from "./audit.ts";
 import { formatDecision } from "./decision.ts";
 import { formatNodes } from "./node.ts";
 import { displayWidth, table } from "./table.ts";
+import { harmless } from "./terminal.ts";
 
 test("columns are as wide as their widest cell, numbers stand to the right, no line ends in spaces", () => {
   expect(
@@ -28,6 +29,10 @@ test("Chinese names, emoji and combining marks keep the columns straight", () =>
 
 test("a name from another machine cannot steer the terminal", () => {
   expect(table([["\u001b[2Jevil\r\n", "x"]])).toBe("?[2Jevil??  x");
+});
+
+test("an answer keeps its lines and tabs, and nothing else that a terminal obeys", () => {
+  expect(harmless("a\n\tb\u001b[2J\u009b1m\rc\u0007")).toBe("a\n\tb?[2J?1m?c?");
 });
 
 test("an empty table, a table of only a heading and an empty fleet are no error", () => {

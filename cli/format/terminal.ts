@@ -24,3 +24,8 @@ export function print(line = ""): void {
 export function printJson(value: unknown): void {
   process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
 }
+
+/** Text from elsewhere as a terminal may show it: control characters but line break and tab, which could steer it, become `?`. */
+export function harmless(text: string): string {
+  return text.replace(/(?![\n\t])\p{Cc}/gu, "?");
+}

@@ -3,7 +3,7 @@ import type { SeenNode } from "../../client/index.ts";
 import { auditLine } from "../format/audit.ts";
 import { formatDecision } from "../format/decision.ts";
 import { formatNodes } from "../format/node.ts";
-import { bold, dim, print, yellow } from "../format/terminal.ts";
+import { harmless, bold, dim, print, yellow } from "../format/terminal.ts";
 import { LogPrinter } from "./log-printer.ts";
 import type { ReadyFacts, UpReporter } from "./reporter.ts";
 
@@ -51,7 +51,7 @@ export class TerminalReporter implements UpReporter {
     if (frame.type === "accepted") {
       process.stdout.write(bold(left("answer")) + (frame.diagnostic ? yellow("(diagnostic, no model) ") : ""));
     }
-    if (frame.type === "delta") process.stdout.write((frame.content ?? "").replaceAll("\n", " "));
+    if (frame.type === "delta") process.stdout.write(harmless(frame.content ?? "").replaceAll("\n", " "));
   }
 
   ended({ status, node_id: nodeId, model, usage, timing, error }: JobResult): void {

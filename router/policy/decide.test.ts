@@ -184,3 +184,14 @@ test("a policy that registers a model for other layers is obeyed", () => {
   const { models } = RoutingConfig.parse({ models: { "qwen2-7b": { layers: ["L0"] } } });
   expect(decided([nodeRecord()], {}, policyOf({}, models)).rejected_by).toEqual({ model: 1 });
 });
+
+test("a model that has to be loaded first loses to one in memory, and is announced where there is no other", () => {
+  const cold = servedModel({ loaded: false, size_gb: 8, load_gb_per_second: 2 });
+  const onDisk = nodeRecord({ node_id: "cold", served_models: [cold] });
+  const inMemory = nodeRecord({ node_id: "warm", served_models: [servedModel()] });
+  expect(decided([onDisk, inMemory])).toMatchObject({ node_id: "warm", cold_start_ms: null });
+  const alone = decided([onDisk]);
+  expect(alone).toMatchObject({ node_id: "cold", cold_start_ms: 4000 });
+  expect(alone.reason).toMatch(/, of which 4000 ms to load the model$/);
+  expect(alone.score?.predicted_ms).toBeGreaterThan(4000);
+});

@@ -1,4 +1,4 @@
-import type { Decision } from "../../bus-schemas/index.ts";
+import { coldStartMs, type Decision } from "../../bus-schemas/index.ts";
 import type { Fleet } from "./fleet.ts";
 import { pickInContext, pickNode, type Pick } from "./pick.ts";
 import { refusal } from "./refusal.ts";
@@ -48,6 +48,7 @@ export function decide(
       layer: null,
       model: null,
       score: null,
+      cold_start_ms: null,
       reason: error.message.slice(0, 500),
       alternatives: [],
       error: error.toWire(),
@@ -55,6 +56,7 @@ export function decide(
   }
   const { view, served, layer } = pick.option;
   const score = scoreTerms(pick.option, request, context);
+  const coldMs = Math.round(coldStartMs(served));
   return {
     ...common,
     outcome: "routed",
@@ -62,6 +64,7 @@ export function decide(
     layer,
     model: served.name,
     score,
+    cold_start_ms: coldMs === 0 ? null : coldMs,
     reason: sentence(pick, score.total, score.predicted_ms, request),
     alternatives: alternatives(pick, request, fleet, policy, nowMs, random),
     error: null,
@@ -80,7 +83,9 @@ function sentence({ option, drawn, from }: Pick, score: number, predictedMs: num
   const note = diagnostic ? " (diagnostic echo: no real model fits)" : "";
   const what = request.batch ? "done" : "first token";
   const head = `${layer} ${view.record.node_id} runs ${served.name}${note}: score ${score.toFixed(2)}`;
-  return `${head}, ${choice(drawn.length, from)}; ${what} expected in ${Math.round(predictedMs)} ms`;
+  const coldMs = coldStartMs(served);
+  const cold = coldMs === 0 ? "" : `, of which ${Math.round(coldMs)} ms to load the model`;
+  return `${head}, ${choice(drawn.length, from)}; ${what} expected in ${Math.round(predictedMs)} ms${cold}`;
 }
 
 function choice(drawn: number, { nodes, filtered }: Pick["from"]): string {

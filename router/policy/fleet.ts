@@ -1,7 +1,11 @@
 import { LAYERS, type Layer, type Load, type NodeRecord, type ServedModel } from "../../bus-schemas/index.ts";
+import { held } from "./hysteresis.ts";
 import { Pool } from "./pool.ts";
 import { quality } from "./quality.ts";
 import type { NodeView, Option } from "./types.ts";
+
+/** A machine that was too hot is spared until it is this much cooler than the limit, degrees Celsius. */
+const HEAT_BACKLASH_CELSIUS = 5;
 
 /** A node in the index: where it is listed, and under which models. */
 interface Listing {
@@ -64,11 +68,13 @@ export class Fleet {
         dispatchedSinceHeartbeat: 0,
         correction: 1,
         correctedAtMs: receivedAtMs,
+        heldCelsius: heldCelsius(undefined, record),
         gone: false,
       };
       this.#views.set(record.node_id, view);
     } else {
       view.record = record;
+      view.heldCelsius = heldCelsius(view.heldCelsius, record);
       view.receivedAtMs = receivedAtMs;
       view.dispatchedSinceHeartbeat = 0;
       view.gone = false;
@@ -170,6 +176,14 @@ export class Fleet {
   }
 }
 
+function heldCelsius(before: NodeView["heldCelsius"] | undefined, { hardware }: NodeRecord): NodeView["heldCelsius"] {
+  const { temperature_celsius: cpu, gpus } = hardware;
+  return {
+    cpu: held(before?.cpu ?? null, cpu, HEAT_BACKLASH_CELSIUS),
+    gpus: gpus.map((gpu, i) => held(before?.gpus[i] ?? null, gpu.temperature_celsius, HEAT_BACKLASH_CELSIUS)),
+  };
+}
+
 function modelsOf({ options }: Listing): Iterable<string> {
   return new Set(options.map((option) => option.served.name));
 }
@@ -192,6 +206,7 @@ function servedModels(record: NodeRecord): readonly ServedModel[] {
     size_gb: null,
     prefill_tokens_per_second: null,
     ms_per_token: null,
+    load_gb_per_second: null,
   }));
 }
 

@@ -1,4 +1,4 @@
-import type { Layer } from "../../bus-schemas/index.ts";
+import { coldStartMs, type Layer } from "../../bus-schemas/index.ts";
 import type { DecisionContext, NodeView, Option, RouteRequest } from "./types.ts";
 
 /**
@@ -11,10 +11,6 @@ const ASSUMED: Record<Layer, { prefillPerSecond: number; msPerToken: number }> =
   L1: { prefillPerSecond: 1500, msPerToken: 30 },
   L2: { prefillPerSecond: 5000, msPerToken: 15 },
 };
-/** A model that is not in memory is read from disk at this rate, GB per second (SATA SSD). */
-const LOAD_GB_PER_SECOND = 0.5;
-/** Size assumed for a model that is not loaded and does not say, GB: 7B parameters at 4 bits. */
-const ASSUMED_SIZE_GB = 5;
 /** The slowest rate that is believed, tokens per second. */
 const LEAST_RATE = 1;
 
@@ -44,7 +40,7 @@ export function jobsOn(view: NodeView, { liveRouters }: Pick<DecisionContext, "l
  * When the first and the last token would come, by DESIGN §3:
  * `wait = max(0, run − slots + 1)/slots · mean service time`;
  * `TTFT = rtt + wait + (pending prefill + prompt tokens)/prefill rate`; `total = TTFT + expected output · time per token`;
- * a model that is not loaded adds its load time; the sum is multiplied by the node's Peak-EWMA correction.
+ * a model that is not loaded adds its load time (bus-schemas/cold-start.ts); the sum is multiplied by the node's Peak-EWMA correction.
  */
 export function predict(option: Option, request: RouteRequest, context: DecisionContext): Prediction {
   const { view, served } = option;
@@ -56,9 +52,9 @@ export function predict(option: Option, request: RouteRequest, context: Decision
   const slots = slotsOf(view);
   const waitMs = (Math.max(0, jobsOn(view, context) - slots + 1) / slots) * serviceMs;
   const pendingTokens = load?.pending_prefill_tokens ?? 0;
-  const loadMs = served.loaded === false ? ((served.size_gb ?? ASSUMED_SIZE_GB) / LOAD_GB_PER_SECOND) * 1000 : 0;
   const ttftMs =
-    (view.rttMs + waitMs + loadMs + (pendingTokens + request.promptTokens) / prefillPerMs) * view.correction;
+    (view.rttMs + waitMs + coldStartMs(served) + (pendingTokens + request.promptTokens) / prefillPerMs) *
+    view.correction;
   return { ttftMs, totalMs: ttftMs + outputMs * view.correction };
 }
 

@@ -52,6 +52,8 @@ export interface NodeView {
   correction: number;
   /** When `correction` last changed, same clock. */
   correctedAtMs: number;
+  /** Temperatures with backlash, degrees Celsius: a machine at the limit must not come and go with each heartbeat. */
+  heldCelsius: { cpu: number | null; gpus: readonly (number | null)[] };
   /** Known to be gone until its next heartbeat: left, lost, or without responders. */
   gone: boolean;
 }

@@ -18,7 +18,7 @@ bus.listen(bus.subjects.submits, (msg) => {
   const jobId = header(msg, HEADERS.job) ?? "";
   const node = { node_id: "node-0", layer: "L1", model: MODELS[0], security_level: "P2" } as const;
   const frames: StreamFrame[] = [
-    { type: "accepted", job_id: jobId, ...node, diagnostic: false, decision_id: null },
+    { type: "accepted", job_id: jobId, ...node, diagnostic: false, decision_id: null, cold_start_ms: null },
     ...Array.from({ length: DELTAS }, () => DELTA),
     jobEnd(jobId, node.node_id),
   ];

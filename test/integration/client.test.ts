@@ -39,6 +39,7 @@ const accepted = (jobId: string): StreamFrame => ({
   security_level: "P2",
   diagnostic: false,
   decision_id: null,
+  cold_start_ms: null,
 });
 
 interface Play {

@@ -25,6 +25,7 @@ export const ACCEPTED: StreamFrame = {
   security_level: "P2",
   diagnostic: false,
   decision_id: "01DECISION",
+  cold_start_ms: null,
 };
 
 /** Last frame of an answer; without arguments a finished one of 3 prompt and 2 completion tokens. */
@@ -37,6 +38,7 @@ export function ending(result: Partial<JobResultInput> = {}): JobResult {
     model: "tiny:1b",
     security_level: "P2",
     decision_id: "01DECISION",
+    cold_start_ms: null,
     finish_reason: "stop",
     usage: { prompt_tokens: 3, completion_tokens: 2 },
     ...result,

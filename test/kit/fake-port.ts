@@ -18,6 +18,7 @@ export class FakePort implements StreamPort {
   readonly log: string[] = [];
   readonly inboxes = new Map<string, (msg: Msg) => void>();
   refuse: MeshError | undefined;
+  away = false;
   onSubmit: (submit: Submitted) => void = () => undefined;
 
   publish: StreamPort["publish"] = (subject, body, options) => {
@@ -45,6 +46,7 @@ export class FakePort implements StreamPort {
   };
   submitSubject = (queue: string) => `submit.${queue}`;
   cancelSubject = (job: string) => `cancel.${job}`;
+  connected = () => !this.away;
   nowMs = () => Date.now();
 
   /** Delivers frames to the inbox of a submit (by default the newest), numbered from `seq`; null = without number. */

@@ -65,6 +65,7 @@ export function servedModel(overrides: Partial<ServedModel> = {}): ServedModel {
     size_gb: null,
     prefill_tokens_per_second: null,
     ms_per_token: null,
+    load_gb_per_second: null,
     ...overrides,
   };
 }

@@ -1,0 +1,19 @@
+import { expect, test } from "vitest";
+import { coldStartMs } from "./cold-start.ts";
+
+const model = { loaded: false, size_gb: 10, load_gb_per_second: 2 };
+
+test("a model on disk costs its size over the learned rate; one in memory, or unknown, nothing", () => {
+  expect(coldStartMs(model)).toBe(5000);
+  expect(coldStartMs({ ...model, loaded: true })).toBe(0);
+  expect(coldStartMs({ ...model, loaded: null })).toBe(0);
+});
+
+test("until a rate or a size is known the documented ones are assumed: 0.5 GB/s, 5 GB", () => {
+  expect(coldStartMs({ ...model, load_gb_per_second: null })).toBe(20_000);
+  expect(coldStartMs({ ...model, size_gb: null })).toBe(2500);
+});
+
+test("a rate of nothing does not make the wait endless", () => {
+  expect(coldStartMs({ ...model, load_gb_per_second: 0 })).toBe(1_000_000);
+});
