@@ -81,6 +81,7 @@ export class SimNode {
       size_gb: null,
       prefill_tokens_per_second: null,
       ms_per_token: null,
+      load_gb_per_second: null,
     }));
     this.#record = NodeRecord.parse({
       node_id: id,
@@ -226,7 +227,7 @@ export class SimNode {
     const firstAtMs = run.firstAtMs <= nowMs ? run.firstAtMs : null;
     if (this.#running.delete(run)) this.busyMs += nowMs - startedAtMs;
     if (status === "finished") {
-      this.#averageMs = movingAverage(this.#averageMs, nowMs - startedAtMs);
+      this.#averageMs = movingAverage(this.#averageMs, nowMs - acceptedAtMs);
       this.#learned.observe(RUNTIME, run.model, {
         promptTokens: arrival.promptTokens - cachedTokens,
         completionTokens: arrival.outputTokens,

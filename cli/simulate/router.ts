@@ -36,18 +36,17 @@ export class SimRouter {
     this.#view.onDispatch(nodeId);
   }
 
-  onAccepted({ nodeId }: SimDispatch, load: Load): void {
+  /** The load in a verdict, its own or one to another router. */
+  onLoad(nodeId: string, load: Load): void {
     if (this.#learns) this.#view.onLoad(nodeId, load);
   }
 
-  onRefused({ nodeId }: SimDispatch, load: Load): void {
-    if (this.#learns) this.#view.onLoad(nodeId, load);
+  onRefused({ nodeId }: SimDispatch): void {
     this.#view.onDone(nodeId);
     if (this.#learns) this.#view.onRefused(nodeId);
   }
 
-  onEnded({ nodeId, request, predictedMs }: SimDispatch, load: Load, timing: Timing, finished: boolean): void {
-    if (this.#learns) this.#view.onLoad(nodeId, load);
+  onEnded({ nodeId, request, predictedMs }: SimDispatch, timing: Timing, finished: boolean): void {
     this.#view.onDone(nodeId);
     if (!this.#learns) return;
     const score = predictedMs === undefined ? null : { predicted_ms: predictedMs };

@@ -159,11 +159,10 @@ class World {
     const no = node.take({ jobId, arrival, dataClass, deadlineMs, model: choice.model }, (ended) =>
       this.#onEnded(node, job, router, dispatch, choice, ended),
     );
-    const load = node.load();
-    if (no === undefined) return this.#events.after(this.#delay(node), () => router.onAccepted(dispatch, load));
+    if (no === undefined) return void this.#tell(node, router);
     this.#counts.refusals++;
-    this.#events.after(this.#delay(node), () => {
-      router.onRefused(dispatch, load);
+    this.#tell(node, router, () => {
+      router.onRefused(dispatch);
       const { retry_attempts: retries } = this.#options.policy.routing.defaults;
       if (job.attempts <= retries) return this.#route(job, router, new Set([...dispatch.request.exclude, node.id]));
       this.#end(job, refused(this.#events.nowMs - job.arrivedAtMs));
@@ -177,9 +176,7 @@ class World {
       ttft_ms: firstAtMs === null ? null : firstAtMs - startedAtMs,
       total_ms: endedAtMs - acceptedAtMs,
     };
-    const load = node.load();
-    const delayMs = this.#delay(node);
-    this.#events.after(delayMs, () => router.onEnded(dispatch, load, timing, status === "finished"));
+    const delayMs = this.#tell(node, router, () => router.onEnded(dispatch, timing, status === "finished"));
     this.#end(job, {
       status,
       nodeId: node.id,
@@ -189,6 +186,23 @@ class World {
       totalMs: endedAtMs + delayMs - job.arrivedAtMs,
       cachedTokens,
     });
+  }
+
+  /**
+   * A verdict: every router hears the load in it, the job's own also the rest. @returns the way to the job's router, ms
+   */
+  #tell(node: SimNode, router: SimRouter, verdict?: () => void): number {
+    const load = node.load();
+    let ownDelayMs = 0;
+    for (const each of this.#routers) {
+      const delayMs = this.#delay(node);
+      if (each === router) ownDelayMs = delayMs;
+      this.#events.after(delayMs, () => {
+        each.onLoad(node.id, load);
+        if (each === router) verdict?.();
+      });
+    }
+    return ownDelayMs;
   }
 
   #end(job: SimJob, ending: JobEnding): void {
