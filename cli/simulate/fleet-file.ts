@@ -65,16 +65,21 @@ export function readFleetFile(path: string): FleetFile {
   try {
     text = readFileSync(path, "utf8");
   } catch (cause) {
-    throw new MeshError("bad_config", `${path}: cannot be read; give a fleet file such as deploy/examples/fleet-*.yaml`, {
-      cause,
-    });
+    throw new MeshError(
+      "bad_config",
+      `${path}: cannot be read; give a fleet file such as deploy/examples/fleet-*.yaml`,
+      {
+        cause,
+      },
+    );
   }
   return parseFleetFile(text, path);
 }
 
 /** @see readFleetFile; `name` stands for the file in messages. */
 export function parseFleetFile(text: string, name: string): FleetFile {
-  if (text.length > MAX_FILE_CHARS) throw new MeshError("bad_config", `${name}: larger than ${MAX_FILE_CHARS} characters`);
+  if (text.length > MAX_FILE_CHARS)
+    throw new MeshError("bad_config", `${name}: larger than ${MAX_FILE_CHARS} characters`);
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
   const broken = document.errors[0];
@@ -93,7 +98,8 @@ export function parseFleetFile(text: string, name: string): FleetFile {
   const names = result.data.nodes.map((group) => group.name);
   const again = names.findIndex((each, i) => names.indexOf(each) < i);
   if (again >= 0) throw problem(document, lines, name, ["nodes", again, "name"], "two groups have this name");
-  if (!result.data.jobs.some((kind) => kind.share > 0)) throw problem(document, lines, name, ["jobs"], "no share is above 0");
+  if (!result.data.jobs.some((kind) => kind.share > 0))
+    throw problem(document, lines, name, ["jobs"], "no share is above 0");
   return result.data;
 }
 

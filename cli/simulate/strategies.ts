@@ -90,7 +90,8 @@ export const STRATEGIES: Record<StrategyName, Strategy> = {
           const seen = nodes.get(option.view.record.node_id)?.foresee(arrival, option.served.name, lengths);
           if (seen === undefined) continue;
           if (process.env["OBJ"] === "ttft") seen.endsAtMs = seen.firstAtMs;
-          if (inLayer === undefined || seen.endsAtMs < inLayer.endsAtMs) inLayer = { choice: choiceOf(option), ...seen };
+          if (inLayer === undefined || seen.endsAtMs < inLayer.endsAtMs)
+            inLayer = { choice: choiceOf(option), ...seen };
         }
         if (inLayer === undefined) continue;
         if (best === undefined || inLayer.endsAtMs < best.endsAtMs) best = inLayer;

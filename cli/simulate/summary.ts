@@ -105,7 +105,11 @@ function utilisation({ nodes, spanMs }: SimResult): Summary["utilisation"] {
   const layers: Partial<Record<Layer, number>> = {};
   for (const layer of LAYERS) {
     const there = nodes.filter((node) => node.group.layer === layer);
-    if (there.length > 0) layers[layer] = share(sum(there, (node) => node.busyMs), sum(there, (node) => node.group.slots));
+    if (there.length > 0)
+      layers[layer] = share(
+        sum(there, (node) => node.busyMs),
+        sum(there, (node) => node.group.slots),
+      );
   }
   const each = nodes.map((node) => ({
     node_id: node.id,

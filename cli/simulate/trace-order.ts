@@ -10,7 +10,7 @@ export function inOrder(arrivals: readonly Arrival[], name: string): Arrival[] {
   if (arrivals.length === 0) throw new MeshError("bad_config", `${name}: holds no jobs`);
   const sorted = arrivals.toSorted((a, b) => a.atMs - b.atMs);
   const spread: Arrival[] = [];
-  for (let start = 0; start < sorted.length; ) {
+  for (let start = 0; start < sorted.length;) {
     const atMs = sorted[start]?.atMs ?? 0;
     let end = start;
     while (sorted[end]?.atMs === atMs) end++;

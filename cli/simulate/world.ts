@@ -145,7 +145,8 @@ class World {
       lengths: this.#lengths,
     });
     const node = choice === undefined ? undefined : this.#nodes.get(choice.nodeId);
-    if (choice === undefined || node === undefined) return this.#end(job, refused(this.#events.nowMs - job.arrivedAtMs));
+    if (choice === undefined || node === undefined)
+      return this.#end(job, refused(this.#events.nowMs - job.arrivedAtMs));
     job.attempts++;
     this.#counts.dispatches++;
     if (job.attempts > 1) this.#counts.redispatches++;

@@ -53,14 +53,12 @@ export function pickInContext(
 ): { pick: Pick | undefined; context: DecisionContext } {
   const context = contextFor(request, fleet, policy, nowMs);
   if (context.strategy === "cloud_spillover") {
-    const inTime = { ...context, inTimeOnly: true };
-    const pick = pickFrom(request, fleet, inTime, random);
-    if (pick !== undefined) return { pick, context: inTime };
+    const inTime = pickFrom(request, fleet, { ...context, inTimeOnly: true }, random);
+    if (inTime.pick !== undefined) return inTime;
   }
-  const pick = pickFrom(request, fleet, context, random);
-  if (pick !== undefined || !fleet.hasDiagnostic || realModelLater(request, fleet, context)) return { pick, context };
-  const lenient = { ...context, diagnosticAllowed: true };
-  return { pick: pickFrom(request, fleet, lenient, random), context: lenient };
+  const picked = pickFrom(request, fleet, context, random);
+  if (picked.pick !== undefined || !fleet.hasDiagnostic || realModelLater(request, fleet, context)) return picked;
+  return pickFrom(request, fleet, { ...context, diagnosticAllowed: true }, random);
 }
 
 /** A real model would take the job if it were not full, slow or tried just now: an echo is no answer to that. */
@@ -82,16 +80,17 @@ function pickFrom(
   fleet: Fleet,
   context: DecisionContext,
   random: () => number,
-): Pick | undefined {
+): { pick: Pick | undefined; context: DecisionContext } {
   for (const layer of context.layers) {
     const pool = fleet.pool(layer, request.model);
     if (pool === undefined || pool.places.length === 0) continue;
-    const { places, from } = draw(pool, request, context, random);
-    const drawn = places.map((place) => bestOn(place, request, context)).filter((each) => each !== undefined);
-    const option = best(drawn, request, context);
-    if (option !== undefined) return { option, drawn, from };
+    const { places, home, from } = draw(pool, request, context, random);
+    const atHome = home === undefined ? context : { ...context, home: home.view };
+    const drawn = places.map((place) => bestOn(place, request, atHome)).filter((each) => each !== undefined);
+    const option = best(drawn, request, atHome);
+    if (option !== undefined) return { pick: { option, drawn, from }, context: atHome };
   }
-  return undefined;
+  return { pick: undefined, context };
 }
 
 function draw(
@@ -99,16 +98,17 @@ function draw(
   request: RouteRequest,
   context: DecisionContext,
   random: () => number,
-): { places: readonly Place[]; from: Pick["from"] } {
+): { places: readonly Place[]; home: Place | undefined; from: Pick["from"] } {
   const fits = (place: Place) => place.options.some((option) => rejection(option, request, context) === undefined);
   const home = request.sessionId === undefined ? undefined : sessionHome(request.sessionId, pool, fits, context);
   if (pool.places.length > SCAN_UP_TO) {
     const places = sample(pool, home, fits, context, random);
-    if (places.length >= 2) return { places, from: { nodes: pool.places.length, filtered: false } };
+    if (places.length >= 2) return { places, home, from: { nodes: pool.places.length, filtered: false } };
   }
   const survivors = pool.places.filter(fits);
   const from = { nodes: survivors.length, filtered: true };
-  return { places: survivors.length <= CHOICES ? survivors : drawSome(survivors, home, context, random), from };
+  const places = survivors.length <= CHOICES ? survivors : drawSome(survivors, home, context, random);
+  return { places, home, from };
 }
 
 /** Fitting nodes, by free capacity as of the last heartbeat, corrected for what was sent since. */

@@ -100,6 +100,8 @@ export interface DecisionContext {
   strategy: HoursStrategy;
   /** Of the job's task type. */
   weights: ScoringWeights;
+  /** Where the job's session is at home, in the layer that is looked at: its prompt is probably cached there. */
+  home: NodeView | undefined;
   /** No real model fits the job anywhere, so the diagnostic echo may run it. */
   diagnosticAllowed: boolean;
 }

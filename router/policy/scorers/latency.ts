@@ -11,6 +11,14 @@ const LEAST_SLO_MS = 1;
  */
 const WRITING_SHARE = 0.1;
 
+/**
+ * A session's home counts as this much faster than predicted: what it has cached nobody knows, and turns that stay
+ * together fill its cache. Measured on the Mooncake trace with 12 equal nodes (docs/simulation.md): median time to the
+ * first token 11 % shorter than without a home, cached prompt tokens 12 % instead of 7 %, the p99 unchanged; with a factor
+ * of 2 the p99 of unequal nodes grows by 8 %.
+ */
+const HOME_ADVANTAGE = 1.5;
+
 /** `L = 1/(1+(T/SLO)²)` (DESIGN §3): 1 at once, 0.5 at the wanted time, near 0 beyond. */
 export function latencyScore(ms: number, sloMs: number): number {
   const ratio = ms / Math.max(sloMs, LEAST_SLO_MS);
@@ -21,6 +29,7 @@ export const latency: Scorer = {
   name: "latency",
   score(option, request, context) {
     const { ttftMs, totalMs } = predict(option, request, context);
-    return latencyScore(ttftMs + (totalMs - ttftMs) * (request.batch ? 1 : WRITING_SHARE), request.sloMs);
+    const ms = ttftMs + (totalMs - ttftMs) * (request.batch ? 1 : WRITING_SHARE);
+    return latencyScore(option.view === context.home ? ms / HOME_ADVANTAGE : ms, request.sloMs);
   },
 };
