@@ -236,24 +236,6 @@ test("a node cannot take, refuse or end a job that another one was asked for", a
   expect([asked(), answers()]).toEqual([["a"], []]);
 });
 
-test("of a verdict to another router the load is taken, and nothing else", async () => {
-  const { bus, dispatcher, fleet, answers, asked, rejected } = await dispatched("P2", ["a"]);
-  const other = "mesh.main.job.verdict.router-2.7";
-  const common = { job_id: "job-00001", node_id: "a", load: { ...LOAD, running: 2, queued: 1 } };
-  bus.deliver(other, { type: "refused", ...common, error: BUSY });
-  expect(fleet.fleet.view("a")?.record.load).toMatchObject({ running: 2, queued: 1 });
-  bus.deliver(other, { type: "ended", ...common, status: "failed", timing: null, load: LOAD });
-  expect(fleet.fleet.view("a")?.record.load).toMatchObject({ running: 1, queued: 0 });
-  expect(fleet.fleet.view("a")).toMatchObject({ correction: 1, ownInFlight: 1, gone: false });
-  // The broker's 503, a stranger's node, half a verdict: its own router's to judge.
-  bus.deliver(other, undefined, { code: 503 });
-  bus.deliver(other, { type: "accepted", ...common, node_id: "stranger" });
-  bus.deliver(other, { type: "accepted" });
-  expect(dispatcher.inFlight).toEqual({ waiting: 1, running: 0 });
-  expect([asked(), answers(), rejected]).toEqual([["a"], [], []]);
-  expect([fleet.fleet.size, fleet.fleet.view("a")?.gone]).toEqual([1, false]);
-});
-
 test("a running job is not given away: neither a late refusal nor a made-up 503 moves it", async () => {
   const { bus, dispatcher, fleet, verdict, asked, answers, last } = await dispatched();
   verdict("accepted");

@@ -5,6 +5,7 @@ import { doctor } from "./doctor.ts";
 import { nodes } from "./nodes.ts";
 import { policy } from "./policy.ts";
 import { route } from "./route.ts";
+import { simulate } from "./simulate.ts";
 import { status } from "./status.ts";
 import { submit } from "./submit.ts";
 import { up } from "./up.ts";
@@ -18,6 +19,7 @@ export const COMMANDS: readonly CommandModule[] = [
   submit,
   route,
   policy,
+  simulate,
   audit,
   bus,
   doctor,

@@ -25,4 +25,6 @@ export interface JobEnding {
   ttftMs: number | null;
   totalMs: number;
   cachedTokens: number;
+  /** Error code of a refused job. */
+  code: string | null;
 }

@@ -1,4 +1,4 @@
-import { MeshError, NodeRecord, type DataClass, type Load, type ServedModel } from "../../bus-schemas/index.ts";
+import { NodeRecord, type DataClass, type Load, type MeshError, type ServedModel } from "../../bus-schemas/index.ts";
 import { refuse, totalLoad, type Seats } from "../../agent/model/admission.ts";
 import { movingAverage } from "../../agent/model/moving-average.ts";
 import { LearnedRates } from "../../agent/runtimes/learned-rates.ts";

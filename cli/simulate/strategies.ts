@@ -89,7 +89,6 @@ export const STRATEGIES: Record<StrategyName, Strategy> = {
           if (option.layer !== layer) continue;
           const seen = nodes.get(option.view.record.node_id)?.foresee(arrival, option.served.name, lengths);
           if (seen === undefined) continue;
-          if (process.env["OBJ"] === "ttft") seen.endsAtMs = seen.firstAtMs;
           if (inLayer === undefined || seen.endsAtMs < inLayer.endsAtMs)
             inLayer = { choice: choiceOf(option), ...seen };
         }

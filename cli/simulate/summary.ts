@@ -21,6 +21,8 @@ export interface Summary {
   finished: number;
   expired: number;
   refused: number;
+  /** Refused jobs by error code. */
+  refused_by: Record<string, number>;
   /** Of what is counted: all but the first tenth. */
   ttft_ms: Spread;
   total_ms: Spread;
@@ -30,6 +32,8 @@ export interface Summary {
   dispatches: number;
   /** Dispatches that a node refused, as a share of all. */
   nak_rate: number;
+  /** The same by error code, counted. */
+  naks: Record<string, number>;
   redispatches: number;
   /** Prompt tokens found in prefix caches, as a share of all. */
   cached_prompt_share: number;
@@ -61,11 +65,13 @@ export function summarise(result: SimResult, fleet: FleetFile, policy: Policy): 
     finished: by("finished"),
     expired: by("expired"),
     refused: by("refused"),
+    refused_by: refusedBy(result),
     ttft_ms: spread(counted.flatMap((ending) => ending.ttftMs ?? [])),
     total_ms: spread(counted.map((ending) => ending.totalMs)),
     utilisation: utilisation(result),
     jobs_by_layer: jobsByLayer,
     dispatches: result.dispatches,
+    naks: result.naks,
     nak_rate: result.dispatches === 0 ? 0 : result.refusals / result.dispatches,
     redispatches: result.redispatches,
     cached_prompt_share: prompt === 0 ? 0 : cached / prompt,
@@ -83,6 +89,15 @@ export function latencies(result: SimResult): { ttftMs: number[]; totalMs: numbe
     ttftMs: ascending(counted.flatMap((ending) => ending.ttftMs ?? [])),
     totalMs: ascending(counted.map((ending) => ending.totalMs)),
   };
+}
+
+function refusedBy({ jobs }: SimResult): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { ending } of jobs) {
+    const code = ending?.code ?? null;
+    if (code !== null) counts[code] = (counts[code] ?? 0) + 1;
+  }
+  return counts;
 }
 
 function endingsOf({ jobs }: SimResult) {

@@ -1,4 +1,5 @@
 import type { Timing } from "../../bus-schemas/index.ts";
+import { decide } from "../../router/policy/decide.ts";
 import { EXPECTED_OUTPUT_TOKENS } from "../../router/route-request.ts";
 import type { Policy, RouteRequest } from "../../router/policy/types.ts";
 import { AnswerLengths } from "./answer-lengths.ts";
@@ -44,6 +45,8 @@ export interface SimResult {
   dispatches: number;
   /** Dispatches that a node refused. */
   refusals: number;
+  /** The same by error code. */
+  naks: Record<string, number>;
   /** Dispatches after the first of a job. */
   redispatches: number;
 }
@@ -63,6 +66,7 @@ class World {
   readonly #lengths: AnswerLengths;
   /** One stream of random numbers for each purpose, so that strategies meet the same load and the same network. */
   readonly #random: Record<"network" | "routing" | "routers", Random>;
+  readonly #naks: Record<string, number> = {};
   readonly #counts = { dispatches: 0, refusals: 0, redispatches: 0, ended: 0 };
 
   constructor(options: SimOptions) {
@@ -105,7 +109,15 @@ class World {
     const firstAtMs = this.#jobs[0]?.arrivedAtMs ?? START_MS;
     const { dispatches, refusals, redispatches } = this.#counts;
     const spanMs = this.#events.nowMs - firstAtMs;
-    return { jobs: this.#jobs, nodes: [...this.#nodes.values()], spanMs, dispatches, refusals, redispatches };
+    return {
+      jobs: this.#jobs,
+      nodes: [...this.#nodes.values()],
+      spanMs,
+      dispatches,
+      refusals,
+      naks: this.#naks,
+      redispatches,
+    };
   }
 
   /** Every node is heard once before the first job, as a cold router listens first (DESIGN promise 5). */
@@ -145,8 +157,10 @@ class World {
       lengths: this.#lengths,
     });
     const node = choice === undefined ? undefined : this.#nodes.get(choice.nodeId);
-    if (choice === undefined || node === undefined)
-      return this.#end(job, refused(this.#events.nowMs - job.arrivedAtMs));
+    if (choice === undefined || node === undefined) {
+      const code = decide(request, router.fleet, policy, this.#events.nowMs, this.#random.routing).error?.code;
+      return this.#refuse(job, code ?? "no_node");
+    }
     job.attempts++;
     this.#counts.dispatches++;
     if (job.attempts > 1) this.#counts.redispatches++;
@@ -162,11 +176,12 @@ class World {
     );
     if (no === undefined) return void this.#tell(node, router);
     this.#counts.refusals++;
+    this.#naks[no.code] = (this.#naks[no.code] ?? 0) + 1;
     this.#tell(node, router, () => {
       router.onRefused(dispatch);
       const { retry_attempts: retries } = this.#options.policy.routing.defaults;
       if (job.attempts <= retries) return this.#route(job, router, new Set([...dispatch.request.exclude, node.id]));
-      this.#end(job, refused(this.#events.nowMs - job.arrivedAtMs));
+      this.#refuse(job, no.code);
     });
   }
 
@@ -186,7 +201,14 @@ class World {
       ttftMs: firstAtMs === null ? null : firstAtMs + delayMs - job.arrivedAtMs,
       totalMs: endedAtMs + delayMs - job.arrivedAtMs,
       cachedTokens,
+      code: null,
     });
+  }
+
+  #refuse(job: SimJob, code: string): void {
+    const totalMs = this.#events.nowMs - job.arrivedAtMs;
+    const nobody = { nodeId: null, layer: null, model: null, ttftMs: null, cachedTokens: 0 };
+    this.#end(job, { status: "refused", ...nobody, totalMs, code });
   }
 
   /**
@@ -239,10 +261,6 @@ class World {
   #delay(node: SimNode): number {
     return lognormal(node.group.network_ms, NETWORK_SPREAD, this.#random.network);
   }
-}
-
-function refused(totalMs: number): JobEnding {
-  return { status: "refused", nodeId: null, layer: null, model: null, ttftMs: null, totalMs, cachedTokens: 0 };
 }
 
 function kindsBy(kinds: readonly JobKind[], random: Random): () => JobKind {
