@@ -52,6 +52,8 @@ export class SimNode {
   readonly cache: PrefixCache;
   /** Slot time used, milliseconds. */
   busyMs = 0;
+  /** Most jobs ever running at once. */
+  mostRunning = 0;
   /** Most seats ever taken, running and waiting. */
   mostTaken = 0;
   readonly #events: EventQueue;
@@ -201,6 +203,7 @@ export class SimNode {
       if (run === undefined) return;
       const { cachedTokens, prefillMs } = this.#reading(run);
       this.#running.add(run);
+      this.mostRunning = Math.max(this.mostRunning, this.#running.size);
       this.cache.use(run.arrival.blocks);
       run.cachedTokens = cachedTokens;
       run.startedAtMs = this.#events.nowMs;

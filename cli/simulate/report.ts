@@ -82,7 +82,7 @@ function useCells(summary: Summary): string[] {
     return share === undefined ? "-" : `${percent(share)}, ${jobs[layer] ?? 0}`;
   });
   const energy = kwh === null ? "-" : `${kwh.toFixed(2)} kWh`;
-  return [...layers, dollars(summary.token_cost_usd), energy, electricity === null ? "-" : dollars(electricity)];
+  return [...layers, dollars(summary.token_cost_usd), energy, dollars(electricity)];
 }
 
 function nodesOf({ fleet }: Plan): number {
@@ -106,6 +106,6 @@ function percent(share: number): string {
   return `${(share * 100).toFixed(1)} %`;
 }
 
-function dollars(usd: number): string {
-  return `$${usd.toFixed(2)}`;
+function dollars(usd: number | null): string {
+  return usd === null ? "-" : `$${usd.toFixed(2)}`;
 }

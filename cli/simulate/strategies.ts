@@ -76,7 +76,7 @@ export const STRATEGIES: Record<StrategyName, Strategy> = {
   /**
    * Knows every node as it is at this moment and how fast it truly is (SimNode.foresee), but no answer's length before it
    * is written, as nobody does. Takes the node on which the job would probably end first. It keeps the policy's rules:
-   * classes, models, and the layers in their order, the next one where no node of a layer would begin in the wanted time.
+   * classes, models, and the layers in their order: the next one where a layer is full, or by `cloud_spillover` too slow.
    */
   oracle: {
     learns: false,
@@ -94,7 +94,8 @@ export const STRATEGIES: Record<StrategyName, Strategy> = {
         }
         if (inLayer === undefined) continue;
         if (best === undefined || inLayer.endsAtMs < best.endsAtMs) best = inLayer;
-        if (inLayer.firstAtMs - nowMs <= request.sloMs) return inLayer.choice;
+        const spills = context.strategy === "cloud_spillover" && inLayer.firstAtMs - nowMs > request.sloMs;
+        if (!spills) return inLayer.choice;
       }
       return best?.choice;
     },

@@ -37,8 +37,8 @@ export interface Summary {
   redispatches: number;
   /** Prompt tokens found in prefix caches, as a share of all. */
   cached_prompt_share: number;
-  /** By the policy's `cost_per_1k_tokens` times the node's `cost_factor`, US dollars. */
-  token_cost_usd: number;
+  /** By the policy's `cost_per_1k_tokens` times the node's `cost_factor`, US dollars; null where it has no price of a model. */
+  token_cost_usd: number | null;
   /** Null where a node of L0 or L1 does not say its power. */
   energy_kwh: number | null;
   electricity_usd: number | null;
@@ -57,7 +57,7 @@ export function summarise(result: SimResult, fleet: FleetFile, policy: Policy): 
     prompt += arrival.promptTokens;
     cached += ending.cachedTokens;
     jobsByLayer[ending.layer] = (jobsByLayer[ending.layer] ?? 0) + 1;
-    const price = policy.models.get(ending.model)?.cost_per_1k_tokens ?? 0;
+    const price = policy.models.get(ending.model)?.cost_per_1k_tokens ?? Number.NaN;
     usd += ((arrival.promptTokens + arrival.outputTokens) / 1000) * price * (costFactors.get(ending.nodeId ?? "") ?? 1);
   }
   return {
@@ -75,7 +75,7 @@ export function summarise(result: SimResult, fleet: FleetFile, policy: Policy): 
     nak_rate: result.dispatches === 0 ? 0 : result.refusals / result.dispatches,
     redispatches: result.redispatches,
     cached_prompt_share: prompt === 0 ? 0 : cached / prompt,
-    token_cost_usd: usd,
+    token_cost_usd: Number.isNaN(usd) ? null : usd,
     energy_kwh: energyKwh,
     electricity_usd: energyKwh === null ? null : energyKwh * fleet.electricity_usd_per_kwh,
     span_seconds: result.spanMs / 1000,
