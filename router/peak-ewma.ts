@@ -5,9 +5,9 @@ const CLAMP = { least: 0.5, most: 4 };
 const FAILURE_MS = 5000;
 /**
  * Added to both times before they are compared, milliseconds: of 50 ms expected and 200 ms seen the ratio is mostly
- * chance, and would keep a sound node out for ten seconds (p99 of the first token 10 % longer, docs/simulation.md).
+ * chance, and would keep a sound node out for ten seconds (docs/simulation.md).
  */
-const DAMPING_MS = 1000;
+const DAMPING_MS = 2000;
 /** Prediction assumed where there is none, milliseconds. */
 const ASSUMED_MS = 1000;
 

@@ -64,7 +64,7 @@ export const simulate: CommandModule = (program) => {
     .addOption(new Option("--policy <file>", "a routing file").default(POLICY, "deploy/routing.yaml"))
     .option("--classes <shares>", "shares of the data classes, such as P0=0.1,P1=0.3,P2=0.6", classShares)
     .option("--no-sessions", "jobs do not say which conversation they belong to")
-    .option("--svg <folder>", "writes latency-cdf.svg and utilisation.svg there")
+    .option("--svg <folder>", "writes simulate-latency-cdf.svg and simulate-utilisation.svg there")
     .option("--json", "as JSON")
     .addHelpText(
       "after",
@@ -118,8 +118,8 @@ function writePictures(folder: string, plan: Plan, runs: readonly StrategyRun[])
   const what = `${fleet.title}, load ${load}, ${routers} routers, heartbeats of ${heartbeatMs / 1000} s`;
   try {
     mkdirSync(folder, { recursive: true });
-    writeFileSync(join(folder, "latency-cdf.svg"), cdfSvg(`Time to the end: ${what}`, runs));
-    writeFileSync(join(folder, "utilisation.svg"), utilisationSvg(`Busy slots: ${what}`, runs));
+    writeFileSync(join(folder, "simulate-latency-cdf.svg"), cdfSvg(`Time to the end: ${what}`, runs));
+    writeFileSync(join(folder, "simulate-utilisation.svg"), utilisationSvg(`Busy slots: ${what}`, runs));
   } catch (cause) {
     throw new MeshError("bad_config", `${folder}: the pictures cannot be written there`, { cause });
   }

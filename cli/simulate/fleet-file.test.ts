@@ -14,7 +14,7 @@ nodes:
 
 test("the fleets that ship can be read, and say where each node's rates come from", () => {
   const files = globSync("deploy/examples/fleet-*.yaml", { cwd: join(import.meta.dirname, "../..") });
-  expect(files).toHaveLength(3);
+  expect(files).toHaveLength(4);
   for (const file of files) {
     const fleet = readFleetFile(join(import.meta.dirname, "../..", file));
     expect(fleet.nodes.map(({ source }) => source ?? "")).not.toContain("");
