@@ -63,8 +63,10 @@ export type ModelInputs = z.infer<typeof ModelInputs>;
 export const NodeInputs = z.object({
   node_id: NodeId,
   layer: Layer,
-  /** It was scored: all of the layer that could take the job, or two drawn from them. */
+  /** It was scored: all of the layer that could take the job, or some drawn from them. */
   drawn: z.literal(true).optional(),
+  /** The job's session is at home there. */
+  home: z.literal(true).optional(),
   /** When its last heartbeat came, on the router's clock. */
   heard_unix_ms: Exact,
   /** Between its heartbeats (1000). */

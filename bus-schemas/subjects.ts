@@ -49,9 +49,9 @@ export function subjects(cell = DEFAULT_CELL) {
     runs: (dataClass: DataClass, node: string) => `${prefix}.job.run.${dataClass}.${token(node)}`,
     /** ticket holder → agent, a body that only the node can open. */
     sealed: (dataClass: DataClass, node: string) => `${prefix}.job.sealed.${dataClass}.${token(node)}`,
-    /** agent → the router that dispatched: accepted, refused, ended (ADR 0004). */
+    /** agent → the router that dispatched: accepted, refused, ended (ADR 0004); the other routers hear the load in it. */
     verdict: (router: string, dispatch: string) => `${prefix}.job.verdict.${router}.${dispatch}`,
-    verdicts: (router: string) => `${prefix}.job.verdict.${token(router)}.*`,
+    verdicts: `${prefix}.job.verdict.*.*`,
     /** client → agent and router. */
     cancel: (job: string) => `${prefix}.job.cancel.${token(job)}`,
     cancels: `${prefix}.job.cancel.*`,

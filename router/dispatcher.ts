@@ -34,7 +34,10 @@ export class Dispatcher {
 
   start(): void {
     const { bus, id } = this.#parts;
-    bus.listen(bus.subjects.verdicts(id), (msg) => this.#onVerdict(msg));
+    const toUs = bus.subjects.verdict(id, "");
+    bus.listen(bus.subjects.verdicts, (msg) =>
+      msg.subject.startsWith(toUs) ? this.#onVerdict(msg) : this.#onVerdictToOther(msg),
+    );
     bus.listen(bus.subjects.cancels, (msg) => this.#onCancel(msg));
   }
 
@@ -108,14 +111,8 @@ export class Dispatcher {
       this.#parts.fleet.onGone(dispatch.nodeId);
       return this.#redispatch(dispatch, new MeshError("node_lost", `${dispatch.nodeId} is not on the bus`));
     }
-    let verdict: Verdict;
-    try {
-      verdict = readBody(msg, Verdict);
-    } catch (error) {
-      const rejection = MeshError.from(error);
-      if (rejection.code === "codec_unknown") learnFromPeer(this.#parts.bus, header(msg, HEADERS.contentType));
-      return this.#parts.rejections.add("verdict", rejection);
-    }
+    const verdict = this.#readVerdict(msg, (error) => this.#parts.rejections.add("verdict", error));
+    if (verdict === undefined) return;
     const dispatch = this.#table.find(token);
     if (dispatch === undefined) return;
     // Only the node that was asked can know both; another one cannot take, refuse or end its job.
@@ -141,6 +138,27 @@ export class Dispatcher {
       this.#parts.fleet.onRefused(dispatch.nodeId);
       this.#redispatch(dispatch, MeshError.fromWire(verdict.error));
     } else if (verdict.timing !== null) this.#parts.fleet.observe(dispatch, verdict.timing, verdict.status);
+  }
+
+  /**
+   * A job of another router began, was refused or ended: its node's load as of now. Only that is believed of it, until the
+   * node's own next word: whether the job is ours to end, our table says.
+   */
+  #onVerdictToOther(msg: Msg): void {
+    // A bad one is its router's to reject, as is the broker's 503.
+    const verdict = this.#readVerdict(msg, () => undefined);
+    if (verdict !== undefined) this.#parts.fleet.onLoad(verdict.node_id, verdict.load);
+  }
+
+  #readVerdict(msg: Msg, onRejected: (error: MeshError) => void): Verdict | undefined {
+    try {
+      return readBody(msg, Verdict);
+    } catch (error) {
+      const rejection = MeshError.from(error);
+      if (rejection.code === "codec_unknown") learnFromPeer(this.#parts.bus, header(msg, HEADERS.contentType));
+      onRejected(rejection);
+      return undefined;
+    }
   }
 
   /** The next pick of the decision, at most `retry_attempts` more; then the job is refused with the last reason. */

@@ -6,6 +6,7 @@ import { nodes } from "./nodes.ts";
 import { policy } from "./policy.ts";
 import { quality } from "./quality.ts";
 import { route } from "./route.ts";
+import { simulate } from "./simulate.ts";
 import { status } from "./status.ts";
 import { submit } from "./submit.ts";
 import { up } from "./up.ts";
@@ -20,6 +21,7 @@ export const COMMANDS: readonly CommandModule[] = [
   route,
   policy,
   quality,
+  simulate,
   audit,
   bus,
   doctor,

@@ -17,6 +17,7 @@ export function contextFor(request: RouteRequest, fleet: Fleet, policy: Policy, 
     strategy,
     weights: policy.weightsByTask.get(request.taskType) ?? policy.routing.scoring_weights,
     qualities: fleet.qualities.get(request.taskType),
+    home: undefined,
     diagnosticAllowed: false,
   };
 }

@@ -47,12 +47,12 @@ test("SEED's node registration takes SEED's curl request", () => {
   expect(decided([seed], { model: "qwen2-7b" }).model).toBe("qwen2-7b");
 });
 
-test("of four that can take it two are drawn, and the reason says so", () => {
-  const nodes = ["a", "b", "c", "d"].map((node_id) => nodeRecord({ node_id }));
+test("of nine that can take it eight are drawn, and the reason says so", () => {
+  const nodes = ["a", "b", "c", "d", "f", "g", "h", "i", "j"].map((node_id) => nodeRecord({ node_id }));
   const busy = nodeRecord({ node_id: "e", status: "cordoned" });
   const decision = decided([...nodes, busy]);
-  expect(decision.reason).toContain("best of 2 drawn from 4;");
-  expect(decision.candidates).toHaveLength(5);
+  expect(decision.reason).toContain("best of 8 drawn from 9;");
+  expect(decision.candidates).toHaveLength(10);
   expect(decision.rejected_by).toEqual({ state: 1 });
   expect(decision.candidates.find(({ node_id }) => node_id === "e")?.rejected).toEqual({
     filter: "state",
@@ -74,13 +74,13 @@ test("of a large fleet only what was drawn is explained, unless all is asked for
   );
   const fleet = fleetOf(...nodes);
   const brief = decide(routeRequest(), fleet, policyOf(), NOW_MS, seeded(1));
-  expect(brief.candidates).toHaveLength(2);
+  expect(brief.candidates).toHaveLength(8);
   expect(brief.candidates_total).toBe(200);
-  expect(brief.reason).toContain("best of 2 drawn from the layer's 200;");
+  expect(brief.reason).toContain("best of 8 drawn from the layer's 200;");
   const all = decide(routeRequest(), fleet, policyOf(), NOW_MS, seeded(1), "all");
   expect(all.node_id).toBe(brief.node_id);
   expect(all.candidates).toHaveLength(64);
-  expect(all.candidates.slice(0, 2)).toEqual(brief.candidates);
+  expect(all.candidates.slice(0, 8)).toEqual(brief.candidates);
   expect(all.rejected_by).toEqual({ health: 100 });
 });
 

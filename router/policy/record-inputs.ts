@@ -12,14 +12,14 @@ import { decide } from "./decide.ts";
 import { hotGpu, MAX_CPU_CELSIUS } from "./filters/temperature.ts";
 import type { Fleet } from "./fleet.ts";
 import { hash32 } from "./hash.ts";
-import type { PickInContext } from "./pick.ts";
+import { CHOICES, type PickInContext } from "./pick.ts";
 import type { Place } from "./pool.ts";
 import { qualityOf } from "./quality.ts";
 import { rejection } from "./reject.ts";
 import type { DecisionContext, NodeView, Option, Policy, RouteRequest } from "./types.ts";
 
-/** Nodes in a record, at most, and models of each: it stays near 2 KB. */
-const MAX_NODES = 4;
+/** Nodes in a record, at most: all that are scored. And models of each. */
+const MAX_NODES = CHOICES;
 const MAX_MODELS = 4;
 /** Candidates that a record explains, at most; the rest is in the counts. */
 const MAX_CANDIDATES = 8;
@@ -170,6 +170,7 @@ function nodeInputs(
   };
   if (listed.length < options.length) inputs.models_left_out = options.length - listed.length;
   if (drawn) inputs.drawn = true;
+  if (context.home === view) inputs.home = true;
   addState(inputs, view);
   addLoad(inputs, view);
   const { avg_latency_ms: meanMs, tokens_per_second: perSecond } = record.performance;

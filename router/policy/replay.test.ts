@@ -61,15 +61,14 @@ test("the draw of a large fleet is taken from the record, and its nodes are few"
   const nodes = Array.from({ length: 500 }, (_, i) => nodeRecord({ node_id: `n${i}`, cost_factor: (i % 7) / 7 }));
   const { decision, inputs } = decided(fleetOf(...nodes));
   const drawn = inputs.nodes.filter((node) => node.drawn).map(({ node_id }) => node_id);
-  expect([drawn.length, inputs.nodes.length, inputs.whole]).toEqual([2, 4, false]);
+  expect([drawn.length, inputs.nodes.length, inputs.whole]).toEqual([8, 8, false]);
   expect(drawn).toContain(decision.node_id);
   expect(replayDecision(decision, inputs, policyOf())).toMatchObject({ differences: [], whole: false });
-  // Had the other one been the only one that was drawn, it would have been taken.
+  // Had another one been the only one that was drawn, it would have been taken.
   const other = structuredClone(inputs);
-  for (const node of other.nodes) if (node.node_id === decision.node_id) delete node.drawn;
-  expect(redecide(other, policyOf()).pick?.option.view.record.node_id).toBe(
-    drawn.find((id) => id !== decision.node_id),
-  );
+  const otherId = drawn.find((id) => id !== decision.node_id);
+  for (const node of other.nodes) if (node.node_id !== otherId) delete node.drawn;
+  expect(redecide(other, policyOf()).pick?.option.view.record.node_id).toBe(otherId);
 });
 
 test("a node with many models is recorded with the chosen one and a few more", () => {
@@ -81,7 +80,7 @@ test("a node with many models is recorded with the chosen one and a few more", (
 });
 
 test("a busy real model is remembered when a job is refused rather than sent to the echo", () => {
-  const dead = Array.from({ length: 6 }, (_, i) => nodeRecord({ node_id: `dead${i}`, status: "cordoned" }));
+  const dead = Array.from({ length: 12 }, (_, i) => nodeRecord({ node_id: `dead${i}`, status: "cordoned" }));
   const full = nodeRecord({ node_id: "full", load: { slots: 1, running: 1, queue_limit: 0 } });
   const { decision, inputs } = decided(fleetOf(...dead, full, nodeRecord({ node_id: "echo", ...ECHO })));
   expect(decision.error).toMatchObject({ code: "all_busy" });
@@ -110,7 +109,7 @@ test("a record of a usual job stays small", () => {
     return JSON.stringify(inputs satisfies DecisionInputs).length;
   });
   expect(sizes[1]).toBeLessThan(1400);
-  expect(Math.max(...sizes)).toBeLessThan(2300);
+  expect(Math.max(...sizes)).toBeLessThan(4200);
 });
 
 function usualNode(node_id: string) {

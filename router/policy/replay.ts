@@ -16,7 +16,7 @@ import {
 } from "../../bus-schemas/index.ts";
 import { announcedMs } from "./decide.ts";
 import { Fleet } from "./fleet.ts";
-import { fitsAt, pickBy, SCORE_ALL_UP_TO, type Draw, type PickInContext } from "./pick.ts";
+import { CHOICES, fitsAt, pickBy, type Draw, type PickInContext } from "./pick.ts";
 import { refusal } from "./refusal.ts";
 import { scoreTerms } from "./score.ts";
 import { survey } from "./survey.ts";
@@ -71,12 +71,14 @@ export function redecide(
   }
   fleet.qualities = new Map([[request.taskType, qualities]]);
   const drawn = new Set(inputs.nodes.flatMap((node) => (node.drawn === true ? [node.node_id] : [])));
+  const homeId = inputs.nodes.find((node) => node.home === true)?.node_id;
   const draw: Draw = (pool, context) => {
     const fit = pool.places.filter((place) => fitsAt(place, request, context));
     const known = fit.filter(({ view }) => drawn.has(view.record.node_id));
     // By another policy the choice may be among nodes that were not drawn then.
-    const all = known.length === 0 || (inputs.whole && fit.length <= SCORE_ALL_UP_TO);
-    return { places: all ? fit : known, from: { nodes: fit.length, filtered: true } };
+    const all = known.length === 0 || (inputs.whole && fit.length <= CHOICES);
+    const home = fit.find(({ view }) => view.record.node_id === homeId);
+    return { places: all ? fit : known, home, from: { nodes: fit.length, filtered: true } };
   };
   return { ...pickBy(draw, request, fleet, policy, inputs.now_unix_ms), request, fleet };
 }

@@ -106,6 +106,8 @@ export interface DecisionContext {
   weights: ScoringWeights;
   /** Known quality of models at the job's task type, 0 to 1; undefined when none is known. */
   qualities: ReadonlyMap<string, number> | undefined;
+  /** Where the job's session is at home, in the layer that is looked at: its prompt is probably cached there. */
+  home: NodeView | undefined;
   /** No real model fits the job anywhere, so the diagnostic echo may run it. */
   diagnosticAllowed: boolean;
 }
