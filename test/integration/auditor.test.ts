@@ -168,10 +168,13 @@ test("a job's entries are found by its id; a malformed question gets a typed err
     { dataClass: "P1" },
   );
   await ended.durable;
-  await waitFor(async () => {
-    const page = await ask({ job_id: job.job_id });
-    expect(page.events).toMatchObject([{ id: ended.id, type: "job_ended", security_level: "P1", data: job }]);
-  }, { timeout: 20_000 });
+  await waitFor(
+    async () => {
+      const page = await ask({ job_id: job.job_id });
+      expect(page.events).toMatchObject([{ id: ended.id, type: "job_ended", security_level: "P1", data: job }]);
+    },
+    { timeout: 20_000 },
+  );
   const reply = await bus.nc.request(bus.subjects.auditQuery, '{"limit":0}', { timeout: 3000 });
   expect(reply.json()).toMatchObject({ events: [], error: { code: "bad_request", field: "limit" } });
   const garbage = await bus.nc.request(bus.subjects.auditQuery, Uint8Array.of(1, 2, 3), { timeout: 3000 });
