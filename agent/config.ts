@@ -75,7 +75,7 @@ function toEndpoints(text: string, context: z.RefinementCtx): string[] {
 }
 
 /** The host's first name as a subject token. */
-function defaultNodeId(): string {
+export function defaultNodeId(): string {
   const name = (hostname().split(".")[0] ?? "").replace(/[^A-Za-z0-9_-]/g, "-").slice(0, 64);
   return name === "" ? "node" : name;
 }
