@@ -29,7 +29,9 @@ const MAX_RETRY_AFTER_MS = 3_600_000;
 export function retryAfterMs(headers: IncomingHttpHeaders, nowUnixMs: number): number | undefined {
   const ms = Number(headers["retry-after-ms"] ?? Number.NaN);
   const text = headers["retry-after"]?.trim() ?? "";
-  const wait = ms >= 0 ? ms : /^\d+(\.\d+)?$/.test(text) ? Number(text) * 1000 : Date.parse(text) - nowUnixMs;
+  // Date.parse alone would make a date of nearly anything.
+  const untilMs = /^[A-Z][a-z]{2,8}, .{1,40} GMT$/.test(text) ? Date.parse(text) : Number.NaN;
+  const wait = ms >= 0 ? ms : /^\d+(\.\d+)?$/.test(text) ? Number(text) * 1000 : untilMs - nowUnixMs;
   return Number.isFinite(wait) ? Math.min(Math.max(Math.round(wait), 0), MAX_RETRY_AFTER_MS) : undefined;
 }
 

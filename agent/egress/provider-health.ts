@@ -112,7 +112,9 @@ export class ProviderHealth {
   ): void {
     const sameFailure = restedUntilMs !== this.#restUntilMs;
     if (!sameFailure) this.#inRow++;
-    let restMs = retryAfterMs ?? (sameFailure ? 0 : this.#backOffMs());
+    // At least the first step: a server that says "now" would be asked as fast as jobs come.
+    let restMs =
+      retryAfterMs !== undefined ? Math.max(retryAfterMs, BACK_OFF_MS.first) : sameFailure ? 0 : this.#backOffMs();
     if (blame === "quota") restMs = Math.max(restMs, REST_MS);
     // Who says when to come back is well, and only full.
     const saidWhen = blame === "busy" && retryAfterMs !== undefined;

@@ -51,7 +51,7 @@ export function createProviderHttp(
     ...(ca === undefined ? {} : { ca: [...getCACertificates("default"), ca] }),
   });
   // Plain HTTP is to this machine only, and never by a proxy.
-  const plain = new HttpAgent(KEPT);
+  const plain = new HttpAgent({ ...KEPT, proxyEnv: {} });
 
   const send = ({ url, headers, body }: ProviderRequest, signal: AbortSignal): Promise<IncomingMessage> => {
     const target = new URL(url);

@@ -23,7 +23,7 @@ test.each<[string, Behave, string, boolean, string]>([
   ["401", OPENAI_ERRORS.badKey, "runtime_failed", false, "does not take this node's key"],
   ["403", fail(403, { error: { message: "no" } }), "runtime_failed", false, "may not do this"],
   ["403 by a moderation", fail(403, { error: { code: 403, metadata: { reasons: ["x"] } } }), "bad_request", true, ""],
-  ["404", OPENAI_ERRORS.noModel, "runtime_failed", true, ""],
+  ["404", OPENAI_ERRORS.noModel, "runtime_failed", true, "not known to the provider: up-model"],
   ["400", OPENAI_ERRORS.badRequest, "bad_request", true, ""],
   ["413", fail(413, {}), "payload_too_large", true, ""],
   ["500", OPENAI_ERRORS.server, "runtime_failed", false, "HTTP 500"],

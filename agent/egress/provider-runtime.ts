@@ -55,6 +55,8 @@ export function cloudRuntime(parts: CloudRuntimeParts): Runtime & { state(): Run
 
 function stateOf(provider: Provider, health: ProviderHealth, rates: LearnedRates): RuntimeState {
   const { healthy, reason, trial } = health.availability;
+  const unknown = provider.models.filter(({ name }) => !health.offers(name)).map(({ upstream }) => upstream);
+  const note = unknown.length === 0 ? null : `not known to the provider: ${unknown.join(", ")}`;
   return {
     record: {
       name: provider.name,
@@ -62,7 +64,7 @@ function stateOf(provider: Provider, health: ProviderHealth, rates: LearnedRates
       version: null,
       diagnostic: false,
       healthy,
-      status_reason: reason?.slice(0, 200) ?? null,
+      status_reason: (reason ?? note)?.slice(0, 200) ?? null,
       slots: trial ? 1 : provider.maxConcurrency,
     },
     models: provider.models

@@ -3,6 +3,7 @@ import { MeshError } from "../../bus-schemas/index.ts";
 import type { Log } from "../../service/log.ts";
 import type { FoundRuntimes, Runtimes } from "../runtimes/discover.ts";
 import { LearnedRates } from "../runtimes/learned-rates.ts";
+import type { RuntimeState } from "../runtimes/runtime.ts";
 import { readKey } from "./keys.ts";
 import { createProviderHttp } from "./provider-http.ts";
 import { cloudRuntime } from "./provider-runtime.ts";
@@ -45,6 +46,7 @@ export function createEgress(options: EgressOptions): Runtimes {
   let watched = [options.file];
   const seen = new Map<string, string>();
   let problem: string | undefined;
+  const wellBefore = new Map<string, boolean>();
 
   const load = (): void => {
     let providers: Provider[];
@@ -62,6 +64,16 @@ export function createEgress(options: EgressOptions): Runtimes {
     options.log.info({ providers: [...entries.keys()] }, "cloud providers are set up");
   };
 
+  /** Once for each change, beside the heartbeat, which shows it only while it lasts. */
+  const note = ({ record }: RuntimeState): void => {
+    const { name, healthy, status_reason: reason } = record;
+    if (healthy !== (wellBefore.get(name) ?? true)) {
+      if (healthy) options.log.info({ provider: name }, "a provider is asked again");
+      else options.log.warn({ provider: name, reason }, "a provider is not asked for now");
+    }
+    wellBefore.set(name, healthy);
+  };
+
   const toEntry = (provider: Provider, before: Entry | undefined): Entry => {
     const { key, problem: noKey, warning } = readKey(provider.key, options.env);
     if (warning !== undefined) options.log.warn({ provider: provider.name }, warning);
@@ -69,7 +81,6 @@ export function createEgress(options: EgressOptions): Runtimes {
     const why = noKey ?? authority.problem;
     const madeOf = JSON.stringify([provider, key, authority.ca, why]);
     if (before?.madeOf === madeOf) return before;
-    if (why !== undefined) options.log.warn({ provider: provider.name, problem: why }, "a provider cannot be used");
     const { registryPrices, now, random, onChange } = options;
     const http = createProviderHttp(options.env, authority.ca);
     return {
@@ -86,8 +97,10 @@ export function createEgress(options: EgressOptions): Runtimes {
         load();
         for (const path of watched) if (!seen.has(path)) seen.set(path, fingerprint(path));
       }
+      const found = [...entries].map(([name, { runtime }]) => [name, { runtime, state: runtime.state() }] as const);
+      for (const [, { state }] of found) note(state);
       return {
-        runtimes: new Map([...entries].map(([name, { runtime }]) => [name, { runtime, state: runtime.state() }])),
+        runtimes: new Map(found),
         problems: problem === undefined ? [] : [{ endpoint: options.file, problem }],
       };
     },
