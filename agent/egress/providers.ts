@@ -55,7 +55,7 @@ export function createEgress(options: EgressOptions): Runtimes {
     } catch (error) {
       const kept = entries.size === 0 ? "" : `; the ${entries.size} provider(s) of before stay`;
       problem = MeshError.from(error).message + kept;
-      options.log.error({ problem }, "the providers file cannot be used");
+      options.log.error(`the providers file cannot be used: ${problem}`);
       return;
     }
     problem = undefined;
@@ -68,15 +68,16 @@ export function createEgress(options: EgressOptions): Runtimes {
   const note = ({ record }: RuntimeState): void => {
     const { name, healthy, status_reason: reason } = record;
     if (healthy !== (wellBefore.get(name) ?? true)) {
-      if (healthy) options.log.info({ provider: name }, "a provider is asked again");
-      else options.log.warn({ provider: name, reason }, "a provider is not asked for now");
+      // In the message, because `tiermesh up` shows no more than that.
+      if (healthy) options.log.info(`the provider ${name} is asked again`);
+      else options.log.warn(`the provider ${name} is not asked: ${reason}`);
     }
     wellBefore.set(name, healthy);
   };
 
   const toEntry = (provider: Provider, before: Entry | undefined): Entry => {
     const { key, problem: noKey, warning } = readKey(provider.key, options.env);
-    if (warning !== undefined) options.log.warn({ provider: provider.name }, warning);
+    if (warning !== undefined) options.log.warn(`${provider.name}: ${warning}`);
     const authority = readAuthority(provider.caFile);
     const why = noKey ?? authority.problem;
     const madeOf = JSON.stringify([provider, key, authority.ca, why]);
