@@ -18,6 +18,7 @@ function token(value: string): string {
 export function subjects(cell = DEFAULT_CELL) {
   const prefix = `mesh.${token(cell)}`;
   const policyBucket = `tiermesh-policy-${cell}`;
+  const qualityBucket = `tiermesh-quality-${cell}`;
   return {
     prefix,
     /** Name of the JetStream stream that keeps every event of the cell; cells may share a broker. */
@@ -27,6 +28,13 @@ export function subjects(cell = DEFAULT_CELL) {
      * it as `tiermesh-policy-<cell>`, key `routing`.
      */
     policyBucket: { name: policyBucket, stream: `KV_${policyBucket}`, key: `$KV.${policyBucket}.routing` },
+    /** JetStream KV bucket of models' quality per task type; each key is what `qualityKey` makes. */
+    qualityBucket: {
+      name: qualityBucket,
+      stream: `KV_${qualityBucket}`,
+      prefix: `$KV.${qualityBucket}.`,
+      keys: `$KV.${qualityBucket}.>`,
+    },
     /** agent → routers, monitor, gateway; every second, the whole node record. */
     heartbeat: (layer: Layer, node: string) => `${prefix}.heartbeat.${layer}.${token(node)}`,
     heartbeats: `${prefix}.heartbeat.*.*`,

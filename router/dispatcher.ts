@@ -3,11 +3,12 @@ import { CONTENT_TYPES, HEADERS, MeshError, Verdict, lastToken } from "../bus-sc
 import { pause } from "../service/loop.ts";
 import { header, makeHeaders, readBody } from "../service/messages.ts";
 import { learnFromPeer } from "../service/structures-exchange.ts";
+import { VERSION } from "../service/version.ts";
 import { answerEnding, statusOf, type RouterEnding } from "./answer.ts";
 import { AuditGate } from "./audit-gate.ts";
 import { DispatchTable, type Dispatch } from "./dispatch-table.ts";
 import type { RouterParts } from "./parts.ts";
-import { decide } from "./policy/decide.ts";
+import { decideRecorded, type RecordedDecision } from "./policy/record-inputs.ts";
 
 /** A node says accepted or refused within this time, or the job goes to the next one, milliseconds (DESIGN promise 6). */
 export const ACCEPT_LIMIT_MS = 250;
@@ -156,13 +157,24 @@ export class Dispatcher {
           job_id: jobId,
           attempt,
           from_node_id: dispatch.nodeId,
-          to_node_id: next?.nodeId ?? null,
+          to_node_id: next?.to?.nodeId ?? null,
           error: error.toWire(),
+          decision: next?.decision ?? null,
+          inputs: next?.inputs ?? null,
         },
         { dataClass: request.dataClass, traceparent: dispatch.traceparent },
       );
-      if (next === undefined) return this.#endDispatch(dispatch, error);
-      const again = { ...dispatch, ...next, attempt: attempt + 1, sentAtMs: performance.now() };
+      const to = next?.to;
+      if (next === undefined || to === undefined) return this.#endDispatch(dispatch, error);
+      const { request: without, decision } = next;
+      const again = {
+        ...dispatch,
+        ...to,
+        request: without,
+        decision,
+        attempt: attempt + 1,
+        sentAtMs: performance.now(),
+      };
       if (request.dataClass === "P2") this.send(again);
       else void this.#sendRecorded(again, durable);
     } catch (cause) {
@@ -181,11 +193,12 @@ export class Dispatcher {
   }
 
   /** Decides again without the nodes already tried: the class and every filter are checked anew at each hop. */
-  #nextPick(dispatch: Dispatch): Pick<Dispatch, "request" | "decision" | "nodeId" | "model"> | undefined {
+  #nextPick(dispatch: Dispatch): NextPick {
+    const { fleet, policy, random } = this.#parts;
     const request = { ...dispatch.request, exclude: new Set([...dispatch.request.exclude, dispatch.nodeId]) };
-    const decision = decide(request, this.#parts.fleet.fleet, this.#parts.policy(), Date.now(), this.#parts.random);
-    if (decision.node_id === null || decision.model === null) return undefined;
-    return { request, decision, nodeId: decision.node_id, model: decision.model };
+    const made = decideRecorded(request, fleet.fleet, policy(), Date.now(), random, VERSION);
+    const { node_id: nodeId, model } = made.decision;
+    return { ...made, request, to: nodeId === null || model === null ? undefined : { nodeId, model } };
   }
 
   #onNodeLost(nodeId: string): void {
@@ -239,6 +252,12 @@ export class Dispatcher {
     const ending = { message, jobId, error, attempts: attempt, dataClass: request.dataClass, decisionId };
     this.end(nodeId === undefined ? ending : { ...ending, nodeId });
   }
+}
+
+interface NextPick extends RecordedDecision {
+  request: Dispatch["request"];
+  /** Undefined = nowhere. */
+  to: Pick<Dispatch, "nodeId" | "model"> | undefined;
 }
 
 /** The client submitted the job again and does not want this try's ending (client/job-stream.ts). */

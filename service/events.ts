@@ -12,6 +12,7 @@ import type { Bus } from "./bus.ts";
 import { newId } from "./ids.ts";
 import type { Log } from "./log.ts";
 import { headersFor } from "./messages.ts";
+import type { Spool } from "./spool.ts";
 
 /** A stored event is acknowledged by JetStream; without an answer in this time it is sent again, milliseconds. */
 const RETRY_AFTER_MS = 2000;
@@ -35,6 +36,17 @@ export interface Recorded {
   durable: Promise<void>;
 }
 
+/** An event as it waits in the spool: its subject and CloudEvents attributes, and its body. */
+interface Envelope {
+  id: string;
+  subject: string;
+  type: string;
+  time: string;
+  source: string;
+  traceparent: string | undefined;
+  body: string;
+}
+
 interface Pending {
   subject: string;
   body: string;
@@ -47,6 +59,7 @@ interface Pending {
 /**
  * Publishes events to the AUDIT stream at least once: each is sent until JetStream has acknowledged it, and
  * `Nats-Msg-Id` makes a repeat harmless. One subscription serves all acknowledgements, so a job costs no timer of its own.
+ * With a spool, what this process or a former one could not deliver before it died is delivered by the next (ADR 0008).
  */
 export class EventPublisher {
   readonly #bus: Bus;
@@ -55,22 +68,25 @@ export class EventPublisher {
   readonly #pending = new Map<string, Pending>();
   readonly #timer: NodeJS.Timeout;
   readonly #acks: string;
+  readonly #spool: Spool | undefined;
   #idle: (() => void) | undefined;
 
-  constructor(bus: Bus, source: string, log: Log) {
+  constructor(bus: Bus, source: string, log: Log, spool?: Spool) {
     this.#bus = bus;
     this.#source = source;
     this.#log = log;
+    this.#spool = spool;
     this.#acks = `${bus.inbox}.event.`;
     bus.listen(`${this.#acks}*`, (msg) => this.#onAck(msg));
     this.#timer = setInterval(() => this.#retry(), RETRY_AFTER_MS / 2).unref();
+    for (const { id, line } of spool?.leftovers ?? []) this.#again(id, line);
   }
 
   get pendingCount(): number {
     return this.#pending.size;
   }
 
-  /** @throws MeshError `audit_unavailable` when too many events wait for the stream. */
+  /** @throws MeshError `audit_unavailable` when too many events wait for the stream, or neither bus nor disk takes them. */
   record<T extends EventType>(type: T, data: EventData<T>, options: EventOptions = {}): Recorded {
     if (this.#pending.size >= MAX_PENDING) {
       throw new MeshError(
@@ -79,26 +95,59 @@ export class EventPublisher {
         { retryAfterMs: 1000 },
       );
     }
+    if (this.#spool?.broken === true && !this.#bus.connected()) {
+      const message = "neither the bus nor the disk takes events; check nats-server and the space on the disk";
+      throw new MeshError("audit_unavailable", message, { retryAfterMs: 1000 });
+    }
     const id = options.id ?? newId();
-    const headers = headersFor("json", {
-      [HEADERS.msgId]: id,
-      [HEADERS.ceSpecVersion]: "1.0",
-      [HEADERS.ceId]: id,
-      [HEADERS.ceSource]: this.#source,
-      [HEADERS.ceType]: CE_TYPE_PREFIX + type,
-      [HEADERS.ceTime]: new Date().toISOString(),
-      [HEADERS.traceparent]: options.traceparent,
-    });
-    const durable = new Promise<void>((resolve, reject) => {
-      const subject = this.#bus.subjects.event(type, options.dataClass ?? NO_CLASS);
-      this.#pending.set(id, { subject, body: JSON.stringify(data), headers, sentAtMs: NEVER, resolve, reject });
-    });
+    const envelope: Envelope = {
+      id,
+      subject: this.#bus.subjects.event(type, options.dataClass ?? NO_CLASS),
+      type,
+      time: new Date().toISOString(),
+      source: this.#source,
+      traceparent: options.traceparent,
+      body: JSON.stringify(data),
+    };
+    this.#spool?.put(id, toLine(envelope));
+    const durable = this.#wait(envelope);
     durable.catch(() => undefined);
     this.#send(id);
     return { id, durable };
   }
 
-  /** Waits until all events are durable or `limitMs` is over, then gives up on the rest. */
+  #wait(envelope: Envelope): Promise<void> {
+    const { id, subject, body } = envelope;
+    const headers = headersFor("json", {
+      [HEADERS.msgId]: id,
+      [HEADERS.ceSpecVersion]: "1.0",
+      [HEADERS.ceId]: id,
+      [HEADERS.ceSource]: envelope.source,
+      [HEADERS.ceType]: CE_TYPE_PREFIX + envelope.type,
+      [HEADERS.ceTime]: envelope.time,
+      [HEADERS.traceparent]: envelope.traceparent,
+    });
+    return new Promise((resolve, reject) =>
+      this.#pending.set(id, { subject, body, headers, sentAtMs: NEVER, resolve, reject }),
+    );
+  }
+
+  /** Sends what a former process of this name spooled; a line that is none of ours is dropped. */
+  #again(id: string, line: string): void {
+    const envelope = fromLine(id, line);
+    if (envelope === undefined) {
+      this.#log.warn({ id }, "the spool held a line that is no event");
+      this.#spool?.settle(id);
+      return;
+    }
+    this.#wait(envelope).catch(() => undefined);
+    this.#send(id);
+  }
+
+  /**
+   * Waits until all events are durable or `limitMs` is over. The rest stays in the spool for the next process of this
+   * name; without a spool it is given up.
+   */
   async close(limitMs = 3000): Promise<void> {
     if (this.#pending.size > 0) {
       await Promise.race([
@@ -112,6 +161,7 @@ export class EventPublisher {
     for (const { reject } of this.#pending.values())
       reject(new MeshError("audit_unavailable", "the process stopped before the event was stored"));
     this.#pending.clear();
+    await this.#spool?.close();
   }
 
   #send(id: string): void {
@@ -139,6 +189,7 @@ export class EventPublisher {
     }
     if (ack?.stream === undefined) return;
     this.#pending.delete(id);
+    this.#spool?.settle(id);
     entry.resolve();
     if (this.#pending.size === 0) this.#idle?.();
   }
@@ -153,6 +204,26 @@ export class EventPublisher {
       this.#send(id);
     }
   }
+}
+
+function toLine({ subject, type, time, source, traceparent, body }: Envelope): string {
+  return `${subject} ${type} ${time} ${encodeURIComponent(source)} ${encodeURIComponent(traceparent ?? "")} ${body}`;
+}
+
+function fromLine(id: string, line: string): Envelope | undefined {
+  const parts = /^(\S+) (\S+) (\S+) (\S+) (\S*) (\{.*)$/.exec(line);
+  const [, subject, type, time, source, traceparent, body] = parts ?? [];
+  if (subject === undefined || type === undefined || time === undefined) return undefined;
+  if (source === undefined || traceparent === undefined || body === undefined) return undefined;
+  return {
+    id,
+    subject,
+    type,
+    time,
+    source: decodeURIComponent(source),
+    traceparent: traceparent === "" ? undefined : decodeURIComponent(traceparent),
+    body,
+  };
 }
 
 interface PubAck {

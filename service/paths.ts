@@ -36,6 +36,11 @@ export function stateDir(sources: PathSources = {}): string {
   return paths.join(absolute(env["XDG_DATA_HOME"]) ?? paths.join(home, ".local", "share"), "tiermesh");
 }
 
+/** Folder of the spools (spool.ts), below {@link stateDir}. */
+export function spoolDir(sources: PathSources = {}): string {
+  return resolve(sources).paths.join(stateDir(sources), "spool");
+}
+
 function resolve(sources: PathSources) {
   const { env = process.env, platform = process.platform, home = homedir() } = sources;
   return { env, platform, home, paths: platform === "win32" ? path.win32 : path.posix };

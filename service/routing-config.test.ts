@@ -100,6 +100,12 @@ test("a file that is not there says so and names the variable", () => {
   );
 });
 
+test("an alias without its anchor is named with its line, and is no YAML bomb", () => {
+  expect(() => parseRoutingConfig("models:\n  m: *llama", "r.yaml")).toThrow(
+    "r.yaml:2: *llama: no such anchor before it",
+  );
+});
+
 test("whatever the file holds, the answer is a policy or a typed error with a line", () => {
   const texts = fc.oneof(
     fc.string(),

@@ -30,7 +30,12 @@ export function readRoutingConfig(path: string): RoutingText {
 
 /** Names a policy in decisions: where it is from (a revision on the bus, or a file) and the first digits of its SHA-256. */
 export function policyName(from: number | string, text: string): string {
-  return `${String(from).slice(0, 80)}@${createHash("sha256").update(text).digest("hex").slice(0, 12)}`;
+  return `${String(from).slice(0, 80)}@${textSha256(text).slice(0, 12)}`;
+}
+
+/** SHA-256 of a policy's text, in hex: what a record of a decision names it by. */
+export function textSha256(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
 }
 
 /** @see readRoutingConfig; `name` stands for the file in messages. */

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { LineCounter, parseDocument, type Document } from "yaml";
+import { LineCounter, parseDocument, visit, type Document } from "yaml";
 import { MeshError, fieldPath } from "../bus-schemas/index.ts";
 import { suggest } from "./config.ts";
 
@@ -38,7 +38,7 @@ export function parseYamlConfig<T extends z.ZodType>(text: string, options: Yaml
       `${name}:${lines.linePos(broken.pos[0]).line}: not YAML: ${broken.message.split("\n")[0]}`,
     );
   }
-  const value = toPlain(document, name);
+  const value = toPlain(document, name, lines);
   const result = schema.safeParse(value ?? {});
   if (result.success) {
     const problem = check?.(result.data);
@@ -65,11 +65,21 @@ export function parseYamlConfig<T extends z.ZodType>(text: string, options: Yaml
   );
 }
 
-function toPlain(document: Document, name: string): unknown {
+function toPlain(document: Document, name: string, lines: LineCounter): unknown {
   try {
     return document.toJS({ maxAliasCount: 100 });
   } catch {
-    throw new MeshError("bad_config", `${name}: too many aliases (a YAML bomb?)`);
+    let dangling: { source: string; at: number } | undefined;
+    visit(document, {
+      Alias(_, alias) {
+        if (alias.resolve(document) !== undefined) return undefined;
+        dangling = { source: alias.source, at: alias.range?.[0] ?? 0 };
+        return visit.BREAK;
+      },
+    });
+    if (dangling === undefined) throw new MeshError("bad_config", `${name}:1: too many aliases (a YAML bomb?)`);
+    const { source, at } = dangling;
+    throw new MeshError("bad_config", `${name}:${lines.linePos(at).line}: *${source}: no such anchor before it`);
   }
 }
 

@@ -4,6 +4,7 @@ import { bus } from "./bus.ts";
 import { doctor } from "./doctor.ts";
 import { nodes } from "./nodes.ts";
 import { policy } from "./policy.ts";
+import { quality } from "./quality.ts";
 import { route } from "./route.ts";
 import { status } from "./status.ts";
 import { submit } from "./submit.ts";
@@ -18,6 +19,7 @@ export const COMMANDS: readonly CommandModule[] = [
   submit,
   route,
   policy,
+  quality,
   audit,
   bus,
   doctor,

@@ -146,7 +146,7 @@ test("P0 with only the cloud there: no_node, and which filter removed how many",
   const clouds = ["a", "b"].map((node_id) => nodeRecord({ node_id, layer: "L2" }));
   const { error, rejected_by } = decided([...clouds, nodeRecord({ status: "draining" })], { dataClass: "P0" });
   expect(error?.code).toBe("no_node");
-  expect(error?.message).toBe("no node can take this P0 job; removed by: state 1, data_class 2");
+  expect(error?.message).toBe("no node can take this P0 job; removed by: data_class 2, state 1");
   expect(rejected_by).toEqual({ data_class: 2, state: 1 });
 });
 

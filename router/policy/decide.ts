@@ -1,6 +1,6 @@
 import { coldStartMs, type Decision } from "../../bus-schemas/index.ts";
 import type { Fleet } from "./fleet.ts";
-import { pickInContext, pickNode, type Pick } from "./pick.ts";
+import { pickInContext, pickNode, type Pick, type PickInContext } from "./pick.ts";
 import { refusal } from "./refusal.ts";
 import { scoreTerms } from "./score.ts";
 import { survey } from "./survey.ts";
@@ -17,6 +17,7 @@ const MAX_ALTERNATIVES = 3;
  * that is `outcome: "refused"` with its error.
  * @param detail of a fleet of more than 64 models on nodes, `drawn` explains those that were scored and costs the same
  * for any fleet; `all` counts for every one which filter removed it. A refusal always looks at all.
+ * @param onPick told what the decision was made from, for its record (record-inputs.ts)
  */
 export function decide(
   request: RouteRequest,
@@ -25,8 +26,11 @@ export function decide(
   nowMs: number,
   random: () => number,
   detail: "drawn" | "all" = "drawn",
+  onPick?: (made: PickInContext) => void,
 ): Decision {
-  const { pick, context } = pickInContext(request, fleet, policy, nowMs, random);
+  const made = pickInContext(request, fleet, policy, nowMs, random);
+  onPick?.(made);
+  const { pick, context } = made;
   const whole = pick === undefined || detail === "all" || fleet.optionCount <= LISTED;
   const shown = whole ? drawnFirst(pick?.drawn ?? [], fleet) : pick.drawn;
   const { candidates, rejectedBy } = survey(shown, request, context, LISTED);
@@ -56,7 +60,6 @@ export function decide(
   }
   const { view, served, layer } = pick.option;
   const score = scoreTerms(pick.option, request, context);
-  const coldMs = Math.round(coldStartMs(served));
   return {
     ...common,
     outcome: "routed",
@@ -64,11 +67,17 @@ export function decide(
     layer,
     model: served.name,
     score,
-    cold_start_ms: coldMs === 0 ? null : coldMs,
+    cold_start_ms: announcedMs(pick.option),
     reason: sentence(pick, score.total, score.predicted_ms, request),
     alternatives: alternatives(pick, request, fleet, policy, nowMs, random),
     error: null,
   };
+}
+
+/** The cold start that a caller is told of, milliseconds; null when there is none. */
+export function announcedMs({ served }: Option): number | null {
+  const coldMs = Math.round(coldStartMs(served));
+  return coldMs === 0 ? null : coldMs;
 }
 
 /** So that a long fleet's list, which is cut, has in it what the pick was between. */

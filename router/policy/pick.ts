@@ -13,7 +13,7 @@ const SCAN_UP_TO = 16;
 /** Draws from a large layer before it is looked through after all: most of it is then unfit. */
 const MAX_DRAWS = 24;
 /** All survivors are scored when there are this many or fewer. */
-const SCORE_ALL_UP_TO = 3;
+export const SCORE_ALL_UP_TO = 3;
 
 /** Where a job goes, and among what that was chosen. */
 export interface Pick {
@@ -22,6 +22,14 @@ export interface Pick {
   drawn: readonly Option[];
   /** Nodes that the draw was from: those that passed the filters, or all of the layer where it was only sampled. */
   from: { nodes: number; filtered: boolean };
+}
+
+/** Which nodes of a layer are scored. */
+export type Draw = (pool: Pool, context: DecisionContext) => { places: readonly Place[]; from: Pick["from"] };
+
+export interface PickInContext {
+  pick: Pick | undefined;
+  context: DecisionContext;
 }
 
 /**
@@ -46,17 +54,22 @@ export function pickInContext(
   policy: Policy,
   nowMs: number,
   random: () => number,
-): { pick: Pick | undefined; context: DecisionContext } {
+): PickInContext {
+  return pickBy((pool, context) => draw(pool, request, context, random), request, fleet, policy, nowMs);
+}
+
+/** A pick by another draw than the random one, as a replay makes it. */
+export function pickBy(draw: Draw, request: RouteRequest, fleet: Fleet, policy: Policy, nowMs: number): PickInContext {
   const context = contextFor(request, fleet, policy, nowMs);
   if (context.strategy === "cloud_spillover") {
     const inTime = { ...context, inTimeOnly: true };
-    const pick = pickFrom(request, fleet, inTime, random);
+    const pick = pickFrom(request, fleet, inTime, draw);
     if (pick !== undefined) return { pick, context: inTime };
   }
-  const pick = pickFrom(request, fleet, context, random);
+  const pick = pickFrom(request, fleet, context, draw);
   if (pick !== undefined || !fleet.hasDiagnostic || realModelLater(request, fleet, context)) return { pick, context };
   const lenient = { ...context, diagnosticAllowed: true };
-  return { pick: pickFrom(request, fleet, lenient, random), context: lenient };
+  return { pick: pickFrom(request, fleet, lenient, draw), context: lenient };
 }
 
 /** A real model would take the job if it were not full, slow or tried just now: an echo is no answer to that. */
@@ -73,16 +86,11 @@ function realModelLater(request: RouteRequest, fleet: Fleet, context: DecisionCo
  * The first layer with survivors; within it two nodes drawn by free capacity, of which the higher score wins: taking the
  * best score off stale heartbeats herds (DESIGN §3).
  */
-function pickFrom(
-  request: RouteRequest,
-  fleet: Fleet,
-  context: DecisionContext,
-  random: () => number,
-): Pick | undefined {
+function pickFrom(request: RouteRequest, fleet: Fleet, context: DecisionContext, draw: Draw): Pick | undefined {
   for (const layer of context.layers) {
     const pool = fleet.pool(layer, request.model);
     if (pool === undefined || pool.places.length === 0) continue;
-    const { places, from } = draw(pool, request, context, random);
+    const { places, from } = draw(pool, context);
     const drawn = places.map((place) => bestOn(place, request, context)).filter((each) => each !== undefined);
     const option = best(drawn, request, context);
     if (option !== undefined) return { option, drawn, from };
@@ -90,13 +98,8 @@ function pickFrom(
   return undefined;
 }
 
-function draw(
-  pool: Pool,
-  request: RouteRequest,
-  context: DecisionContext,
-  random: () => number,
-): { places: readonly Place[]; from: Pick["from"] } {
-  const fits = (place: Place) => place.options.some((option) => rejection(option, request, context) === undefined);
+function draw(pool: Pool, request: RouteRequest, context: DecisionContext, random: () => number): ReturnType<Draw> {
+  const fits = (place: Place) => fitsAt(place, request, context);
   const home = request.sessionId === undefined ? undefined : sessionHome(request.sessionId, pool, fits, context);
   if (pool.places.length > SCAN_UP_TO) {
     const places = sample(pool, home, fits, context, random);
@@ -105,6 +108,11 @@ function draw(
   const survivors = pool.places.filter(fits);
   const from = { nodes: survivors.length, filtered: true };
   return { places: survivors.length <= SCORE_ALL_UP_TO ? survivors : drawTwo(survivors, home, context, random), from };
+}
+
+/** Whether any of a node's models in a pool can take the job. */
+export function fitsAt({ options }: Place, request: RouteRequest, context: DecisionContext): boolean {
+  return options.some((option) => rejection(option, request, context) === undefined);
 }
 
 /** Two fitting nodes, by free capacity as of the last heartbeat, corrected for what was sent since. */

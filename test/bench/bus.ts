@@ -4,10 +4,12 @@ import { HEADERS } from "../../bus-schemas/index.ts";
 import { connectBus } from "../../service/bus.ts";
 import { EventPublisher } from "../../service/events.ts";
 import { createLog } from "../../service/log.ts";
+import { Spool } from "../../service/spool.ts";
 import { newId } from "../../service/ids.ts";
 import { makeHeaders } from "../../service/messages.ts";
 import { ensureAuditStream } from "../../service/streams.ts";
 import { startTestBus } from "../kit/bus.ts";
+import { tempDir } from "../kit/temp-dir.ts";
 import type { Bench, Report } from "./bench.ts";
 import { busAddress, busEnv } from "./bus-address.ts";
 import { startChild } from "./child.ts";
@@ -36,6 +38,8 @@ async function run(report: Report): Promise<void> {
   await ensureAuditStream(mesh);
   const js = jetstream(nc);
   const events = new EventPublisher(mesh, "bench", log);
+  await using home = tempDir();
+  const spooled = new EventPublisher(mesh, "bench", log, await Spool.open(home.path, "bench", log));
   const data = {
     ...ENDED,
     decision_id: null,
@@ -82,6 +86,7 @@ async function run(report: Report): Promise<void> {
         "through a bare forwarder": () => oneByOne(() => nc.request("bench.forward", BODY)),
         "event, until it is durable": () =>
           oneByOne(() => events.record("job_ended", data, { dataClass: "P1" }).durable),
+        "the same with a spool": () => oneByOne(() => spooled.record("job_ended", data, { dataClass: "P1" }).durable),
       }),
     );
     report.add(
@@ -102,6 +107,12 @@ async function run(report: Report): Promise<void> {
           );
           return EVENTS;
         },
+        "the same with a spool": async () => {
+          await Promise.all(
+            Array.from({ length: EVENTS }, () => spooled.record("job_ended", data, { dataClass: "P2" }).durable),
+          );
+          return EVENTS;
+        },
         "the library's js.publish, all acknowledged": async () => {
           await Promise.all(Array.from({ length: EVENTS }, () => js.publish(subject, eventBody, { msgID: newId() })));
           return EVENTS;
@@ -110,6 +121,7 @@ async function run(report: Report): Promise<void> {
     );
   } finally {
     await events.close();
+    await spooled.close();
     await mesh.drain();
   }
 }
