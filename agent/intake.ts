@@ -104,13 +104,14 @@ export class Intake {
     const ask = {
       subjectClass,
       headerClass: isDataClass(headerClass) ? headerClass : undefined,
-      bodyClass: isDataClass(facts.request.security_level) ? facts.request.security_level : undefined,
+      bodyClass: bodyClassOf(facts.request.security_level, layer),
       deadlineMs: facts.deadlineMs,
     };
     const no = this.#jobs.has(facts.jobId)
       ? new MeshError("all_busy", "this job already runs here")
       : refuse(ask, { layer, closedBecause: closedBecause() }, desk.seats(facts.model), facts.model, Date.now());
     const common = { job_id: facts.jobId, node_id: this.#parts.nodeId };
+    if (no?.code === "forbidden" || no?.code === "anonymiser_required") this.#parts.rejections.add("run", no);
     if (no !== undefined)
       return this.#verdict(msg, { type: "refused", ...common, load: this.#parts.load(), error: no.toWire() });
     this.#take(msg, facts);
@@ -203,6 +204,16 @@ export class Intake {
     if (nc.isClosed() || (reply !== subjects.verdict(router, dispatch) && !isInbox(reply))) return;
     nc.publish(reply, encode(verdict, "shared"), { headers: headersFor("shared") });
   }
+}
+
+/**
+ * The class that the caller itself declared. One that is misspelt is the policy's to read, which an agent does not know; what
+ * leaves the house is not taken on such a word.
+ */
+function bodyClassOf(declared: string | undefined, layer: Layer): DataClass | undefined {
+  if (declared === undefined || declared === "") return undefined;
+  if (isDataClass(declared)) return declared;
+  return layer === "L2" ? "P0" : undefined;
 }
 
 /** @throws MeshError naming the header. */

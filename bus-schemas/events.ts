@@ -3,7 +3,7 @@ import { DataClass, Layer } from "./classes.ts";
 import { Decision } from "./decision.ts";
 import { RecordedInputs } from "./decision-inputs.ts";
 import { WireError } from "./errors.ts";
-import { Outcome, Timing, Usage } from "./job.ts";
+import { Cost, Outcome, Timing, Usage } from "./job.ts";
 import { Count, IsoTime, JobId, Label, ModelName, NodeId, SubjectToken } from "./units.ts";
 
 /** A policy as decisions name it. */
@@ -58,6 +58,8 @@ export const EVENTS = {
       decision_id: z.string().max(64).nullable(),
       finish_reason: z.string().max(40).nullable(),
       usage: Usage.nullable(),
+      /** Only where the node knows a price: cloud providers. */
+      cost: Cost.optional(),
       timing: Timing.nullable(),
       error: WireError.nullable(),
     }),
