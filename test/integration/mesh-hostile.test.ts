@@ -205,7 +205,15 @@ test("heartbeats that lie are dropped, counted and named; the node they lie abou
 test("a well-formed lie, a node that is not there, costs a round trip and not the job", async () => {
   const echo = { models: ["loopback"], runtimes: [{ name: "loopback", kind: "loopback", diagnostic: true }] };
   const served_models = [
-    { name: "loopback", runtime: "loopback", loaded: true, context_length: 1_000_000, capabilities: ["text", "chat"] },
+    {
+      name: "loopback",
+      runtime: "loopback",
+      loaded: true,
+      context_length: 1_000_000,
+      capabilities: ["text", "chat"],
+      prefill_tokens_per_second: 1_000_000,
+      ms_per_token: 0,
+    },
   ];
   const load = { slots: 100_000 };
   for (const [seq, level] of ["P0", "P2"].entries()) {
