@@ -35,13 +35,44 @@ export interface Recorded {
   durable: Promise<void>;
 }
 
-interface Pending {
-  subject: string;
-  body: string;
-  headers: MsgHdrs;
-  sentAtMs: number;
-  resolve: () => void;
-  reject: (error: MeshError) => void;
+/** An event until it is durable. Only P0 and P1 wait for that, so the promise is made when it is asked for. */
+class PendingEvent implements Recorded {
+  sentAtMs = NEVER;
+  readonly id: string;
+  readonly subject: string;
+  readonly body: Uint8Array;
+  readonly headers: MsgHdrs;
+  #durable: PromiseWithResolvers<void> | undefined;
+  /** Undefined until it is decided; null when the event is stored. */
+  #error: MeshError | null | undefined;
+
+  constructor(id: string, subject: string, body: Uint8Array, headers: MsgHdrs) {
+    this.id = id;
+    this.subject = subject;
+    this.body = body;
+    this.headers = headers;
+  }
+
+  get durable(): Promise<void> {
+    if (this.#durable === undefined) {
+      this.#durable = Promise.withResolvers();
+      this.#durable.promise.catch(() => undefined);
+      this.#tell();
+    }
+    return this.#durable.promise;
+  }
+
+  /** @param error null when it is durable now. */
+  settle(error: MeshError | null): void {
+    this.#error = error;
+    this.#tell();
+  }
+
+  #tell(): void {
+    if (this.#error === undefined) return;
+    if (this.#error === null) this.#durable?.resolve();
+    else this.#durable?.reject(this.#error);
+  }
 }
 
 /**
@@ -52,7 +83,8 @@ export class EventPublisher {
   readonly #bus: Bus;
   readonly #source: string;
   readonly #log: Log;
-  readonly #pending = new Map<string, Pending>();
+  readonly #pending = new Map<string, PendingEvent>();
+  #clock = { ms: 0, iso: "" };
   readonly #timer: NodeJS.Timeout;
   readonly #acks: string;
   #idle: (() => void) | undefined;
@@ -86,16 +118,22 @@ export class EventPublisher {
       [HEADERS.ceId]: id,
       [HEADERS.ceSource]: this.#source,
       [HEADERS.ceType]: CE_TYPE_PREFIX + type,
-      [HEADERS.ceTime]: new Date().toISOString(),
+      [HEADERS.ceTime]: this.#now(),
       [HEADERS.traceparent]: options.traceparent,
     });
-    const durable = new Promise<void>((resolve, reject) => {
-      const subject = this.#bus.subjects.event(type, options.dataClass ?? NO_CLASS);
-      this.#pending.set(id, { subject, body: JSON.stringify(data), headers, sentAtMs: NEVER, resolve, reject });
-    });
-    durable.catch(() => undefined);
-    this.#send(id);
-    return { id, durable };
+    const subject = this.#bus.subjects.event(type, options.dataClass ?? NO_CLASS);
+    // Buffer.from takes small bodies from a pool: half the time of TextEncoder.
+    const event = new PendingEvent(id, subject, Buffer.from(JSON.stringify(data)), headers);
+    this.#pending.set(id, event);
+    this.#send(event);
+    return event;
+  }
+
+  /** The time now as ISO 8601; written once a millisecond. */
+  #now(): string {
+    const ms = Date.now();
+    if (this.#clock.ms !== ms) this.#clock = { ms, iso: new Date(ms).toISOString() };
+    return this.#clock.iso;
   }
 
   /** Waits until all events are durable or `limitMs` is over, then gives up on the rest. */
@@ -109,19 +147,17 @@ export class EventPublisher {
     clearInterval(this.#timer);
     if (this.#pending.size > 0)
       this.#log.warn({ events: this.#pending.size }, "events were not acknowledged before the stop");
-    for (const { reject } of this.#pending.values())
-      reject(new MeshError("audit_unavailable", "the process stopped before the event was stored"));
+    for (const event of this.#pending.values())
+      event.settle(new MeshError("audit_unavailable", "the process stopped before the event was stored"));
     this.#pending.clear();
   }
 
-  #send(id: string): void {
-    const entry = this.#pending.get(id);
-    if (entry === undefined) return;
+  #send(entry: PendingEvent): void {
     // While the connection is away the library drops what is published: it goes out with the first retry after the return.
     if (!this.#bus.connected()) return;
     entry.sentAtMs = performance.now();
     try {
-      this.#bus.nc.publish(entry.subject, entry.body, { headers: entry.headers, reply: this.#acks + id });
+      this.#bus.nc.publish(entry.subject, entry.body, { headers: entry.headers, reply: this.#acks + entry.id });
     } catch (error) {
       this.#log.debug({ err: error }, "an event waits for the bus");
     }
@@ -139,7 +175,7 @@ export class EventPublisher {
     }
     if (ack?.stream === undefined) return;
     this.#pending.delete(id);
-    entry.resolve();
+    entry.settle(null);
     if (this.#pending.size === 0) this.#idle?.();
   }
 
@@ -147,10 +183,10 @@ export class EventPublisher {
     if (!this.#bus.connected()) return;
     const before = performance.now() - RETRY_AFTER_MS;
     let left = MAX_RESENT;
-    for (const [id, entry] of this.#pending) {
+    for (const entry of this.#pending.values()) {
       if (entry.sentAtMs >= before) continue;
       if (left-- === 0) return;
-      this.#send(id);
+      this.#send(entry);
     }
   }
 }
