@@ -2,7 +2,7 @@
  * Makes recorded decisions again, by the filters, scorers and choice that made them.
  * 1. Only the record and the policy are read: no clock, no fleet, no random numbers.
  * 2. What the random draw chose is taken from the record; everything else is worked out anew.
- * 3. Numbers are compared bit for bit.
+ * 3. Numbers are compared to the last digit that the record shows.
  */
 import {
   DECISION_INPUTS_VERSION,
@@ -18,7 +18,7 @@ import { announcedMs } from "./decide.ts";
 import { Fleet } from "./fleet.ts";
 import { CHOICES, fitsAt, pickBy, type Draw, type PickInContext } from "./pick.ts";
 import { refusal } from "./refusal.ts";
-import { scoreTerms } from "./score.ts";
+import { shownTerms } from "./score.ts";
 import { survey } from "./survey.ts";
 import type { Policy, RouteRequest } from "./types.ts";
 
@@ -32,7 +32,7 @@ export interface Difference {
 
 /** What became of a recorded decision when it was made again. */
 export interface Replay {
-  /** None: it is the same, bit for bit. */
+  /** None: it is the same, to the last digit shown. */
   differences: Difference[];
   /** Every node that bore on the decision was in the record; else those that were scored and a few more. */
   whole: boolean;
@@ -99,7 +99,7 @@ export function replayDecision(decision: Decision, inputs: DecisionInputs, polic
   compare("layer", decision.layer, option?.layer ?? null);
   compare("model", decision.model, option?.served.name ?? null);
   compare("cold_start_ms", decision.cold_start_ms, option === undefined ? null : announcedMs(option));
-  compare("score", decision.score, option === undefined ? null : scoreTerms(option, request, context));
+  compare("score", decision.score, option === undefined ? null : shownTerms(option, request, context));
   const { candidates, rejectedBy } = survey(fleet.options(), request, context, Infinity);
   // Counts and the error of a refusal are of the whole fleet.
   if (inputs.whole && option === undefined) {
