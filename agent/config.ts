@@ -15,6 +15,8 @@ const AgentConfig = BaseConfig.extend({
   loopback: z.stringbool().default(false),
   /** Cost of a token here relative to the cloud's (SEED `cost_factor`). */
   costFactor: z.coerce.number().min(0).max(1000).default(0.4),
+  /** A new key for sealed jobs is made this often, hours. */
+  sealKeyHours: z.coerce.number().min(0.0001).max(720).default(24),
   stateDir: z.string().min(1),
   cacheDir: z.string().min(1),
 });
@@ -28,6 +30,7 @@ const ENV = {
   embedded: "TIERMESH_EMBEDDED",
   loopback: "TIERMESH_LOOPBACK",
   costFactor: "TIERMESH_COST_FACTOR",
+  sealKeyHours: "TIERMESH_SEAL_KEY_HOURS",
 } as const;
 
 /** @throws MeshError `bad_config` naming the variable. */

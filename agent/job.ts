@@ -27,6 +27,8 @@ export interface JobFacts {
   traceparent: string | undefined;
   /** Estimate. */
   promptTokens: number;
+  /** It came sealed, and so goes its answer. */
+  sealed: boolean;
 }
 
 export interface JobPlace {
@@ -153,7 +155,14 @@ export class Job {
     };
     const told = this.#answer.end({ ...shared, security_level: dataClass, diagnostic, attempts: attempt });
     // What is recorded is what the caller was told.
-    const event = { ...shared, status: told.status, finish_reason: told.finish_reason, error: told.error };
+    const { status: toldStatus, finish_reason: toldReason, error: toldError } = told;
+    const event = {
+      ...shared,
+      status: toldStatus,
+      finish_reason: toldReason,
+      error: toldError,
+      ...(this.facts.sealed ? { sealed: true } : {}),
+    };
     this.#onEnded({ status: told.status, timing, superseded, event });
   }
 

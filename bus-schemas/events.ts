@@ -43,6 +43,8 @@ export const EVENTS = {
       usage: Usage.nullable(),
       timing: Timing.nullable(),
       error: WireError.nullable(),
+      /** The job came sealed, and so did its answer. */
+      sealed: z.boolean().optional(),
     }),
   },
   node_joined: {
