@@ -1,108 +1,13 @@
 import { beforeEach, expect, test } from "vitest";
 import { HEADERS, JobResult, StreamFrame, type DataClass, type Ticket } from "../../bus-schemas/index.ts";
-import type { Bus } from "../../service/bus.ts";
-import { createLog } from "../../service/log.ts";
-import { TicketSigner, paddedJson, readTicket, sealJob, type FrameKey } from "../../service/sealing/index.ts";
-import { INBOX, agentParts } from "../../test/kit/agent-parts.ts";
+import { TicketSigner, paddedJson, sealJob, type FrameKey } from "../../service/sealing/index.ts";
+import { INBOX } from "../../test/kit/agent-parts.ts";
+import { CELL, JOB, VERDICT, sealingParts } from "../../test/kit/sealing-parts.ts";
 import { NodeKeys } from "./node-keys.ts";
-import { RouterKeys } from "./router-keys.ts";
-import { SealedIntake } from "./sealed-intake.ts";
 
-const CELL = "mesh.main";
-const ROUTER = "router-1-t";
-const VERDICT = "mesh.main.job.verdict.router-1-t";
-const JOB = "job-00000001";
-
-/** An agent `n1` that knows one router's key and the router's side of it: tickets, and seals as a client makes them. */
-async function setup(options: { layer?: "L0" | "L2"; slots?: number } = {}) {
-  const kit = agentParts(options);
-  const { bus, intake, desk, rejected } = kit;
-  const rejections = { add: (kind: string, error: never) => void rejected.push({ kind, error }) };
-  const keys = new NodeKeys(3_600_000);
-  await keys.rotate();
-  const routers = new RouterKeys(rejections as never);
-  routers.start(bus as unknown as Bus);
-  const clock = { nowMs: Date.now() };
-  const sealed = new SealedIntake({
-    nodeId: "n1",
-    layer: options.layer ?? "L0",
-    bootId: "boot-1",
-    bus: bus as unknown as Bus,
-    keys,
-    routers,
-    intake,
-    load: () => desk.load(),
-    rejections: rejections as never,
-    log: createLog("test", "silent"),
-    nowMs: () => clock.nowMs,
-  });
-  sealed.start();
-  const signer = new TicketSigner();
-  const announce = (by = signer, router = ROUTER) =>
-    bus.deliver(`mesh.main.router.key.${router}`, { router, kid: by.kid, public_key: by.publicKey });
-  announce();
-  const [announced] = keys.announced;
-  if (announced === undefined) throw new Error("no key");
-  let count = 0;
-  const ticket = (overrides: Partial<Ticket> = {}): Ticket => ({
-    v: 1,
-    router: ROUTER,
-    signer: signer.kid,
-    id: `t${count++}`,
-    job: JOB,
-    class: "P0",
-    node: "n1",
-    layer: "L0",
-    boot_id: "boot-1",
-    model: "tiny",
-    kid: announced.kid,
-    public_key: announced.public_key,
-    issued_unix_ms: clock.nowMs,
-    expires_unix_ms: clock.nowMs + 30_000,
-    deadline_unix_ms: clock.nowMs + 60_000,
-    decision_id: "01DECISION",
-    attempt: 1,
-    ...overrides,
-  });
-  const seal = async (token: string, body: unknown, node = "n1") => {
-    const { kid, public_key: publicKey, job } = readTicket(token);
-    return sealJob(
-      body instanceof Uint8Array ? body : paddedJson(body),
-      { cell: CELL, node, kid, publicKey },
-      token,
-      job,
-    );
-  };
-  const send = (
-    token: string,
-    { sealed: data, enc }: { sealed: Uint8Array; enc: string },
-    { dataClass = "P0" as DataClass, headers = {} as Record<string, string>, reply = INBOX } = {},
-  ) =>
-    bus.deliver(bus.subjects.sealed(dataClass, "n1"), data, {
-      reply,
-      headers: { [HEADERS.job]: JOB, [HEADERS.ticket]: token, [HEADERS.seal]: enc, ...headers },
-    });
-  /** Seals a job for a ticket, sends it, and waits for the first thing that the agent says to its caller. */
-  const run = async (
-    of: Ticket = ticket(),
-    body: unknown = { prompt: "a secret", stream: true },
-    rest: Parameters<typeof send>[2] = {},
-  ) => {
-    const token = signer.sign(of);
-    const made = await seal(token, body);
-    const before = bus.on(INBOX).length;
-    send(token, made, rest);
-    const first = await bus.next(INBOX, before);
-    return { token, made, first, key: made.answer };
-  };
-  const refusal = async (...args: Parameters<typeof run>) => JobResult.parse((await run(...args)).first.json());
-  const verdicts = () => bus.on(VERDICT);
-  return { ...kit, clock, keys, signer, announce, announced, ticket, seal, send, run, refusal, verdicts };
-}
-
-let kit: Awaited<ReturnType<typeof setup>>;
+let kit: Awaited<ReturnType<typeof sealingParts>>;
 beforeEach(async () => {
-  kit = await setup();
+  kit = await sealingParts();
 });
 
 function open(key: FrameKey, sent: { data: Uint8Array; headers: { get(name: string): string } | undefined }) {
@@ -233,7 +138,7 @@ test("a body that says a wider class than the ticket does not widen it", async (
 });
 
 test("a cloud node does not even listen for sealed P0 and P1", async () => {
-  const cloud = await setup({ layer: "L2" });
+  const cloud = await sealingParts({ layer: "L2" });
   const token = cloud.signer.sign(cloud.ticket());
   cloud.send(token, await cloud.seal(token, { prompt: "x", stream: true }));
   const p2 = await cloud.run(cloud.ticket({ class: "P2" }), { prompt: "x", stream: true }, { dataClass: "P2" });

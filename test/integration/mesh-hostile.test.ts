@@ -36,7 +36,7 @@ beforeAll(async () => {
     (msg) => (PLACES["router"] = msg.reply?.split(".").at(-2) ?? ""),
   );
   await bus.nc.flush();
-  await expectGoodJob();
+  await client.submit({ prompt: "Hello", security_level: "P2" });
   await bus.nc.flush();
   dispatched.unsubscribe();
   pids = mesh.pids();
@@ -266,6 +266,8 @@ test("after all that every process is the same, jobs run, all was counted, and n
     "router verdict",
     "router heartbeat",
     "agent run",
+    "agent sealed",
+    "agent router_key",
     "agent control",
     "auditor audit_query",
   ];
