@@ -112,8 +112,8 @@ export class SealedAttempt {
     } catch {
       return this.#push(broken("the router's answer to the request for a ticket is malformed"));
     }
-    const ending = JobResult.safeParse(body);
-    if (ending.success) return this.#end(ending.data);
+    const ending = isEnding(body) ? JobResult.safeParse(body) : undefined;
+    if (ending?.success === true) return this.#end(ending.data);
     const reply = TicketReply.safeParse(body);
     // Also where it would be refused: a router records that when the job is submitted.
     if (reply.success && !reply.data.sealed) return this.#push({ kind: "again", how: { sealed: false } });
@@ -204,4 +204,9 @@ export class SealedAttempt {
   #end(frame: JobResult): void {
     this.#push({ kind: "frame", frame, seq: undefined });
   }
+}
+
+/** A look before the whole check, which takes a while to find that a decision is no ending. */
+function isEnding(body: unknown): boolean {
+  return (body as { type?: unknown } | null)?.type === "end";
 }

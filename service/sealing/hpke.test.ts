@@ -1,4 +1,4 @@
-import { createPrivateKey } from "node:crypto";
+import { createPrivateKey, createPublicKey } from "node:crypto";
 import fc from "fast-check";
 import {
   AEAD_AES_128_GCM,
@@ -17,7 +17,8 @@ const toHex = (data: Uint8Array) => Buffer.from(data).toString("hex");
 
 function pairOf(privateHex: string) {
   const der = Buffer.concat([Buffer.from("302e020100300506032b656e04220420", "hex"), Buffer.from(privateHex, "hex")]);
-  return x25519Pair(createPrivateKey({ key: der, format: "der", type: "pkcs8" }));
+  const object = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
+  return x25519Pair(object, createPublicKey(object).export({ format: "der", type: "spki" }));
 }
 
 /** RFC 9180, A.1.1: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-128-GCM, base mode. */
@@ -64,6 +65,16 @@ test("our suite and the library's own by WebCrypto open each other's seals and e
   const fromUs = await ours.SetupSender(await ours.DeserializePublicKey(raw), { info });
   const atThem = await theirs.SetupRecipient(foreign, fromUs.encapsulatedSecret, { info });
   expect(await atThem.Open(await fromUs.ctx.Seal(text, aad), aad)).toEqual(text);
+});
+
+test("each seal has an ephemeral key of its own", async () => {
+  const keys = await newNodeKey();
+  const encs: string[] = [];
+  for (let i = 0; i < 20; i++) {
+    encs.push((await sealedTo(keys)).enc);
+    if (i % 3 === 0) await new Promise(setImmediate);
+  }
+  expect(new Set(encs).size).toBe(20);
 });
 
 const TO = { cell: "main", node: "n1", kid: "k1" };

@@ -1,10 +1,20 @@
 import { CipherSuite, type KeyPair } from "hpke";
 import { MeshError } from "../../bus-schemas/index.ts";
 import { FrameKey } from "./frame-key.ts";
-import { aes256Gcm, dhkemX25519, hkdfSha256, type X25519Key } from "./primitives.ts";
+import { aes256Gcm, dhkemX25519, generate, hkdfSha256, type X25519Key } from "./primitives.ts";
 
 /** RFC 9180 HPKE in base mode: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM (ADR 0011). */
-const suite = new CipherSuite(dhkemX25519, hkdfSha256, aes256Gcm);
+const suite = new CipherSuite(() => dhkemX25519(nextEphemeral), hkdfSha256, aes256Gcm);
+
+/** Made while nothing waits for it; used once. */
+let spare: ReturnType<typeof generate> | undefined;
+
+function nextEphemeral(): ReturnType<typeof generate> {
+  const taken = spare ?? generate();
+  spare = undefined;
+  setImmediate(() => (spare ??= generate()));
+  return taken;
+}
 
 export type NodeKeyPair = KeyPair<X25519Key>;
 
@@ -41,7 +51,7 @@ export async function sealJob(
   job: string,
 ): Promise<{ sealed: Uint8Array; enc: string; answer: FrameKey }> {
   try {
-    const key = await suite.DeserializePublicKey(fromBase64url(to.publicKey));
+    const key = await recipientKey(to.publicKey);
     const { encapsulatedSecret, ctx } = await suite.SetupSender(key, { info: infoOf(to) });
     const [sealed, answerKey] = await Promise.all([ctx.Seal(body, utf8.encode(ticket)), ctx.Export(ANSWER_LABEL, 32)]);
     return { sealed, enc: Buffer.from(encapsulatedSecret).toString("base64url"), answer: new FrameKey(answerKey, job) };
@@ -71,6 +81,20 @@ export async function openJob(
       cause,
     });
   }
+}
+
+/** Keys of nodes that were sealed to lately: reading one costs as much as a third of sealing to it. */
+const recipients = new Map<string, X25519Key>();
+const MAX_RECIPIENTS = 1000;
+
+/** @throws Error when it is no key. */
+async function recipientKey(text: string): Promise<X25519Key> {
+  const known = recipients.get(text);
+  if (known !== undefined) return known;
+  const key = (await suite.DeserializePublicKey(fromBase64url(text))) as X25519Key;
+  if (recipients.size >= MAX_RECIPIENTS) recipients.clear();
+  recipients.set(text, key);
+  return key;
 }
 
 /** Names are subject tokens, so the text is unambiguous. */
