@@ -6,12 +6,17 @@ const notOurs = ["**/node_modules/**", "test/boundaries/fixtures/**"];
 export default defineConfig({
   test: {
     watch: false,
+    // A wait for an event, not for a time: it ends when the event is there, however busy the machine.
+    expect: { poll: { timeout: 20_000 } },
     projects: [
       {
         test: {
           name: "unit",
           include: ["**/*.test.ts"],
           exclude: [...notOurs, "test/integration/**", "test/boundaries/**", "test/contract/**"],
+          // Some start a process; on a machine that is busy with other work that takes its time.
+          testTimeout: 30_000,
+          hookTimeout: 30_000,
         },
       },
       { test: { name: "contract", include: ["test/contract/**/*.test.ts"], exclude: notOurs, testTimeout: 20_000 } },

@@ -63,3 +63,13 @@ test.each([
   );
   expect(start).not.toThrow(/secret/);
 });
+
+test("cloud providers are served on L2 only, where a token costs what a cloud token costs", () => {
+  const dirs = { stateDir: "s", cacheDir: "c" };
+  const env = { TIERMESH_NODE_ID: "n", TIERMESH_PROVIDERS: "p.yaml" };
+  for (const layer of [undefined, "L0", "L1"])
+    expect(() => agentConfig({ ...env, TIERMESH_LAYER: layer }, dirs)).toThrow(
+      /TIERMESH_PROVIDERS: .*TIERMESH_LAYER=L2/,
+    );
+  expect(agentConfig({ ...env, TIERMESH_LAYER: "L2" }, dirs)).toMatchObject({ providers: "p.yaml", costFactor: 1 });
+});

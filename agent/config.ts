@@ -14,13 +14,20 @@ const AgentConfig = BaseConfig.extend({
   /** Offers the diagnostic echo runtime. */
   loopback: z.stringbool().default(false),
   /** Cost of a token here relative to the cloud's (SEED `cost_factor`). */
-  costFactor: z.coerce.number().min(0).max(1000).default(0.4),
+  costFactor: z.coerce.number().min(0).max(1000).optional(),
+  /** File of cloud providers: then this is an egress agent, which serves them and nothing of this machine. */
+  providers: z.string().min(1).max(4096).optional(),
+  /** Where an egress agent finds the prices of models that the providers file gives none. */
+  routingConfig: z.string().max(4096).optional(),
   /** A new key for sealed jobs is made this often, hours. */
   sealKeyHours: z.coerce.number().min(0.0001).max(720).default(24),
   stateDir: z.string().min(1),
   cacheDir: z.string().min(1),
 });
-export type AgentConfig = z.infer<typeof AgentConfig>;
+export type AgentConfig = Omit<z.infer<typeof AgentConfig>, "costFactor"> & { costFactor: number };
+
+/** SEED's `cost_factor` of its example nodes; 1 is the cloud itself. */
+const COST_FACTORS = { L0: 0.4, L1: 0.4, L2: 1 } as const;
 
 const ENV = {
   ...BASE_ENV,
@@ -31,11 +38,24 @@ const ENV = {
   loopback: "TIERMESH_LOOPBACK",
   costFactor: "TIERMESH_COST_FACTOR",
   sealKeyHours: "TIERMESH_SEAL_KEY_HOURS",
+  providers: "TIERMESH_PROVIDERS",
+  routingConfig: "ROUTING_CONFIG_PATH",
 } as const;
 
 /** @throws MeshError `bad_config` naming the variable. */
 export function agentConfig(env: Environment, dirs: { stateDir: string; cacheDir: string }): AgentConfig {
-  return loadConfig(AgentConfig, ENV, { env, file: { nodeId: defaultNodeId(), ...dirs }, fileName: "defaults" });
+  const defaults = { nodeId: defaultNodeId(), ...dirs };
+  const config = loadConfig(AgentConfig, ENV, { env, file: defaults, fileName: "defaults" });
+  // Routers keep P0 and P1 from L2 only: what runs in a cloud must not pass for a machine of the house.
+  if (config.providers !== undefined && config.layer !== "L2")
+    throw new MeshError(
+      "bad_config",
+      "TIERMESH_PROVIDERS: cloud providers are served on L2 only; set TIERMESH_LAYER=L2",
+      {
+        field: "providers",
+      },
+    );
+  return { ...config, costFactor: config.costFactor ?? COST_FACTORS[config.layer] };
 }
 
 /** Checked here, before anything runs: the work thread, which uses them, could only crash. */
@@ -58,7 +78,7 @@ function toEndpoints(text: string, context: z.RefinementCtx): string[] {
 }
 
 /** The host's first name as a subject token. */
-function defaultNodeId(): string {
+export function defaultNodeId(): string {
   const name = (hostname().split(".")[0] ?? "").replace(/[^A-Za-z0-9_-]/g, "-").slice(0, 64);
   return name === "" ? "node" : name;
 }

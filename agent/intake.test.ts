@@ -135,6 +135,36 @@ test("an egress node does not even listen on P0 and P1", () => {
   expect(parts.verdicts()).toMatchObject([{ type: "accepted" }]);
 });
 
+test.each([
+  ["P0 in the body, P2 in header and subject", { security_level: "P0" }, {}, "forbidden"],
+  ["P1 in the body, P2 in header and subject", { security_level: "P1" }, {}, "anonymiser_required"],
+  ["P0 in the header, P2 in body and subject", { security_level: "P2" }, { [HEADERS.dataClass]: "P0" }, "forbidden"],
+  ["P1 in the header alone", {}, { [HEADERS.dataClass]: "P1" }, "anonymiser_required"],
+  ["P0 in the body, P1 in the header", { security_level: "P0" }, { [HEADERS.dataClass]: "P1" }, "forbidden"],
+  ["a class in lower case", { security_level: "p0" }, {}, "forbidden"],
+  ["a class with a space", { security_level: "P0 " }, {}, "forbidden"],
+  ["a class in full-width letters", { security_level: "\uff30\uff10" }, {}, "forbidden"],
+  ["a class with a zero-width joiner", { security_level: "P\u200d0" }, {}, "forbidden"],
+])("an egress node counts the strictest word, and %s is refused and told of", (_, body, headers, code) => {
+  const parts = agentParts({ layer: "L2" });
+  parts.submit({ prompt: "secret", ...body }, headers);
+  expect(parts.verdicts()).toMatchObject([{ type: "refused", error: { code, field: "security_level" } }]);
+  expect(parts.rejected).toMatchObject([{ kind: "run", error: { code } }]);
+  expect(parts.work.runs).toEqual([]);
+});
+
+test("what a run cost goes into its ending's record", () => {
+  const parts = agentParts({ layer: "L2" });
+  parts.submit();
+  const usage = { prompt_tokens: 3, completion_tokens: 2, estimated: false };
+  const cost = { amount: 0.0125, currency: "USD" };
+  parts.work.runs[0]?.chunk({ type: "done", finishReason: "stop", usage, cost });
+  expect(parts.ended).toMatchObject([{ event: { usage, cost } }]);
+  parts.submit();
+  parts.work.runs[1]?.done();
+  expect(parts.ended[1]?.event).not.toHaveProperty("cost");
+});
+
 test("a cancel ends its own job only; one for nobody, with garbage or with null, harms nothing", () => {
   const parts = agentParts({ slots: 2 });
   parts.submit();

@@ -101,14 +101,14 @@ export class Intake {
     const ask = {
       subjectClass,
       headerClass: isDataClass(headerClass) ? headerClass : undefined,
-      bodyClass: isDataClass(facts.request.security_level) ? facts.request.security_level : undefined,
+      bodyClass: bodyClassOf(facts.request.security_level, this.#parts.layer),
       deadlineMs: facts.deadlineMs,
     };
     const answer = () => new Answer(this.#parts.bus, msg, facts.inbox, facts.request.stream === true);
     const no = this.admit(facts, ask, answer, msg.reply);
     if (no === undefined) return;
     // A node that is full is no news; classes that disagree are.
-    if (no.code === "forbidden") this.#parts.rejections.add("run", no);
+    if (no.code === "forbidden" || no.code === "anonymiser_required") this.#parts.rejections.add("run", no);
     const { load, nodeId } = this.#parts;
     this.tell(msg.reply, {
       type: "refused",
@@ -213,6 +213,16 @@ export class Intake {
     if (nc.isClosed() || (reply !== subjects.verdict(router, dispatch) && !isInbox(reply))) return;
     nc.publish(reply, encode(verdict, "shared"), { headers: headersFor("shared") });
   }
+}
+
+/**
+ * The class that the caller itself declared. One that is misspelt is the policy's to read, which an agent does not know; what
+ * leaves the house is not taken on such a word.
+ */
+export function bodyClassOf(declared: string | undefined, layer: Layer): DataClass | undefined {
+  if (declared === undefined || declared === "") return undefined;
+  if (isDataClass(declared)) return declared;
+  return layer === "L2" ? "P0" : undefined;
 }
 
 /** @throws MeshError naming the header. */

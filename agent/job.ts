@@ -7,10 +7,9 @@ import {
   type Layer,
   type Outcome,
   type Timing,
-  type Usage,
 } from "../bus-schemas/index.ts";
 import type { Answer } from "./answer.ts";
-import type { RuntimeChunk } from "./runtimes/runtime.ts";
+import type { RuntimeChunk, RuntimeDone } from "./runtimes/runtime.ts";
 
 /** A job as it came off the bus, checked. */
 export interface JobFacts {
@@ -45,6 +44,14 @@ export interface Ended {
   /** The client submitted the job again elsewhere: no ending is recorded for this try. */
   superseded: boolean;
   event: EventData<"job_ended">;
+}
+
+interface Ending {
+  status: Outcome;
+  error: MeshError | null;
+  /** Of an answer that was completed. */
+  done?: RuntimeDone;
+  superseded?: boolean;
 }
 
 type State = "queued" | "running" | "ended";
@@ -107,7 +114,7 @@ export class Job {
 
   onChunk(chunk: RuntimeChunk): void {
     if (this.#state !== "running") return;
-    if (chunk.type === "done") return this.#end("finished", null, chunk.finishReason, chunk.usage);
+    if (chunk.type === "done") return this.#end({ status: "finished", error: null, done: chunk });
     this.#firstAtMs ??= performance.now();
     if (this.#answer.delta(chunk)) return;
     const why =
@@ -118,22 +125,16 @@ export class Job {
   }
 
   fail(error: MeshError): void {
-    this.#end(error.code === "deadline_exceeded" ? "expired" : "failed", error, null, null);
+    this.#end({ status: error.code === "deadline_exceeded" ? "expired" : "failed", error });
   }
 
   /** @param superseded the caller already asked elsewhere: end without telling or recording. */
   cancel(superseded = false): void {
     if (superseded) this.#answer.close();
-    this.#end("cancelled", new MeshError("cancelled", "cancelled by the caller"), null, null, superseded);
+    this.#end({ status: "cancelled", error: new MeshError("cancelled", "cancelled by the caller"), superseded });
   }
 
-  #end(
-    status: Outcome,
-    error: MeshError | null,
-    finishReason: string | null,
-    usage: Usage | null,
-    superseded = false,
-  ): void {
+  #end({ status, error, done, superseded = false }: Ending): void {
     if (this.#state === "ended") return;
     this.#state = "ended";
     clearTimeout(this.#deadlineTimer);
@@ -148,20 +149,22 @@ export class Job {
       layer,
       model,
       decision_id: decisionId,
-      finish_reason: finishReason,
-      usage,
+      finish_reason: done?.finishReason ?? null,
+      usage: done?.usage ?? null,
       timing,
       error: error?.toWire() ?? null,
     };
     const told = this.#answer.end({ ...shared, security_level: dataClass, diagnostic, attempts: attempt });
     // What is recorded is what the caller was told.
-    const { status: toldStatus, finish_reason: toldReason, error: toldError } = told;
+    const cost = done?.cost === undefined ? {} : { cost: done.cost };
+    const sealed = this.facts.sealed ? { sealed: true } : {};
     const event = {
       ...shared,
-      status: toldStatus,
-      finish_reason: toldReason,
-      error: toldError,
-      ...(this.facts.sealed ? { sealed: true } : {}),
+      ...cost,
+      ...sealed,
+      status: told.status,
+      finish_reason: told.finish_reason,
+      error: told.error,
     };
     this.#onEnded({ status: told.status, timing, superseded, event });
   }

@@ -16,6 +16,7 @@ import { serveStructures } from "../service/structures-exchange.ts";
 import { within } from "../service/within.ts";
 import { agentConfig } from "./config.ts";
 import { serveControl } from "./control.ts";
+import { prepareEgress } from "./egress/start.ts";
 import { keepEmbedded } from "./embedded-keeper.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { Intake } from "./intake.ts";
@@ -40,6 +41,9 @@ runProcess(log, async (lifecycle) => {
   const { env } = process;
   const config = agentConfig(env, { stateDir: stateDir({ env }), cacheDir: cacheDir({ env }) });
   const { nodeId, layer, costFactor } = config;
+  // Before any thread or child process starts: they inherit the environment.
+  const cloud =
+    config.providers === undefined ? undefined : prepareEgress(config.providers, config.routingConfig, env, log);
   const nodeDir = join(config.stateDir, "agent", nodeId);
   mkdirSync(nodeDir, { recursive: true, mode: 0o700 });
 
@@ -67,12 +71,13 @@ runProcess(log, async (lifecycle) => {
   let firstLook = () => {};
   const looked = new Promise<void>((resolve) => (firstLook = resolve));
   const work: WorkThread = new WorkThread(
-    { endpoints: config.runtimes, loopback: config.loopback },
+    { endpoints: config.runtimes, loopback: config.loopback, egress: cloud?.egress },
     (runtimes) => {
       desk.update(runtimes);
       firstLook();
     },
     log,
+    { env: cloud?.workEnv },
   );
   lifecycle.onClose("work thread", () => work.close());
   // Not the lifecycle's signal: running jobs still need the embedded runtime while the node drains.
@@ -150,7 +155,7 @@ runProcess(log, async (lifecycle) => {
   });
 
   const anyRealRuntime = desk.runtimes.some((runtime) => !runtime.diagnostic);
-  if (config.embedded === "on" || (config.embedded === "auto" && !anyRealRuntime)) {
+  if (cloud === undefined && (config.embedded === "on" || (config.embedded === "auto" && !anyRealRuntime))) {
     embeddedEnded = keepEmbedded(
       {
         cacheDir: config.cacheDir,
@@ -178,7 +183,7 @@ runProcess(log, async (lifecycle) => {
     node_id: nodeId,
     ...stance.status,
     jobs: intake.jobs.size,
-    problems: probes.problems(),
+    problems: [...probes.problems(), ...work.runtimeProblems],
   });
   const healthPort = await serveHealth({ host: "127.0.0.1", port: config.healthPort, metrics, health }, lifecycle);
   announceReady("agent", { health_port: healthPort, node_id: nodeId, layer });

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { coldStartMs } from "./cold-start.ts";
+import { Ms } from "./units.ts";
 
 const model = { loaded: false, size_gb: 10, load_gb_per_second: 2 };
 
@@ -14,6 +15,7 @@ test("until a rate or a size is known the documented ones are assumed: 0.5 GB/s,
   expect(coldStartMs({ ...model, size_gb: null })).toBe(2500);
 });
 
-test("a rate of nothing does not make the wait endless", () => {
+test("neither a rate of nothing nor an absurd size makes the wait longer than a message may say", () => {
+  expect(Ms.safeParse(coldStartMs({ ...model, size_gb: 1_048_576, load_gb_per_second: 0 })).success).toBe(true);
   expect(coldStartMs({ ...model, load_gb_per_second: 0 })).toBe(1_000_000);
 });

@@ -6,6 +6,8 @@ const ASSUMED_LOAD_GB_PER_SECOND = 0.5;
 const LEAST_LOAD_GB_PER_SECOND = 0.01;
 /** Size assumed for a model that is not loaded and does not say, GB: 7B parameters at 4 bits. */
 const ASSUMED_SIZE_GB = 5;
+/** Longest time that a message may carry (units.ts), milliseconds. */
+const MAX_MS = 2_592_000_000;
 
 /**
  * What it costs before the first token that the model is not in memory, milliseconds: its size over the node's load
@@ -14,5 +16,5 @@ const ASSUMED_SIZE_GB = 5;
 export function coldStartMs(model: Pick<ServedModel, "loaded" | "size_gb" | "load_gb_per_second">): number {
   if (model.loaded !== false) return 0;
   const rate = Math.max(model.load_gb_per_second ?? ASSUMED_LOAD_GB_PER_SECOND, LEAST_LOAD_GB_PER_SECOND);
-  return ((model.size_gb ?? ASSUMED_SIZE_GB) / rate) * 1000;
+  return Math.min(((model.size_gb ?? ASSUMED_SIZE_GB) / rate) * 1000, MAX_MS);
 }

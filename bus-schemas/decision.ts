@@ -53,7 +53,7 @@ export const Decision = z.object({
   candidates: z.array(Candidate),
   candidates_total: Count,
   rejected_by: z.record(z.string(), Count),
-  /** Next picks, best first, if this one refuses or is lost. */
+  /** Next picks, best first, if this one refuses or is lost: up to three; on a larger fleet a job's record names one or two. */
   alternatives: z.array(z.object({ node_id: NodeId, layer: Layer, model: ModelName })),
   policy_revision: z.string().max(100),
   error: WireError.nullable(),

@@ -61,6 +61,8 @@ export const Deployment = z.strictObject({
       work_schedule: WorkSchedule.prefault({}),
     })
     .prefault({}),
+  /** Tariff, US dollars; about what a kilowatt-hour costs US commerce (EIA, Electric Power Monthly, 2024: 0.13). */
+  electricity_usd_per_kwh: z.number().min(0).max(100).default(0.13),
 });
 export type Deployment = z.infer<typeof Deployment>;
 

@@ -1,12 +1,19 @@
 import { z } from "zod";
 import { DataClass, Layer } from "./classes.ts";
 import { Decision } from "./decision.ts";
+import { RecordedInputs } from "./decision-inputs.ts";
 import { WireError } from "./errors.ts";
-import { Outcome, Timing, Usage } from "./job.ts";
+import { Cost, Outcome, Timing, Usage } from "./job.ts";
 import { Count, IsoTime, JobId, Label, ModelName, NodeId, SubjectToken } from "./units.ts";
 
 /** A policy as decisions name it. */
 const PolicyName = z.string().min(1).max(100);
+
+/** What a decision read, to make it again (docs/replay.md); null in records from before there was that. */
+const Inputs = RecordedInputs.nullable().default(null);
+
+/** Characters of a policy's text in an event, at most: the event stays below the 1 MiB that a bus takes by default. */
+export const MAX_POLICY_TEXT = 400_000;
 
 /** Sizes of a job, never its content. */
 const Sizes = z.object({ request_bytes: Count, prompt_tokens_estimate: Count });
@@ -18,7 +25,13 @@ const Sizes = z.object({ request_bytes: Count, prompt_tokens_estimate: Count });
 export const EVENTS = {
   job_decided: {
     summary: "A router chose a node for a job, or found none; recorded before the job is dispatched.",
-    data: z.object({ job_id: JobId, attempt: Count, decision: Decision, sizes: Sizes }),
+    data: z.object({
+      job_id: JobId,
+      attempt: Count,
+      decision: Decision,
+      sizes: Sizes,
+      inputs: Inputs,
+    }),
   },
   job_redispatched: {
     summary: "A node refused or was lost before it accepted; the job goes to the next pick.",
@@ -27,7 +40,11 @@ export const EVENTS = {
       attempt: Count,
       from_node_id: NodeId,
       to_node_id: NodeId.nullable(),
+      /** Why the first node does not run it. */
       error: WireError,
+      /** The decision on the next one; null when no try was left. */
+      decision: Decision.nullable().default(null),
+      inputs: Inputs,
     }),
   },
   job_ended: {
@@ -41,6 +58,8 @@ export const EVENTS = {
       decision_id: z.string().max(64).nullable(),
       finish_reason: z.string().max(40).nullable(),
       usage: Usage.nullable(),
+      /** Only where the node knows a price: cloud providers. */
+      cost: Cost.optional(),
       timing: Timing.nullable(),
       error: WireError.nullable(),
       /** The job came sealed, and so did its answer. */
@@ -70,13 +89,22 @@ export const EVENTS = {
     data: z.object({ node_id: NodeId, command: SubjectToken, reason: Label.nullable() }),
   },
   policy_changed: {
-    summary: "A router decides by another policy from now on.",
+    summary:
+      "A router decides by this policy from now on, because it started or because the policy on the bus changed.",
     data: z.object({
       /** As decisions name it: revision and the first digits of the text's SHA-256. */
       policy_revision: PolicyName,
-      previous_revision: PolicyName,
+      /** Null when the router started with it. */
+      previous_revision: PolicyName.nullable(),
       by: Label,
       note: Label.nullable(),
+      text_sha256: z
+        .string()
+        .regex(/^[0-9a-f]{64}$/)
+        .nullable()
+        .default(null),
+      /** The routing file's own text, for as long as the log is kept; null when it is too large for one event. */
+      text: z.string().max(MAX_POLICY_TEXT).nullable().default(null),
     }),
   },
   policy_rejected: {

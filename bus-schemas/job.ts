@@ -90,6 +90,13 @@ export const Usage = z.object({
 });
 export type Usage = z.infer<typeof Usage>;
 
+/** What an answer cost by the price list of the node that ran it; `amount` in whole units of `currency` (ISO 4217). */
+export const Cost = z.object({
+  amount: z.number().min(0).max(1_000_000_000),
+  currency: z.string().regex(/^[A-Z]{3}$/, "an ISO 4217 code such as USD"),
+});
+export type Cost = z.infer<typeof Cost>;
+
 /** Where the time went, milliseconds, measured on the node. */
 export const Timing = z.object({ queued_ms: Ms, ttft_ms: Ms.nullable(), total_ms: Ms });
 export type Timing = z.infer<typeof Timing>;

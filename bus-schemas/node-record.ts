@@ -89,7 +89,7 @@ export const ServedModel = z.object({
 });
 export type ServedModel = z.infer<typeof ServedModel>;
 
-/** One local inference runtime. */
+/** One inference runtime: a local one, or on an egress node a cloud provider. */
 export const RuntimeRecord = z.object({
   name: SubjectToken,
   kind: SubjectToken,
@@ -97,6 +97,8 @@ export const RuntimeRecord = z.object({
   /** True for the loopback echo that only shows that the mesh works; never chosen when a real model is there. */
   diagnostic: z.boolean().default(false),
   healthy: z.boolean().default(true),
+  /** Why it takes no jobs now, such as a cloud provider's back-off. */
+  status_reason: Label.nullable().default(null),
   /** How many jobs it runs at once. */
   slots: Count.default(1),
 });

@@ -18,6 +18,7 @@ function token(value: string): string {
 export function subjects(cell = DEFAULT_CELL) {
   const prefix = `mesh.${token(cell)}`;
   const policyBucket = `tiermesh-policy-${cell}`;
+  const qualityBucket = `tiermesh-quality-${cell}`;
   return {
     prefix,
     /** Name of the JetStream stream that keeps every event of the cell; cells may share a broker. */
@@ -27,6 +28,13 @@ export function subjects(cell = DEFAULT_CELL) {
      * it as `tiermesh-policy-<cell>`, key `routing`.
      */
     policyBucket: { name: policyBucket, stream: `KV_${policyBucket}`, key: `$KV.${policyBucket}.routing` },
+    /** JetStream KV bucket of models' quality per task type; each key is what `qualityKey` makes. */
+    qualityBucket: {
+      name: qualityBucket,
+      stream: `KV_${qualityBucket}`,
+      prefix: `$KV.${qualityBucket}.`,
+      keys: `$KV.${qualityBucket}.>`,
+    },
     /** agent → routers, monitor, gateway; every second, the whole node record. */
     heartbeat: (layer: Layer, node: string) => `${prefix}.heartbeat.${layer}.${token(node)}`,
     heartbeats: `${prefix}.heartbeat.*.*`,
@@ -44,9 +52,9 @@ export function subjects(cell = DEFAULT_CELL) {
     /** router → agents; every second, the key that its tickets are signed with (ticket.ts). */
     routerKey: (router: string) => `${prefix}.router.key.${token(router)}`,
     routerKeys: `${prefix}.router.key.*`,
-    /** agent → the router that dispatched: accepted, refused, ended (ADR 0004). */
+    /** agent → the router that dispatched: accepted, refused, ended (ADR 0004); the other routers hear the load in it. */
     verdict: (router: string, dispatch: string) => `${prefix}.job.verdict.${router}.${dispatch}`,
-    verdicts: (router: string) => `${prefix}.job.verdict.${token(router)}.*`,
+    verdicts: `${prefix}.job.verdict.*.*`,
     /** client → agent and router. */
     cancel: (job: string) => `${prefix}.job.cancel.${token(job)}`,
     cancels: `${prefix}.job.cancel.*`,

@@ -3,11 +3,12 @@ import { CONTENT_TYPES, HEADERS, MeshError, Verdict, lastToken } from "../bus-sc
 import { pause } from "../service/loop.ts";
 import { header, makeHeaders, readBody } from "../service/messages.ts";
 import { learnFromPeer } from "../service/structures-exchange.ts";
+import { VERSION } from "../service/version.ts";
 import { answerEnding, statusOf, type RouterEnding } from "./answer.ts";
 import { AuditGate } from "./audit-gate.ts";
 import { DispatchTable, type Dispatch } from "./dispatch-table.ts";
 import type { RouterParts } from "./parts.ts";
-import { decide } from "./policy/decide.ts";
+import { decideRecorded, type RecordedDecision } from "./policy/record-inputs.ts";
 
 /** A node says accepted or refused within this time, or the job goes to the next one, milliseconds (DESIGN promise 6). */
 export const ACCEPT_LIMIT_MS = 250;
@@ -33,7 +34,10 @@ export class Dispatcher {
 
   start(): void {
     const { bus, id } = this.#parts;
-    bus.listen(bus.subjects.verdicts(id), (msg) => this.#onVerdict(msg));
+    const toUs = bus.subjects.verdict(id, "");
+    bus.listen(bus.subjects.verdicts, (msg) =>
+      msg.subject.startsWith(toUs) ? this.#onVerdict(msg) : this.#onVerdictToOther(msg),
+    );
     bus.listen(bus.subjects.cancels, (msg) => this.#onCancel(msg));
   }
 
@@ -107,14 +111,8 @@ export class Dispatcher {
       this.#parts.fleet.onGone(dispatch.nodeId);
       return this.#redispatch(dispatch, new MeshError("node_lost", `${dispatch.nodeId} is not on the bus`));
     }
-    let verdict: Verdict;
-    try {
-      verdict = readBody(msg, Verdict);
-    } catch (error) {
-      const rejection = MeshError.from(error);
-      if (rejection.code === "codec_unknown") learnFromPeer(this.#parts.bus, header(msg, HEADERS.contentType));
-      return this.#parts.rejections.add("verdict", rejection);
-    }
+    const verdict = this.#readVerdict(msg, (error) => this.#parts.rejections.add("verdict", error));
+    if (verdict === undefined) return;
     const dispatch = this.#table.find(token);
     if (dispatch === undefined) return;
     // Only the node that was asked can know both; another one cannot take, refuse or end its job.
@@ -142,6 +140,27 @@ export class Dispatcher {
     } else if (verdict.timing !== null) this.#parts.fleet.observe(dispatch, verdict.timing, verdict.status);
   }
 
+  /**
+   * A job of another router began, was refused or ended: its node's load as of now. Only that is believed of it, until the
+   * node's own next word: whether the job is ours to end, our table says.
+   */
+  #onVerdictToOther(msg: Msg): void {
+    // A bad one is its router's to reject, as is the broker's 503.
+    const verdict = this.#readVerdict(msg, () => undefined);
+    if (verdict !== undefined) this.#parts.fleet.onLoad(verdict.node_id, verdict.load);
+  }
+
+  #readVerdict(msg: Msg, onRejected: (error: MeshError) => void): Verdict | undefined {
+    try {
+      return readBody(msg, Verdict);
+    } catch (error) {
+      const rejection = MeshError.from(error);
+      if (rejection.code === "codec_unknown") learnFromPeer(this.#parts.bus, header(msg, HEADERS.contentType));
+      onRejected(rejection);
+      return undefined;
+    }
+  }
+
   /** The next pick of the decision, at most `retry_attempts` more; then the job is refused with the last reason. */
   #redispatch(dispatch: Dispatch, error: MeshError): void {
     const { jobId, request, attempt } = dispatch;
@@ -156,13 +175,24 @@ export class Dispatcher {
           job_id: jobId,
           attempt,
           from_node_id: dispatch.nodeId,
-          to_node_id: next?.nodeId ?? null,
+          to_node_id: next?.to?.nodeId ?? null,
           error: error.toWire(),
+          decision: next?.decision ?? null,
+          inputs: next?.inputs ?? null,
         },
         { dataClass: request.dataClass, traceparent: dispatch.traceparent },
       );
-      if (next === undefined) return this.#endDispatch(dispatch, error);
-      const again = { ...dispatch, ...next, attempt: attempt + 1, sentAtMs: performance.now() };
+      const to = next?.to;
+      if (next === undefined || to === undefined) return this.#endDispatch(dispatch, error);
+      const { request: without, decision } = next;
+      const again = {
+        ...dispatch,
+        ...to,
+        request: without,
+        decision,
+        attempt: attempt + 1,
+        sentAtMs: performance.now(),
+      };
       if (request.dataClass === "P2") this.send(again);
       else void this.#sendRecorded(again, durable);
     } catch (cause) {
@@ -181,11 +211,12 @@ export class Dispatcher {
   }
 
   /** Decides again without the nodes already tried: the class and every filter are checked anew at each hop. */
-  #nextPick(dispatch: Dispatch): Pick<Dispatch, "request" | "decision" | "nodeId" | "model"> | undefined {
+  #nextPick(dispatch: Dispatch): NextPick {
+    const { fleet, policy, random } = this.#parts;
     const request = { ...dispatch.request, exclude: new Set([...dispatch.request.exclude, dispatch.nodeId]) };
-    const decision = decide(request, this.#parts.fleet.fleet, this.#parts.policy(), Date.now(), this.#parts.random);
-    if (decision.node_id === null || decision.model === null) return undefined;
-    return { request, decision, nodeId: decision.node_id, model: decision.model };
+    const made = decideRecorded(request, fleet.fleet, policy(), Date.now(), random, VERSION);
+    const { node_id: nodeId, model } = made.decision;
+    return { ...made, request, to: nodeId === null || model === null ? undefined : { nodeId, model } };
   }
 
   #onNodeLost(nodeId: string): void {
@@ -239,6 +270,12 @@ export class Dispatcher {
     const ending = { message, jobId, error, attempts: attempt, dataClass: request.dataClass, decisionId };
     this.end(nodeId === undefined ? ending : { ...ending, nodeId });
   }
+}
+
+interface NextPick extends RecordedDecision {
+  request: Dispatch["request"];
+  /** Undefined = nowhere. */
+  to: Pick<Dispatch, "nodeId" | "model"> | undefined;
 }
 
 /** The client submitted the job again and does not want this try's ending (client/job-stream.ts). */

@@ -186,7 +186,7 @@ test("a refusal and a silence score a node down; a hiccup does not take it out",
     const { view, beat, node } = watched();
     beat("a");
     view[say]("a");
-    expect(node("a")).toMatchObject({ correction: 4, gone: false });
+    expect(node("a")).toMatchObject({ correction: 7 / 3, gone: false });
   }
 });
 
@@ -194,10 +194,11 @@ test("observed times correct the prediction: the first token for chat, the end f
   const timing = { queued_ms: 100, ttft_ms: 200, total_ms: 3000 };
   const cases: [boolean, "finished" | "failed" | "cancelled", number | null, number][] = [
     [false, "finished", 200, 1],
-    [true, "finished", 200, 3],
-    [false, "failed", 200, 4],
+    // (3000 + 2000) / (1000 + 2000), for the damping of peak-ewma.ts.
+    [true, "finished", 200, 5 / 3],
+    [false, "failed", 200, 7000 / 2300],
     [false, "cancelled", 200, 1],
-    [true, "finished", null, 3],
+    [true, "finished", null, 5 / 3],
   ];
   for (const [batch, status, ttft_ms, correction] of cases) {
     const { view, beat, node } = watched();

@@ -1,4 +1,4 @@
-import type { Load, MeshError, NodeRecord, Outcome, Timing } from "../bus-schemas/index.ts";
+import type { Load, MeshError, NodeRecord, Outcome, ScoreTerms, Timing } from "../bus-schemas/index.ts";
 import type { Bus } from "../service/bus.ts";
 import type { EventPublisher } from "../service/events.ts";
 import { subscribeHeartbeats } from "../service/heartbeats.ts";
@@ -16,13 +16,19 @@ const LEAVE_LIMIT_MS = 10_000;
 /** Sweeps further apart than this mean that this process slept or was busy: the heartbeats wait unread, milliseconds. */
 const LAG_LIMIT_MS = 1500;
 
+/** Of a dispatch, what its ending is compared with. */
+interface Predicted extends Pick<Dispatch, "nodeId" | "request"> {
+  decision: { score: Pick<ScoreTerms, "predicted_ms"> | null };
+}
+
 /**
  * The fleet as this router knows it: heartbeats, and what its own jobs taught it since. Rebuilt from the bus within one
  * heartbeat (DESIGN promise 5). Ages are by our own clock from reception; a sender's clock is never trusted.
  */
 export class FleetView {
   readonly fleet = new Fleet();
-  readonly #events: EventPublisher;
+  readonly #events: Pick<EventPublisher, "record">;
+  readonly #clock: () => number;
   /** Boot of each node that is there now. */
   readonly #present = new Map<string, { bootId: string | null; seq: number }>();
   /** When each node said its last word, while its jobs may still run. */
@@ -34,13 +40,15 @@ export class FleetView {
   #onRejected: (error: MeshError) => void = () => undefined;
   readonly #onLost: ((nodeId: string) => void)[] = [];
 
-  constructor(events: EventPublisher) {
+  /** @param clock the time that reception is measured on, milliseconds; a simulator brings its own. */
+  constructor(events: Pick<EventPublisher, "record">, clock: () => number = Date.now) {
     this.#events = events;
+    this.#clock = clock;
   }
 
   start(bus: Bus, rejections: Rejections): void {
     this.#onRejected = (error) => rejections.add("heartbeat", error);
-    subscribeHeartbeats(bus, (record) => this.onHeartbeat(record, Date.now()), this.#onRejected);
+    subscribeHeartbeats(bus, (record) => this.onHeartbeat(record, this.#clock()), this.#onRejected);
   }
 
   /** Nodes that can be chosen now, before any job's needs. */
@@ -143,7 +151,7 @@ export class FleetView {
   }
 
   /** Learns how far the prediction was off. */
-  observe({ nodeId, decision, request }: Dispatch, timing: Timing, status: Outcome): void {
+  observe({ nodeId, decision, request }: Predicted, timing: Timing, status: Outcome): void {
     if (status === "cancelled") return;
     const firstMs = timing.ttft_ms === null ? undefined : timing.queued_ms + timing.ttft_ms;
     const observedMs = status !== "finished" ? undefined : request.batch ? timing.total_ms : firstMs;
@@ -153,8 +161,9 @@ export class FleetView {
   #correct(nodeId: string, predictedMs: number | undefined, observedMs: number | undefined): void {
     const view = this.fleet.view(nodeId);
     if (view === undefined) return;
-    view.correction = corrected(view.correction, predictedMs, observedMs, Date.now() - view.correctedAtMs);
-    view.correctedAtMs = Date.now();
+    const nowMs = this.#clock();
+    view.correction = corrected(view.correction, predictedMs, observedMs, nowMs - view.correctedAtMs);
+    view.correctedAtMs = nowMs;
   }
 
   #announceLost(nodeId: string): void {

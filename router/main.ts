@@ -14,6 +14,7 @@ import { announceReady } from "../service/ready.ts";
 import { Rejections } from "../service/rejections.ts";
 import { Spool } from "../service/spool.ts";
 import { PolicyBucket } from "../service/policy-bucket.ts";
+import { QualityBucket } from "../service/quality-bucket.ts";
 import { readRoutingConfig } from "../service/routing-config.ts";
 import { serveStructures } from "../service/structures-exchange.ts";
 import { ACCEPT_LIMIT_MS, Dispatcher } from "./dispatcher.ts";
@@ -21,6 +22,7 @@ import { FleetView } from "./fleet-view.ts";
 import { routerMetrics } from "./metrics.ts";
 import type { RouterParts } from "./parts.ts";
 import { PolicyKeeper } from "./policy-keeper.ts";
+import { QualityFollower } from "./quality-follower.ts";
 import { Router } from "./router.ts";
 import { Tickets } from "./tickets.ts";
 
@@ -62,6 +64,14 @@ runProcess(log, async (lifecycle) => {
 
   const fleet = new FleetView(events);
   fleet.start(bus, rejections);
+  const qualities = new QualityFollower({
+    open: () => QualityBucket.open(bus),
+    take: (table) => (fleet.fleet.qualities = table),
+    rejections,
+    log,
+  });
+  const followingQuality = qualities.follow(lifecycle.signal);
+  lifecycle.onClose("quality", () => followingQuality.stop());
   const parts: RouterParts = {
     // A restarted router must not read verdicts meant for its former self.
     id: `${config.routerId.slice(0, 50)}-${newId().slice(-8)}`,

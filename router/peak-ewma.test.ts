@@ -3,8 +3,8 @@ import { expect, test } from "vitest";
 import { corrected } from "./peak-ewma.ts";
 
 test("a worse observation counts at once", () => {
-  expect(corrected(1, 1000, 3000, 0)).toBe(3);
-  expect(corrected(1.5, 1500, 2000, 0)).toBe(2);
+  expect(corrected(1, 1000, 4000, 0)).toBe(2);
+  expect(corrected(1.5, 1500, 4000, 0)).toBe(2);
 });
 
 test("a better observation wears the old one off with a time constant of ten seconds", () => {
@@ -14,9 +14,14 @@ test("a better observation wears the old one off with a time constant of ten sec
 });
 
 test("a failure counts as at least five seconds, also where nothing was predicted", () => {
-  expect(corrected(1, 2500, undefined, 0)).toBe(2);
-  expect(corrected(1, 100, undefined, 0)).toBe(4);
-  expect(corrected(1, undefined, undefined, 0)).toBe(4);
+  expect(corrected(1, 1500, undefined, 0)).toBe(2);
+  expect(corrected(1, 100, undefined, 0)).toBeGreaterThan(3);
+  expect(corrected(1, undefined, undefined, 0)).toBeCloseTo(7 / 3, 9);
+});
+
+test("of short times the ratio counts for little: it is mostly chance", () => {
+  expect(corrected(1, 50, 200, 0)).toBeLessThan(1.15);
+  expect(corrected(1, 5000, 20_000, 0)).toBeGreaterThan(3);
 });
 
 test("whatever is observed, the factor stays between one half and four", () => {

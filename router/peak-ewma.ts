@@ -3,6 +3,11 @@ const TAU_MS = 10_000;
 const CLAMP = { least: 0.5, most: 4 };
 /** What a refusal or a failure counts as, milliseconds. */
 const FAILURE_MS = 5000;
+/**
+ * Added to both times before they are compared, milliseconds: of 50 ms expected and 200 ms seen the ratio is mostly
+ * chance, and would keep a sound node out for ten seconds (docs/simulation.md).
+ */
+const DAMPING_MS = 2000;
 /** Prediction assumed where there is none, milliseconds. */
 const ASSUMED_MS = 1000;
 
@@ -20,8 +25,8 @@ export function corrected(
   observedMs: number | undefined,
   sinceMs: number,
 ): number {
-  const bare = Math.max((predictedMs ?? ASSUMED_MS) / correction, 1);
-  const ratio = clamp(Math.max(observedMs ?? FAILURE_MS, 0) / bare);
+  const bareMs = (predictedMs ?? ASSUMED_MS) / correction;
+  const ratio = clamp((Math.max(observedMs ?? FAILURE_MS, 0) + DAMPING_MS) / (Math.max(bareMs, 0) + DAMPING_MS));
   if (ratio > correction) return ratio;
   const keep = Math.exp(-Math.max(sinceMs, 0) / TAU_MS);
   return clamp(correction * keep + ratio * (1 - keep));

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
 import { MeshError, RoutingConfig } from "../bus-schemas/index.ts";
 import type { PolicyRevision } from "../service/policy-bucket.ts";
@@ -60,8 +61,11 @@ test("the file fills an empty bucket and is in force as its first revision", asy
   await keeper.start();
   expect(bucket.revisions).toMatchObject([{ text: FILE, by: "r1", note: "first policy, from routing.yaml" }]);
   expect(keeper.policy.revision).toMatch(/^1@[0-9a-f]{12}$/);
-  // A start is no switch.
-  expect([events.seen, warnings()]).toEqual([[], []]);
+  // A start is no switch; the log has the text all the same.
+  const { policy_revision, previous_revision, text, text_sha256 } = events.of("policy_changed")[0] ?? {};
+  expect([policy_revision, previous_revision, text]).toEqual([keeper.policy.revision, null, FILE]);
+  expect(text_sha256).toBe(createHash("sha256").update(FILE).digest("hex"));
+  expect([keeper.policy.textSha256, events.seen.length, warnings()]).toEqual([text_sha256, 1, []]);
 });
 
 test("of two routers that fill a bucket at once one wins, and both decide by its policy", async () => {
@@ -92,8 +96,15 @@ test("a new revision is taken and recorded once", async () => {
   await keeper.look();
   await keeper.look();
   expect(keeper.policy.routing.defaults.retry_attempts).toBe(4);
-  expect(events.of("policy_changed")).toEqual([
-    { policy_revision: keeper.policy.revision, previous_revision: before, by: "ann@desk", note: "calmer" },
+  expect(events.of("policy_changed").slice(1)).toEqual([
+    {
+      policy_revision: keeper.policy.revision,
+      previous_revision: before,
+      by: "ann@desk",
+      note: "calmer",
+      text_sha256: keeper.policy.textSha256,
+      text: retries(4),
+    },
   ]);
 });
 
@@ -142,7 +153,9 @@ test("without the bus the file counts and the log says so once; when the bus is 
   bucket.failure = undefined;
   await keeper.look();
   expect(keeper.policy.routing.defaults.retry_attempts).toBe(6);
-  expect(events.of("policy_changed").length).toBe(1);
+  const changes = events.of("policy_changed");
+  expect(changes.map(({ text }) => text)).toEqual([FILE, retries(6)]);
+  expect(changes.map(({ previous_revision: from }) => from?.split("@")[0] ?? null)).toEqual([null, "routing.yaml"]);
 });
 
 test("a bus that lost its bucket gets the policy back that was in force, not the file", async () => {
@@ -164,4 +177,12 @@ test("an event that cannot be recorded does not stop a switch", async () => {
   await keeper.look();
   expect(keeper.policy.routing.defaults.retry_attempts).toBe(9);
   expect(warnings()).toEqual(["an event about the policy was not recorded"]);
+});
+
+test("a text too large for one event is left out of it, and the log says so", async () => {
+  const { bucket, keeper, events, warnings } = setup();
+  bucket.write(`${retries(2)}# ${"x".repeat(500_000)}\n`);
+  await keeper.start();
+  expect(events.of("policy_changed")).toMatchObject([{ text: null, text_sha256: keeper.policy.textSha256 }]);
+  expect(warnings()).toContain("the policy is too large for its event; keep its file for replays");
 });

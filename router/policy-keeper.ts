@@ -10,8 +10,8 @@ import type { Log } from "../service/log.ts";
 import { startLoop, type Loop } from "../service/loop.ts";
 import type { PolicyBucket } from "../service/policy-bucket.ts";
 import { policyInForce, type BadPolicy, type GoodPolicy } from "../service/policy-in-force.ts";
-import { policyName, type RoutingText } from "../service/routing-config.ts";
-import { MeshError } from "../bus-schemas/index.ts";
+import { policyName, textSha256, type RoutingText } from "../service/routing-config.ts";
+import { MAX_POLICY_TEXT, MeshError } from "../bus-schemas/index.ts";
 import { compilePolicy } from "./policy/policy.ts";
 import type { Policy } from "./policy/types.ts";
 
@@ -34,6 +34,8 @@ export class PolicyKeeper {
   #policy: Policy;
   /** The text of `#policy`. */
   #text: string;
+  /** Who put it there, and why. */
+  #author: Pick<GoodPolicy["revision"], "by" | "note">;
   #bucket: Bucket | undefined;
   /** State of the bucket when it was last read. */
   #seen: string | undefined;
@@ -44,8 +46,9 @@ export class PolicyKeeper {
   constructor(parts: KeeperParts) {
     this.#parts = parts;
     const { text, config, path } = parts.file;
-    this.#policy = compilePolicy(config, policyName(basename(path), text));
+    this.#policy = compilePolicy(config, policyName(basename(path), text), textSha256(text));
     this.#text = text;
+    this.#author = { by: parts.routerId, note: `from ${basename(path)}` };
   }
 
   /** The policy to decide by now. */
@@ -57,6 +60,7 @@ export class PolicyKeeper {
   async start(): Promise<void> {
     await this.#lookSafely();
     this.#started = true;
+    this.#recordChange(null);
   }
 
   /** Follows the bus's policy until `signal` aborts. */
@@ -115,9 +119,10 @@ export class PolicyKeeper {
   #take(good: GoodPolicy): void {
     const { file, log } = this.#parts;
     const previous = this.#policy.revision;
-    this.#policy = compilePolicy(good.config, good.name);
+    this.#policy = compilePolicy(good.config, good.name, textSha256(good.text));
     this.#text = good.text;
     const { by, note, revision } = good.revision;
+    this.#author = { by, note };
     log.info({ policy: good.name, previous, by }, "policy taken from the bus");
     if (this.#seen === undefined && good.text !== file.text) {
       log.warn(
@@ -125,8 +130,25 @@ export class PolicyKeeper {
           `see \`tiermesh policy diff ${file.path}\`, make the file count by \`tiermesh policy apply ${file.path}\``,
       );
     }
-    if (!this.#started) return;
-    const data = { policy_revision: good.name, previous_revision: previous, by, note: note ?? null };
+    if (this.#started) this.#recordChange(previous);
+  }
+
+  /** With the text: decisions are replayed by it, long after the bucket has forgotten it. */
+  #recordChange(previous: string | null): void {
+    const { revision: name, textSha256: sha256 } = this.#policy;
+    const { by, note } = this.#author;
+    // Counted as it is sent: JSON doubles what it escapes.
+    const whole = Buffer.byteLength(JSON.stringify(this.#text)) <= MAX_POLICY_TEXT;
+    if (!whole)
+      this.#parts.log.warn({ policy: name }, "the policy is too large for its event; keep its file for replays");
+    const data = {
+      policy_revision: name,
+      previous_revision: previous,
+      by,
+      note: note ?? null,
+      text_sha256: sha256,
+      text: whole ? this.#text : null,
+    };
     this.#record(() => this.#parts.events.record("policy_changed", data));
   }
 

@@ -22,7 +22,7 @@ export interface Envelope {
 }
 
 /** Answer length assumed when the job sets no `max_tokens`; the Azure 2023 conversation trace has a median near 130 and a mean near 210. */
-const EXPECTED_OUTPUT_TOKENS = 210;
+export const EXPECTED_OUTPUT_TOKENS = 210;
 
 /**
  * A checked job as the decision sees it.

@@ -12,10 +12,12 @@ import {
 import { newId } from "../service/ids.ts";
 import { header, readBody, respond } from "../service/messages.ts";
 import { learnFromPeer } from "../service/structures-exchange.ts";
+import { VERSION } from "../service/version.ts";
 import { answerEnding } from "./answer.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 import type { RouterParts } from "./parts.ts";
 import { decide } from "./policy/decide.ts";
+import { decideRecorded } from "./policy/record-inputs.ts";
 import type { RouteRequest } from "./policy/types.ts";
 import { toRouteRequest } from "./route-request.ts";
 import type { Tickets } from "./tickets.ts";
@@ -107,12 +109,12 @@ export class Router {
   async #decideAndSend(msg: Msg, request: RouteRequest): Promise<void> {
     const { events, fleet, metrics, policy, random } = this.#parts;
     const { jobId, dataClass } = request;
-    const decision = decide(request, fleet.fleet, policy(), Date.now(), random);
+    const { decision, inputs } = decideRecorded(request, fleet.fleet, policy(), Date.now(), random, VERSION);
     const traceparent = header(msg, HEADERS.traceparent);
     const sizes = { request_bytes: msg.data.length, prompt_tokens_estimate: request.promptTokens };
     const recorded = events.record(
       "job_decided",
-      { job_id: jobId, attempt: 1, decision, sizes },
+      { job_id: jobId, attempt: 1, decision, sizes, inputs },
       { dataClass, traceparent },
     );
     metrics.decisions.inc({ outcome: decision.outcome, class: dataClass });

@@ -14,11 +14,12 @@ import { header, headersFor, readBody, respond } from "../service/messages.ts";
 import { encode } from "../service/codec.ts";
 import { TicketSigner } from "../service/sealing/index.ts";
 import { learnFromPeer } from "../service/structures-exchange.ts";
+import { VERSION } from "../service/version.ts";
 import { DispatchTable, type Dispatch } from "./dispatch-table.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 import type { RouterParts } from "./parts.ts";
-import { decide } from "./policy/decide.ts";
 import { sealKeyOf } from "./policy/filters/encryption.ts";
+import { decideRecorded } from "./policy/record-inputs.ts";
 import type { RouteRequest } from "./policy/types.ts";
 
 /** A running job whose node never reported the ending is forgotten this long after its deadline, milliseconds. */
@@ -52,7 +53,7 @@ export class Tickets {
 
   start(): void {
     const { bus } = this.#parts;
-    bus.listen(bus.subjects.verdicts(this.id), (msg) => this.#onVerdict(msg));
+    bus.listen(bus.subjects.verdict(this.id, "*"), (msg) => this.#onVerdict(msg));
     bus.listen(bus.subjects.cancels, (msg) => this.#release(lastToken(msg.subject)));
     this.announce();
   }
@@ -88,13 +89,13 @@ export class Tickets {
       this.#release(jobId);
       if (this.#out.waitingCount >= MAX_OUT)
         throw new MeshError("all_busy", "this router has too many tickets out", { retryAfterMs: 1000 });
-      const decision = decide(request, fleet.fleet, policy(), Date.now(), random);
+      const { decision, inputs } = decideRecorded(request, fleet.fleet, policy(), Date.now(), random, VERSION);
       const attemptsLeft = Math.max(0, policy().routing.defaults.retry_attempts + 1 - attempt);
       if (!decision.sealed)
         return respond(msg, { ...decision, ticket: null, attempts_left: attemptsLeft } satisfies TicketReply);
       const traceparent = header(msg, HEADERS.traceparent);
       const sizes = { request_bytes: msg.data.length, prompt_tokens_estimate: request.promptTokens };
-      const data = { job_id: jobId, attempt, decision, sizes };
+      const data = { job_id: jobId, attempt, decision, sizes, inputs };
       const recorded = events.record("job_decided", data, { dataClass, traceparent });
       metrics.decisions.inc({ outcome: decision.outcome, class: dataClass });
       Object.assign(ending, { decisionId: recorded.id });

@@ -1,24 +1,11 @@
 import { headers as newHeaders } from "@nats-io/nats-core";
-import {
-  DiscardPolicy,
-  JetStreamApiError,
-  RetentionPolicy,
-  StorageType,
-  jetstream,
-  jetstreamManager,
-  type JetStreamManager,
-  type StoredMsg,
-} from "@nats-io/jetstream";
+import { jetstream, jetstreamManager, type JetStreamManager, type StoredMsg } from "@nats-io/jetstream";
 import { HEADERS, MeshError } from "../bus-schemas/index.ts";
 import type { Bus } from "./bus.ts";
+import { KV_ANSWER_LIMIT_MS, KV_ERR, ensureKv, isApiError, isDeletion, readKv } from "./kv.ts";
 
 /** Revisions that are kept; the most that NATS ADR-8 allows. */
 const HISTORY = 64;
-/** The bus answers within this time, milliseconds. */
-const ANSWER_LIMIT_MS = 2000;
-/** JetStream's error codes (nats-server, errors.json). */
-const ERR = { wrongLastSequence: 10_071, noMessage: 10_037, streamNotFound: 10_059 };
-
 /** One revision of the routing policy, whether it is a good one or not. */
 export interface PolicyRevision {
   /** Counted up by the bus; never used twice while the bucket lives. */
@@ -52,7 +39,7 @@ export class PolicyBucket {
 
   /** Makes no bucket: `put` does. @throws what the bus says */
   static async open(bus: Bus): Promise<PolicyBucket> {
-    return new PolicyBucket(bus, await jetstreamManager(bus.nc, { timeout: ANSWER_LIMIT_MS, checkAPI: false }));
+    return new PolicyBucket(bus, await jetstreamManager(bus.nc, { timeout: KV_ANSWER_LIMIT_MS, checkAPI: false }));
   }
 
   /** Changes when anything in the bucket does; undefined while there is no revision in it. */
@@ -61,7 +48,7 @@ export class PolicyBucket {
       const { created, state } = await this.#manager.streams.info(this.#bus.subjects.policyBucket.stream);
       return state.messages === 0 ? undefined : `${created} ${state.last_seq}`;
     } catch (error) {
-      if (isCode(error, ERR.streamNotFound)) return undefined;
+      if (isApiError(error, KV_ERR.streamNotFound)) return undefined;
       throw error;
     }
   }
@@ -98,65 +85,36 @@ export class PolicyBucket {
     const largest = this.#bus.nc.info?.max_payload ?? Infinity;
     if (Buffer.byteLength(text) + 2000 > largest)
       throw new MeshError("payload_too_large", `the policy is larger than a message on this bus, ${largest} bytes`);
-    await this.#ensure();
+    const description = "Tiermesh routing policy; see tiermesh policy --help";
+    await ensureKv(this.#manager, this.#bus.subjects.policyBucket, { description, history: HISTORY });
     const headers = newHeaders();
     headers.set(HEADERS.policyBy, encodeURIComponent(by));
     if (note !== undefined) headers.set(HEADERS.policyNote, encodeURIComponent(note));
     try {
-      const ack = await jetstream(this.#bus.nc, { timeout: ANSWER_LIMIT_MS }).publish(key, text, {
+      const ack = await jetstream(this.#bus.nc, { timeout: KV_ANSWER_LIMIT_MS }).publish(key, text, {
         headers,
         expect: { lastSubjectSequence: after },
       });
       return ack.seq;
     } catch (error) {
-      if (!isCode(error, ERR.wrongLastSequence)) throw error;
+      if (!isApiError(error, KV_ERR.wrongLastSequence)) throw error;
       const newest = await this.latest();
       const who = newest === undefined ? "" : `: revision ${newest.revision} by ${newest.by}`;
       throw new MeshError("conflict", `somebody else changed the bucket ${name} meanwhile${who}; nothing was applied`);
     }
   }
 
-  /** Leaves a bucket that is there as it is: its replicas and limits are its owner's. */
-  async #ensure(): Promise<void> {
-    const { name, stream } = this.#bus.subjects.policyBucket;
-    try {
-      await this.#manager.streams.info(stream);
-    } catch (error) {
-      if (!isCode(error, ERR.streamNotFound)) throw error;
-      await this.#manager.streams.add({
-        name: stream,
-        subjects: [`$KV.${name}.>`],
-        description: "Tiermesh routing policy; see tiermesh policy --help",
-        retention: RetentionPolicy.Limits,
-        storage: StorageType.File,
-        discard: DiscardPolicy.New,
-        max_msgs_per_subject: HISTORY,
-        allow_rollup_hdrs: true,
-        deny_delete: true,
-        allow_direct: true,
-        num_replicas: 1,
-      });
-    }
-  }
-
   async #read(query: { seq: number } | { last_by_subj: string }): Promise<PolicyRevision | undefined> {
     const { stream, key } = this.#bus.subjects.policyBucket;
-    try {
-      const message = await this.#manager.streams.getMessage(stream, query);
-      return message?.subject === key ? toRevision(message) : undefined;
-    } catch (error) {
-      if (isCode(error, ERR.noMessage) || isCode(error, ERR.streamNotFound)) return undefined;
-      throw error;
-    }
+    const message = await readKv(this.#manager, stream, query);
+    return message?.subject === key ? toRevision(message) : undefined;
   }
 }
 
 function toRevision(message: StoredMsg): PolicyRevision {
-  // NATS ADR-8: a deleted key is a message with this header (DEL or PURGE) and no body.
-  const deleted = (message.header?.get("KV-Operation") ?? "") !== "";
   return {
     revision: message.seq,
-    text: deleted ? undefined : message.string(),
+    text: isDeletion(message) ? undefined : message.string(),
     by: readable(message.header?.get(HEADERS.policyBy)) ?? "unknown",
     note: readable(message.header?.get(HEADERS.policyNote)),
     at: message.time,
@@ -172,8 +130,4 @@ function readable(value: string | undefined): string | undefined {
     // Not ours, then as it is.
   }
   return value.replace(/\p{Cc}/gu, " ").slice(0, 200);
-}
-
-function isCode(error: unknown, code: number): boolean {
-  return error instanceof JetStreamApiError && error.code === code;
 }

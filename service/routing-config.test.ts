@@ -100,6 +100,12 @@ test("a file that is not there says so and names the variable", () => {
   );
 });
 
+test("an alias without its anchor is named with its line, and is no YAML bomb", () => {
+  expect(() => parseRoutingConfig("models:\n  m: *llama", "r.yaml")).toThrow(
+    "r.yaml:2: *llama: no such anchor before it",
+  );
+});
+
 test("whatever the file holds, the answer is a policy or a typed error with a line", () => {
   const texts = fc.oneof(
     fc.string(),
@@ -201,9 +207,7 @@ test("a mistake in a deployment, a task's weights or the registry is told by fil
 test("a registry of a million models is refused, by its size or its count", () => {
   const models = (count: number) =>
     `models:\n${Array.from({ length: count }, (_, i) => ` m${i}: {layers: [L1]}`).join("\n")}\n`;
-  expect(errorOf(models(1_000_000)).message).toBe(
-    "r.yaml: larger than 900000 bytes, which no routing file needs to be",
-  );
+  expect(errorOf(models(1_000_000)).message).toBe("r.yaml: larger than 900000 bytes, which no such file needs to be");
   expect(errorOf(models(MAX_MODELS + 1)).message).toBe(
     `r.yaml:1: models: ${MAX_MODELS + 1} models; at most ${MAX_MODELS} are read`,
   );

@@ -17,7 +17,7 @@ export interface Ask {
   subjectClass: DataClass;
   /** Class that the router put in the header. */
   headerClass: DataClass | undefined;
-  /** Class in the caller's own body, when it is a known one. */
+  /** Class in the caller's own body; on L2 one that cannot be read counts as P0. */
   bodyClass: DataClass | undefined;
   deadlineMs: number;
 }
@@ -44,12 +44,17 @@ export function refuse(
     (a, b) => (b === undefined ? a : stricter(a, b)),
     ask.subjectClass,
   );
+  // Before anything else, so that what is told is what the caller can do about it.
+  if (stance.layer === "L2" && strictest === "P1")
+    return new MeshError("anonymiser_required", "P1 reaches the cloud only anonymised, and nothing does that yet", {
+      field: "security_level",
+    });
   if (strictest !== ask.subjectClass)
     return new MeshError("forbidden", `the job is ${strictest} but came as ${ask.subjectClass}`, {
       field: "security_level",
     });
-  if (stance.layer === "L2" && strictest !== "P2")
-    return new MeshError("forbidden", `${strictest} does not run on L2`, { field: "security_level" });
+  if (stance.layer === "L2" && strictest === "P0")
+    return new MeshError("forbidden", "P0 does not run on L2", { field: "security_level" });
   if (stance.closedBecause !== undefined) return new MeshError("draining", stance.closedBecause);
   if (ask.deadlineMs <= nowMs) return new MeshError("deadline_exceeded", "the deadline has passed");
   if (seats === undefined)

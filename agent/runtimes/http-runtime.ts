@@ -1,8 +1,7 @@
-import { ServedModel, type RuntimeRecord } from "../../bus-schemas/index.ts";
+import { ServedModel, type Cost, type DeltaFrame, type RuntimeRecord } from "../../bus-schemas/index.ts";
 import type { FoundModel, FoundRuntime } from "./kind.ts";
 import type { LearnedRates } from "./learned-rates.ts";
-import type { LoopbackTarget } from "./loopback-http.ts";
-import { streamChat } from "./openai-http.ts";
+import type { StreamDone } from "./openai-answer.ts";
 import type { Runtime, RuntimeChunk, RuntimeJob, RuntimeState } from "./runtime.ts";
 
 /** A bound on what one broken runtime can put into the node's heartbeat. */
@@ -11,8 +10,10 @@ const MAX_MODELS = 500;
 export interface HttpRuntimeParts {
   name: string;
   kind: string;
-  /** Where it listened at the last inspection. */
-  target: () => LoopbackTarget;
+  /** Asks the server for one answer; ends early and silently when `signal` aborts. */
+  stream: (job: RuntimeJob, signal: AbortSignal) => AsyncIterable<DeltaFrame | StreamDone>;
+  /** The price of a whole answer, where one is known. */
+  costOf?: (model: string, done: StreamDone) => Cost | undefined;
   rates: LearnedRates;
   inspect: (signal: AbortSignal) => Promise<RuntimeState | undefined>;
   /** Milliseconds, any origin. */
@@ -23,7 +24,7 @@ export interface HttpRuntimeParts {
   served: (model: string) => ServedModel | undefined;
 }
 
-/** A found server as a Runtime: runs jobs by its OpenAI endpoint, and learns its speed from them. */
+/** A server as a Runtime: runs jobs by its HTTP endpoint, and learns its speed from them. */
 export function httpRuntime(parts: HttpRuntimeParts): Runtime {
   return {
     name: parts.name,
@@ -42,7 +43,7 @@ async function* runObserved(
   const served = parts.served(job.model);
   let firstMs: number | undefined;
   let lastMs = startedMs;
-  for await (const chunk of streamChat(parts.target(), job, signal)) {
+  for await (const chunk of parts.stream(job, signal)) {
     parts.onAnswer();
     if (chunk.type === "delta") {
       lastMs = parts.now();
@@ -65,7 +66,8 @@ async function* runObserved(
           generationMs: lastMs - firstMs,
         });
     }
-    yield done;
+    const cost = parts.costOf?.(job.model, chunk);
+    yield cost === undefined ? done : { ...done, cost };
   }
 }
 
@@ -77,6 +79,7 @@ export function toState(name: string, kind: string, found: FoundRuntime): Runtim
     version: found.version?.slice(0, 60) ?? null,
     diagnostic: false,
     healthy: found.healthy,
+    status_reason: null,
     slots: Math.min(found.slots, 10_000),
   };
   return { record, models: found.models.slice(0, MAX_MODELS).flatMap((model) => toServedModel(name, model)) };

@@ -5,8 +5,9 @@ import { MeshError } from "../../bus-schemas/index.ts";
  * HTTP to servers on this machine, and to nothing else. node:http with an agent of our own and not `fetch`, for two reasons:
  * `fetch` and the global agent obey HTTP_PROXY when NODE_USE_ENV_PROXY is set, which would carry prompts off the machine; and
  * `fetch` gives up after 300 s without response headers, which a long prefill on a CPU exceeds.
+ * `proxyEnv` says so for an agent of one's own too, which newer versions of Node otherwise give the environment's.
  */
-const AGENT = new Agent({ keepAlive: false });
+const AGENT = new Agent({ keepAlive: false, proxyEnv: {} });
 
 export const LOOPBACK_HOSTS = ["127.0.0.1", "::1"] as const;
 export type LoopbackHost = (typeof LOOPBACK_HOSTS)[number];

@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { ServedModel } from "../../bus-schemas/index.ts";
+import { RuntimeRecord, ServedModel } from "../../bus-schemas/index.ts";
 import { estimatePromptTokens, estimateTokens } from "./estimate-tokens.ts";
 import type { Runtime } from "./runtime.ts";
 
@@ -15,7 +15,7 @@ export function loopbackRuntime(): Runtime {
     kind: "loopback",
     async inspect() {
       return {
-        record: { name: "loopback", kind: "loopback", version: null, diagnostic: true, healthy: true, slots: 4 },
+        record: RuntimeRecord.parse({ name: "loopback", kind: "loopback", diagnostic: true, slots: 4 }),
         models: [
           ServedModel.parse({
             name: LOOPBACK_MODEL,

@@ -50,7 +50,10 @@ export function readChunk(chunk: Record<string, unknown>): ChunkParts {
     finishReason: asText(choice?.["finish_reason"])?.slice(0, 40),
     promptTokens: asCount(usage?.["prompt_tokens"]),
     completionTokens: asCount(usage?.["completion_tokens"]),
-    cachedPromptTokens: asCount(asObject(usage?.["prompt_tokens_details"])?.["cached_tokens"]),
+    // The second is DeepSeek's: https://api-docs.deepseek.com/guides/kv_cache
+    cachedPromptTokens:
+      asCount(asObject(usage?.["prompt_tokens_details"])?.["cached_tokens"]) ??
+      asCount(usage?.["prompt_cache_hit_tokens"]),
   };
 }
 

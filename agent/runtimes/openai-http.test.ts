@@ -1,6 +1,7 @@
 import type { ServerResponse } from "node:http";
 import { afterEach, expect, test } from "vitest";
-import { streamChat, type OpenAiDone } from "./openai-http.ts";
+import type { StreamDone } from "./openai-answer.ts";
+import { streamChat } from "./openai-http.ts";
 import type { RuntimeJob } from "./runtime.ts";
 import { CHAT, deltaEvent, event, startServer, stream, type TestServer } from "../../test/kit/runtime-servers.ts";
 
@@ -176,7 +177,7 @@ test("usage is estimated, and marked so, when the runtime gives none or nonsense
         event("[DONE]"),
       ),
     );
-    const done = chunks.at(-1) as OpenAiDone;
+    const done = chunks.at(-1) as StreamDone;
     expect(done.usage).toEqual({ prompt_tokens: 9, completion_tokens: 2, estimated: true });
   }
 });

@@ -1,4 +1,4 @@
-import type { ChatMessage, DeltaFrame, RuntimeRecord, ServedModel, Usage } from "../../bus-schemas/index.ts";
+import type { ChatMessage, Cost, DeltaFrame, RuntimeRecord, ServedModel, Usage } from "../../bus-schemas/index.ts";
 
 /** What a runtime is asked to do. `parameters` are OpenAI-named and go through unchanged. */
 export interface RuntimeJob {
@@ -9,8 +9,16 @@ export interface RuntimeJob {
   parameters: Readonly<Record<string, unknown>>;
 }
 
+/** How an answer ended; `cost` where a price is known. */
+export interface RuntimeDone {
+  type: "done";
+  finishReason: string | null;
+  usage: Usage | null;
+  cost?: Cost | undefined;
+}
+
 /** A piece of an answer, then exactly one `done`. */
-export type RuntimeChunk = DeltaFrame | { type: "done"; finishReason: string | null; usage: Usage | null };
+export type RuntimeChunk = DeltaFrame | RuntimeDone;
 
 /** A runtime as it was found just now. */
 export interface RuntimeState {
@@ -19,7 +27,7 @@ export interface RuntimeState {
 }
 
 /**
- * One runtime that answers on this machine.
+ * One runtime: a server on this machine, or a cloud provider of an egress node.
  * `inspect` costs no generation and never throws for "not there": that is undefined.
  * `run` throws MeshError `runtime_failed` when the runtime fails, and ends early without error when `signal` aborts.
  */

@@ -2,6 +2,7 @@ import { httpRuntime, toState } from "./http-runtime.ts";
 import type { FoundRuntime, RuntimeKind } from "./kind.ts";
 import type { LearnedRates } from "./learned-rates.ts";
 import type { LoopbackHost, LoopbackTarget } from "./loopback-http.ts";
+import { streamChat } from "./openai-http.ts";
 import { Probe, ProbeFailed, type ProbeFailure } from "./probe.ts";
 import type { Runtime, RuntimeState } from "./runtime.ts";
 
@@ -106,7 +107,7 @@ export class WatchedEndpoint {
     const runtime = httpRuntime({
       name,
       kind: kind.kind,
-      target: () => this.#current?.target ?? target,
+      stream: (job, signal) => streamChat(this.#current?.target ?? target, job, signal),
       rates,
       now,
       inspect: async (signal) => (await this.inspect(signal)).found?.state,

@@ -23,7 +23,7 @@ import { MAX_BODY_BYTES, header, respond } from "../../service/messages.ts";
 import type { Rejections } from "../../service/rejections.ts";
 import { openJob, readTicket, type FrameKey } from "../../service/sealing/index.ts";
 import { Answer } from "../answer.ts";
-import type { Intake } from "../intake.ts";
+import { bodyClassOf, type Intake } from "../intake.ts";
 import { contentOf } from "../job-content.ts";
 import type { JobFacts } from "../job.ts";
 import type { NodeKeys } from "./node-keys.ts";
@@ -80,7 +80,7 @@ export class SealedIntake {
       const no = this.#admit(msg, ticket, subjectClass, facts, key);
       if (no === undefined) return;
       // A node that is full is no news; classes that disagree are.
-      if (no.code === "forbidden") this.#parts.rejections.add("sealed", no);
+      if (no.code === "forbidden" || no.code === "anonymiser_required") this.#parts.rejections.add("sealed", no);
       this.#refuse(msg, ticket, no);
     } catch (cause) {
       const error = MeshError.from(cause);
@@ -143,13 +143,12 @@ export class SealedIntake {
   }
 
   #admit(msg: Msg, ticket: Ticket, subjectClass: DataClass, facts: JobFacts, key: FrameKey): MeshError | undefined {
-    const { bus, intake } = this.#parts;
+    const { bus, intake, layer } = this.#parts;
     const headerClass = header(msg, HEADERS.dataClass);
-    const bodyClass = facts.request.security_level;
     const ask = {
       subjectClass,
       headerClass: isDataClass(headerClass) ? headerClass : undefined,
-      bodyClass: isDataClass(bodyClass) ? bodyClass : undefined,
+      bodyClass: bodyClassOf(facts.request.security_level, layer),
       deadlineMs: facts.deadlineMs,
     };
     const answer = () => new Answer(bus, msg, facts.inbox, facts.request.stream === true, key);

@@ -1,4 +1,5 @@
 import type { WireError } from "../../bus-schemas/index.ts";
+import type { EgressConfig } from "../egress/providers.ts";
 import type { RuntimeProblem } from "../runtimes/discover.ts";
 import type { RuntimeChunk, RuntimeJob, RuntimeState } from "../runtimes/runtime.ts";
 
@@ -16,6 +17,8 @@ export interface WorkerConfig {
   endpoints: string[];
   /** Whether the diagnostic runtime is offered from the start. */
   loopback: boolean;
+  /** An egress agent: cloud providers, and no runtime of this machine. */
+  egress?: EgressConfig | undefined;
 }
 
 /** bus thread → work thread. */

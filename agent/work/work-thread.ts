@@ -1,6 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { MeshError } from "../../bus-schemas/index.ts";
 import type { Log } from "../../service/log.ts";
+import type { RuntimeProblem } from "../runtimes/discover.ts";
 import type { RuntimeChunk, RuntimeJob, RuntimeState } from "../runtimes/runtime.ts";
 import type { EmbeddedEndpoint, FromWorker, ToWorker, WorkerConfig } from "./protocol.ts";
 
@@ -9,10 +10,12 @@ export interface RunHandlers {
   onFailed(error: MeshError): void;
 }
 
-/** Other values only in tests. */
+/** Other values of the first two only in tests. */
 export interface WorkThreadOptions {
   entry?: URL;
   pingEveryMs?: number;
+  /** The thread's environment; default: a copy of the process's as it is then. */
+  env?: NodeJS.ProcessEnv | undefined;
 }
 
 const PING_EVERY_MS = 1000;
@@ -37,6 +40,8 @@ export class WorkThread {
   #worker: Worker;
   #embedded: EmbeddedEndpoint | undefined;
   readonly #entry: URL;
+  readonly #env: NodeJS.ProcessEnv | undefined;
+  #problems: readonly RuntimeProblem[] = [];
   #unanswered = 0;
   #restartMs = RESTART_MS.first;
   #count = 0;
@@ -46,8 +51,9 @@ export class WorkThread {
     config: WorkerConfig,
     onRuntimes: (runtimes: RuntimeState[]) => void,
     log: Log,
-    { entry = new URL("worker.ts", import.meta.url), pingEveryMs = PING_EVERY_MS }: WorkThreadOptions = {},
+    { entry = new URL("worker.ts", import.meta.url), pingEveryMs = PING_EVERY_MS, env }: WorkThreadOptions = {},
   ) {
+    this.#env = env;
     this.#config = config;
     this.#entry = entry;
     this.#onRuntimes = onRuntimes;
@@ -59,6 +65,11 @@ export class WorkThread {
   /** Why the work path is dead, or undefined when it is alive. */
   get problem(): string | undefined {
     return this.#unanswered > UNANSWERED.unresponsive ? "the work thread does not answer" : undefined;
+  }
+
+  /** What is there and cannot be used, for people. */
+  get runtimeProblems(): readonly RuntimeProblem[] {
+    return this.#problems;
   }
 
   /** @returns the id for `cancel`. */
@@ -91,7 +102,10 @@ export class WorkThread {
   }
 
   #start(): Worker {
-    const worker = new Worker(this.#entry, { workerData: this.#config });
+    const worker = new Worker(this.#entry, {
+      workerData: this.#config,
+      ...(this.#env === undefined ? {} : { env: this.#env }),
+    });
     worker.on("message", (message: FromWorker) => this.#onMessage(message));
     worker.on("error", (error) => this.#log.error({ err: error }, "the work thread crashed"));
     worker.on("exit", () => this.#onExit());
@@ -115,6 +129,7 @@ export class WorkThread {
     this.#unanswered = 0;
     if (message.type === "runtimes") {
       this.#restartMs = RESTART_MS.first;
+      this.#problems = message.problems;
       return this.#onRuntimes(message.runtimes);
     }
     if (message.type === "pong") return;

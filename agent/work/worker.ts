@@ -2,6 +2,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { MeshError } from "../../bus-schemas/index.ts";
 import { createLog } from "../../service/log.ts";
 import { startLoop } from "../../service/loop.ts";
+import { createEgress } from "../egress/providers.ts";
 import { createRuntimes, type FoundRuntimes } from "../runtimes/discover.ts";
 import type { EmbeddedEndpoint, FromWorker, ToWorker, WorkerConfig } from "./protocol.ts";
 
@@ -14,18 +15,17 @@ const INSPECT_AGAIN_MS = 500;
 
 const port = parentPort;
 if (port === null) throw new MeshError("internal", "worker.ts runs as a worker thread of the agent");
-const { endpoints, ...initial } = workerData as WorkerConfig;
+const { egress, endpoints, ...initial } = workerData as WorkerConfig;
 const log = createLog("agent-work");
 let loopback = initial.loopback;
 let embedded: EmbeddedEndpoint | undefined;
 let inspectedAtMs = -Infinity;
 let found: FoundRuntimes = { runtimes: new Map(), problems: [] };
-const runtimes = createRuntimes({
-  endpoints,
-  loopback: () => loopback,
-  embedded: () => embedded,
-  now: () => performance.now(),
-});
+const now = () => performance.now();
+const runtimes =
+  egress === undefined
+    ? createRuntimes({ endpoints, loopback: () => loopback, embedded: () => embedded, now })
+    : createEgress({ ...egress, env: process.env, log, now, random: Math.random, onChange: inspectNow });
 const running = new Map<number, AbortController>();
 
 function send(message: FromWorker): void {
@@ -40,6 +40,12 @@ async function inspect(signal: AbortSignal): Promise<void> {
     runtimes: [...found.runtimes.values()].map(({ state }) => state),
     problems: found.problems,
   });
+}
+
+function inspectNow(): void {
+  void inspect(AbortSignal.timeout(INSPECT_EVERY_MS)).catch((error: unknown) =>
+    log.warn({ err: error }, "runtimes could not be inspected"),
+  );
 }
 
 async function run({ id, runtime: name, job }: Extract<ToWorker, { type: "run" }>): Promise<void> {
@@ -71,7 +77,8 @@ const loop = startLoop(
     onError: (error) => log.warn({ err: error }, "runtimes could not be inspected"),
   },
   async (signal) => {
-    const any = [...found.runtimes.values()].some(({ state }) => !state.record.diagnostic);
+    // What is known of cloud providers costs no question.
+    const any = egress === undefined && [...found.runtimes.values()].some(({ state }) => !state.record.diagnostic);
     if (any && performance.now() - inspectedAtMs < INSPECT_EVERY_MS) return;
     await inspect(signal);
   },
@@ -84,9 +91,7 @@ port.on("message", (message: ToWorker) => {
   else {
     if (message.type === "embedded") embedded = message.endpoint;
     else loopback = message.offered;
-    void inspect(AbortSignal.timeout(INSPECT_EVERY_MS)).catch((error: unknown) =>
-      log.warn({ err: error }, "runtimes could not be inspected"),
-    );
+    inspectNow();
   }
 });
 process.once("beforeExit", () => void loop.stop());

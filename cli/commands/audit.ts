@@ -6,6 +6,7 @@ import { queryAudit } from "../audit-client.ts";
 import { examples, type CommandModule } from "../command.ts";
 import { auditLine } from "../format/audit.ts";
 import { print } from "../format/terminal.ts";
+import { replay, type ReplayFlags } from "../replay/command.ts";
 import { withClient } from "../with-client.ts";
 
 interface TailFlags {
@@ -50,6 +51,25 @@ export const audit: CommandModule = (program) => {
         }
       }),
     );
+  command
+    .command("replay")
+    .description(
+      "makes recorded decisions again from their records alone: the same, or what differs (then it ends with 1)",
+    )
+    .argument("[job]", "only this job")
+    .option("--file <log>", "a segment of the auditor's log, or its folder; needs no mesh")
+    .option("--last <count>", "so many of the newest decisions (20; of a file all)", count)
+    .option("--policy <file...>", "texts of policies that neither the log nor the bus has any more", [])
+    .option("--json", "as JSON")
+    .addHelpText(
+      "after",
+      examples(
+        "tiermesh audit replay --last 100",
+        "tiermesh audit replay 01J8Z3…",
+        "tiermesh audit replay --file segment-000001.jsonl --policy routing-2026-03.yaml",
+      ),
+    )
+    .action((job: string | undefined, flags: ReplayFlags) => replay(job, flags));
 };
 
 async function show(client: MeshClient, query: AuditQueryInput, json: boolean): Promise<number> {

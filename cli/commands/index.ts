@@ -4,7 +4,9 @@ import { bus } from "./bus.ts";
 import { doctor } from "./doctor.ts";
 import { nodes } from "./nodes.ts";
 import { policy } from "./policy.ts";
+import { quality } from "./quality.ts";
 import { route } from "./route.ts";
+import { simulate } from "./simulate.ts";
 import { status } from "./status.ts";
 import { submit } from "./submit.ts";
 import { up } from "./up.ts";
@@ -18,6 +20,8 @@ export const COMMANDS: readonly CommandModule[] = [
   submit,
   route,
   policy,
+  quality,
+  simulate,
   audit,
   bus,
   doctor,

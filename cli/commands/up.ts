@@ -9,6 +9,7 @@ import { startToken } from "../../service/process-info.ts";
 import { EXIT, examples, type CommandModule } from "../command.ts";
 import { readMeshFile } from "../mesh-file.ts";
 import { subjectToken } from "../options.ts";
+import { egressEnvironment } from "../up/egress.ts";
 import { runFirstJob } from "../up/first-job.ts";
 import { JsonReporter } from "../up/json-reporter.ts";
 import { Mesh } from "../up/mesh.ts";
@@ -20,6 +21,7 @@ interface UpFlags {
   gatewayPort: number;
   busPort: number;
   routers: number;
+  providers?: string;
   cell: string;
   firstJob: boolean;
   json?: boolean;
@@ -51,6 +53,11 @@ export const up: CommandModule = (program) => {
         .default("main")
         .argParser(subjectToken),
     )
+    .addOption(
+      new Option("--providers <file>", "cloud providers; starts an egress node for them (docs/egress.md)").env(
+        "TIERMESH_PROVIDERS",
+      ),
+    )
     .option("--json", "what happens as JSON lines")
     .option("--no-first-job", "do not send a first job through the mesh")
     .addHelpText(
@@ -58,6 +65,7 @@ export const up: CommandModule = (program) => {
       examples(
         "tiermesh up",
         "tiermesh up --gateway-port 9080 --routers 3",
+        "tiermesh up --providers providers.yaml",
         "TIERMESH_NATS_URL=nats://bus.example:4222 tiermesh up   # use a bus that is there",
       ),
     )
@@ -83,6 +91,7 @@ async function runUp(flags: UpFlags): Promise<number> {
       `port ${flags.gatewayPort} is held by ${describeHolder(holder)}; stop it or choose another with --gateway-port`,
     );
   }
+  const egress = flags.providers === undefined ? undefined : egressEnvironment(flags.providers, env);
   const startedAtMs = performance.now();
   const report: UpReporter = flags.json === true ? new JsonReporter() : new TerminalReporter();
   const stopping = new AbortController();
@@ -98,6 +107,7 @@ async function runUp(flags: UpFlags): Promise<number> {
       say: (line) => report.say(line),
       onLogLine: (name, line) => report.log(name, line),
       ...flags,
+      egress,
     },
     stopping.signal,
   );

@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
-import type { AuditEntry, DataClass } from "../../bus-schemas/index.ts";
-import { decide } from "../../router/policy/decide.ts";
-import { NOW_MS, fleetOf, nodeRecord, policyOf, routeRequest } from "../../test/kit/routing.ts";
+import type { AuditEntry, DataClass, NodeRecord } from "../../bus-schemas/index.ts";
+import { decideRecorded } from "../../router/policy/record-inputs.ts";
+import { NOW_MS, fleetOf, nodeRecord, policyOf, routeRequest, seeded } from "../../test/kit/routing.ts";
+import type { RouteRequest } from "../../router/policy/types.ts";
 import { replay } from "./replay.ts";
 
 const local = nodeRecord({ node_id: "local", layer: "L1" });
@@ -10,9 +11,19 @@ const cloudFirst = policyOf({
   defaults: { max_latency_ms: 1500, retry_attempts: 2, fallback_order: ["L2", "L1"] },
 });
 
-function decided(jobId: string, dataClass: DataClass, taskType = "chat"): AuditEntry {
-  const request = routeRequest({ jobId, dataClass, taskType });
-  const decision = decide(request, fleetOf(local), policyOf(), NOW_MS, () => 0.5);
+function decided(
+  jobId: string,
+  dataClass: DataClass,
+  {
+    nodes = [local, cloud],
+    nowMs = NOW_MS,
+    ...more
+  }: Partial<RouteRequest> & { nodes?: NodeRecord[]; nowMs?: number } = {},
+): AuditEntry {
+  const request = routeRequest({ jobId, dataClass, ...more });
+  const fleet = fleetOf();
+  for (const node of nodes) fleet.upsert(node, nowMs);
+  const { decision, inputs } = decideRecorded(request, fleet, policyOf(), nowMs, seeded(jobId.length), "0.1.0");
   return {
     sequence: 1,
     stream_sequence: 1,
@@ -20,10 +31,10 @@ function decided(jobId: string, dataClass: DataClass, taskType = "chat"): AuditE
     id: "e",
     source: "router/r1",
     type: "job_decided",
-    time: "2026-11-23T12:00:00Z",
+    time: new Date(nowMs).toISOString(),
     security_level: dataClass,
     traceparent: null,
-    data: { job_id: jobId, attempt: 1, decision, sizes: { request_bytes: 40, prompt_tokens_estimate: 12 } },
+    data: { job_id: jobId, attempt: 1, decision, sizes: { request_bytes: 40, prompt_tokens_estimate: 12 }, inputs },
   };
 }
 
@@ -33,47 +44,63 @@ test("a job that the candidate sends elsewhere, or refuses, is told with its rea
     {},
     { security_policy: { cloud_forbidden: true } },
   );
-  const [p2, p0] = replay(
-    [decided("job-0000001", "P2"), decided("job-0000002", "P0")],
-    [local, cloud],
-    cloudFirst,
-    forbidden,
-  );
+  const [p2, p0] = replay([decided("job-0000001", "P2"), decided("job-0000002", "P0")], cloudFirst, forbidden);
   expect(p2).toMatchObject({ changed: true, current: { node_id: "cloud" }, candidate: { node_id: "local" } });
   expect(p0).toMatchObject({ changed: false, current: { node_id: "local" }, candidate: { node_id: "local" } });
-  const [none] = replay([decided("job-0000001", "P2")], [cloud], cloudFirst, forbidden);
+  const [none] = replay([decided("job-0000001", "P2", { nodes: [cloud] })], cloudFirst, forbidden);
   expect(none?.candidate).toMatchObject({
     outcome: "refused",
     reason: expect.stringContaining("data_class 1") as string,
   });
 });
 
-test("the same policy changes nothing, however large the fleet", () => {
-  const records = Array.from({ length: 40 }, (_, i) => nodeRecord({ node_id: `n${i}` }));
-  const entries = Array.from({ length: 50 }, (_, i) => decided(`job-${1000 + i}-x`, "P2"));
-  const jobs = replay(entries, records, policyOf(), policyOf());
+test("the same policy changes nothing, however large the fleet, and the nodes are those of then", () => {
+  const nodes = Array.from({ length: 40 }, (_, i) => nodeRecord({ node_id: `n${i}` }));
+  const entries = Array.from({ length: 50 }, (_, i) => decided(`job-${"x".repeat(4 + i)}`, "P2", { nodes }));
+  const jobs = replay(entries, policyOf(), policyOf());
   expect(jobs.filter(({ changed }) => changed)).toEqual([]);
-  expect(new Set(jobs.map(({ current }) => current.node_id)).size).toBeGreaterThan(5);
+  const chosen = entries.map(({ data }) => (data as { decision: { node_id: string } }).decision.node_id);
+  expect(jobs.map(({ current }) => current.node_id)).toEqual(chosen);
+  expect(new Set(chosen).size).toBeGreaterThan(5);
 });
 
 test("a queue that the candidate drops refuses its jobs by name", () => {
   const { media: _, ...queues } = policyOf().routing.task_queues;
-  const [job] = replay([decided("job-0000001", "P2", "media")], [local], policyOf(), policyOf({ task_queues: queues }));
+  const [job] = replay(
+    [decided("job-0000001", "P2", { taskType: "media", batch: true })],
+    policyOf(),
+    policyOf({ task_queues: queues }),
+  );
   expect(job?.changed).toBe(true);
   expect(job?.candidate.reason).toContain('no queue "media"');
+});
+
+test("the wanted time of a job that named none is the candidate's", () => {
+  const hurried = { defaults: { ...policyOf().routing.defaults, max_latency_ms: 10 } };
+  const reasons = (sloMs: number) =>
+    replay([decided("job-0000001", "P2", { sloMs })], policyOf(), policyOf(hurried)).map(({ current, candidate }) => [
+      current.reason,
+      candidate.reason,
+    ])[0];
+  const [before, after] = reasons(1500) ?? [];
+  expect(after).not.toBe(before);
+  const [same, still] = reasons(999) ?? [];
+  expect(still).toBe(same);
 });
 
 test("the hour is the job's own: the working day of then decides", () => {
   const hours = { work_hours: "local_only" as const, off_hours: "local_preferred" as const };
   const candidate = policyOf({}, {}, { routing_strategy: hours });
-  const noon = decided("job-0000001", "P2");
-  const night = { ...decided("job-0000002", "P2"), time: "2026-11-23T23:00:00Z" };
-  const jobs = replay([noon, night], [cloud], policyOf(), candidate);
+  const at = (time: string) => ({ nodes: [cloud], nowMs: Date.parse(time), deadlineMs: Date.parse(time) + 60_000 });
+  const noon = decided("job-0000001", "P2", at("2026-11-23T12:00:00Z"));
+  const night = decided("job-0000002", "P2", at("2026-11-23T23:00:00Z"));
+  const jobs = replay([noon, night], policyOf(), candidate);
   expect(jobs.map(({ candidate: fate }) => fate.outcome)).toEqual(["refused", "routed"]);
 });
 
-test("an entry that is no decision is passed over", () => {
-  expect(replay([{ ...decided("job-0000001", "P2"), data: { job_id: 1 } }], [local], policyOf(), policyOf())).toEqual(
-    [],
-  );
+test("an entry that is no decision, or holds no inputs, is passed over", () => {
+  const entry = decided("job-0000001", "P2");
+  const without = { ...entry, data: { ...(entry.data as object), inputs: null } };
+  const later = { ...entry, data: { ...(entry.data as object), inputs: { version: 2 } } };
+  expect(replay([{ ...entry, data: { job_id: 1 } }, without, later], policyOf(), policyOf())).toEqual([]);
 });

@@ -1,17 +1,17 @@
 import {
   EVENTS,
-  JobRequest,
   MeshError,
   type AuditEntry,
   type Decision,
-  type EventData,
-  type NodeRecord,
+  type DecisionInputs,
+  type RequestInputs,
 } from "../../bus-schemas/index.ts";
-import { decide } from "../../router/policy/decide.ts";
-import { Fleet } from "../../router/policy/fleet.ts";
-import { hash32 } from "../../router/policy/hash.ts";
+import { refusal } from "../../router/policy/refusal.ts";
+import { readInputs, redecide } from "../../router/policy/replay.ts";
+import { scoreTerms } from "../../router/policy/score.ts";
+import { survey } from "../../router/policy/survey.ts";
 import type { Policy } from "../../router/policy/types.ts";
-import { toRouteRequest } from "../../router/route-request.ts";
+import { suggest } from "../../service/config.ts";
 
 /** What would become of a job. */
 export interface Fate {
@@ -27,62 +27,74 @@ export interface ReplayedJob {
   time: string;
   security_level: string;
   task_type: string;
+  /** Every node that bore on the decision is in its record. */
+  whole: boolean;
   current: Fate;
   candidate: Fate;
   changed: boolean;
 }
 
 /**
- * Decides recorded jobs again, once by each policy, with the same random numbers and as if the nodes of `records` had been
- * there, as they are, at the job's own time. What the record does not hold (the model and the abilities that were asked for,
- * the session, a deadline of its own) is left open for both.
+ * Decides recorded jobs again, once by each policy, at the time and on the nodes that their records hold. Entries that are
+ * no decision, or hold no inputs that this build reads, are passed over.
  */
-export function replay(
-  entries: readonly AuditEntry[],
-  records: readonly NodeRecord[],
-  current: Policy,
-  candidate: Policy,
-): ReplayedJob[] {
-  const fleet = new Fleet();
-  for (const record of records) fleet.upsert(record, 0);
-  return entries.flatMap((entry) => {
-    const decided = EVENTS.job_decided.data.safeParse(entry.data);
-    const atMs = Date.parse(entry.time);
-    if (!decided.success || Number.isNaN(atMs)) return [];
-    for (const view of fleet.views) view.receivedAtMs = atMs;
-    const fates = [current, candidate].map((policy) => fateOf(decided.data, fleet, policy, atMs));
-    const [before, after] = fates as [Fate, Fate];
-    const { job_id, decision } = decided.data;
-    const { security_level, task_type } = decision;
+export function replay(entries: readonly AuditEntry[], current: Policy, candidate: Policy): ReplayedJob[] {
+  return entries.flatMap(({ data, time }) => {
+    const inputs = inputsOf(data);
+    if (inputs === undefined) return [];
+    const before = fateOf(inputs, current);
+    const after = fateOf({ ...inputs, request: requestUnder(inputs.request, current, candidate) }, candidate);
+    const { job_id, security_level, task_type } = inputs.request;
     const changed = (["outcome", "node_id", "model"] as const).some((key) => before[key] !== after[key]);
-    return [{ job_id, time: entry.time, security_level, task_type, current: before, candidate: after, changed }];
+    const job = { job_id, time, security_level, task_type, whole: inputs.whole };
+    return [{ ...job, current: before, candidate: after, changed }];
   });
 }
 
-function fateOf(decided: EventData<"job_decided">, fleet: Fleet, policy: Policy, nowMs: number): Fate {
-  const { job_id: jobId, decision, sizes } = decided;
-  const envelope = {
-    jobId,
-    queue: decision.task_type,
-    headerClass: decision.security_level,
-    headerDeadlineMs: undefined,
-    bodyBytes: 0,
-    encrypted: decision.rejected_by["encryption"] === undefined,
-  };
+function inputsOf(data: unknown): DecisionInputs | undefined {
+  const decided = EVENTS.job_decided.data.safeParse(data);
+  if (!decided.success) return undefined;
   try {
-    const tokens = sizes.prompt_tokens_estimate;
-    const request = toRouteRequest(JobRequest.parse({}), envelope, policy.routing, nowMs);
-    const again = { ...request, promptTokens: tokens, contextTokens: tokens };
-    const { outcome, node_id, layer, model, reason } = decide(again, fleet, policy, nowMs, numbersOf(jobId));
-    return { outcome, node_id, layer, model, reason };
-  } catch (error) {
-    if (!(error instanceof MeshError)) throw error;
-    return { outcome: "refused", node_id: null, layer: null, model: null, reason: error.message };
+    return readInputs(decided.data.inputs);
+  } catch {
+    return undefined;
   }
 }
 
-/** Uniform numbers in [0,1), the same for the same job. */
-function numbersOf(jobId: string): () => number {
-  let count = 0;
-  return () => hash32(`${jobId} ${count++}`) / 2 ** 32;
+/** A wanted time that is the policy's own, and whether a queue's jobs are batches, change with the policy. */
+function requestUnder(request: RequestInputs, from: Policy, to: Policy): RequestInputs {
+  const { slo_ms, batch: _, ...rest } = request;
+  const own = slo_ms === from.routing.defaults.max_latency_ms;
+  const batch = queueOf(request, to)?.batch_window_ms !== undefined;
+  return {
+    ...rest,
+    slo_ms: own ? to.routing.defaults.max_latency_ms : slo_ms,
+    ...(batch ? { batch: true as const } : {}),
+  };
+}
+
+function queueOf({ task_type: name }: RequestInputs, { routing: { task_queues: queues } }: Policy) {
+  // Own keys only: "constructor" is a token too.
+  return Object.hasOwn(queues, name) ? queues[name] : undefined;
+}
+
+function fateOf(inputs: DecisionInputs, policy: Policy): Fate {
+  if (queueOf(inputs.request, policy) === undefined) {
+    const { task_type: name } = inputs.request;
+    const message = `no queue "${name}"${suggest(name, Object.keys(policy.routing.task_queues))}`;
+    return refused(new MeshError("unknown_queue", message));
+  }
+  const { pick, context, request, fleet } = redecide(inputs, policy);
+  if (pick === undefined) {
+    const { rejectedBy } = survey(fleet.options(), request, context, 0);
+    return refused(refusal(request, fleet, context, rejectedBy));
+  }
+  const { view, layer, served } = pick.option;
+  const { total, predicted_ms } = scoreTerms(pick.option, request, context);
+  const reason = `score ${total.toFixed(2)}, expected in ${Math.round(predicted_ms)} ms`;
+  return { outcome: "routed", node_id: view.record.node_id, layer, model: served.name, reason };
+}
+
+function refused({ message }: MeshError): Fate {
+  return { outcome: "refused", node_id: null, layer: null, model: null, reason: message };
 }

@@ -21,6 +21,8 @@ export interface MeshOptions {
   busPort: number;
   gatewayPort: number;
   routers: number;
+  /** Environment of the egress process (egress.ts); undefined = none is started. */
+  egress?: Readonly<Record<string, string>> | undefined;
   log: Log;
   /** A line for people. */
   say: (line: string) => void;
@@ -123,14 +125,14 @@ export class Mesh {
   async stop(): Promise<void> {
     removeMeshFile(this.#options.env);
     const routers = this.#supervisor.statuses.map(({ name }) => name).filter((name) => name.startsWith("router"));
-    await this.#supervisor.stop(["gateway", ...routers, "agent", "auditor"]);
+    await this.#supervisor.stop(["gateway", ...routers, "agent", "egress", "auditor"]);
     await this.#events.close(1000);
     await this.client.close();
     await this.#keeper?.stop();
   }
 
   async #startProcesses(env: NodeJS.ProcessEnv): Promise<void> {
-    const { gatewayPort, routers } = this.#options;
+    const { egress, gatewayPort, routers } = this.#options;
     const { url, user, password, cell } = this.address;
     const shared = {
       TIERMESH_NATS_URL: url,
@@ -143,6 +145,8 @@ export class Mesh {
       NODE_COMPILE_CACHE: env["NODE_COMPILE_CACHE"] ?? join(cacheDir({ env }), "compiled"),
       // Each process picks a free port of its own for /health and /metrics.
       TIERMESH_HEALTH_PORT: "0",
+      // For the egress process only.
+      TIERMESH_PROVIDERS: "",
     };
     const start = (name: string, folder: string, extra: Record<string, string> = {}) =>
       this.#supervisor.start(
@@ -153,6 +157,7 @@ export class Mesh {
     await Promise.all([
       start("auditor", "auditor"),
       start("agent", "agent"),
+      ...(egress === undefined ? [] : [start("egress", "agent", egress)]),
       start("gateway", "gateway", { TIERMESH_GATEWAY_PORT: String(gatewayPort) }),
       ...routerNames.map((name) => start(name, "router", { TIERMESH_ROUTER_ID: name })),
     ]);

@@ -16,6 +16,8 @@ export function contextFor(request: RouteRequest, fleet: Fleet, policy: Policy, 
     inTimeOnly: false,
     strategy,
     weights: policy.weightsByTask.get(request.taskType) ?? policy.routing.scoring_weights,
+    qualities: fleet.qualities.get(request.taskType),
+    home: undefined,
     diagnosticAllowed: false,
   };
 }

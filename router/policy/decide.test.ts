@@ -47,12 +47,12 @@ test("SEED's node registration takes SEED's curl request", () => {
   expect(decided([seed], { model: "qwen2-7b" }).model).toBe("qwen2-7b");
 });
 
-test("of four that can take it two are drawn, and the reason says so", () => {
-  const nodes = ["a", "b", "c", "d"].map((node_id) => nodeRecord({ node_id }));
+test("of nine that can take it eight are drawn, and the reason says so", () => {
+  const nodes = ["a", "b", "c", "d", "f", "g", "h", "i", "j"].map((node_id) => nodeRecord({ node_id }));
   const busy = nodeRecord({ node_id: "e", status: "cordoned" });
   const decision = decided([...nodes, busy]);
-  expect(decision.reason).toContain("best of 2 drawn from 4;");
-  expect(decision.candidates).toHaveLength(5);
+  expect(decision.reason).toContain("best of 8 drawn from 9;");
+  expect(decision.candidates).toHaveLength(10);
   expect(decision.rejected_by).toEqual({ state: 1 });
   expect(decision.candidates.find(({ node_id }) => node_id === "e")?.rejected).toEqual({
     filter: "state",
@@ -68,20 +68,43 @@ test("the alternatives go on through the remaining layers", () => {
   expect(decided(nodes, { dataClass: "P0" }).alternatives.map((next) => next.layer)).toEqual(["L1"]);
 });
 
+test("the alternatives are the other nodes, best first, and scores are shown with four decimals", () => {
+  const nodes = [1, 0.2, 0.6, 0.4].map((cost_factor, i) => nodeRecord({ node_id: `n${i}`, cost_factor }));
+  const { node_id, alternatives, candidates } = decided(nodes);
+  const total = new Map(candidates.map((each) => [each.node_id, each.score?.total ?? 0]));
+  const others = nodes.map((node) => node.node_id).filter((id) => id !== node_id);
+  const best = others.toSorted((a, b) => (total.get(b) ?? 0) - (total.get(a) ?? 0));
+  expect(alternatives.map((next) => next.node_id)).toEqual(best);
+  expect(new Set(total.values()).size).toBe(4);
+  expect([...total.values()].filter((score) => !/^0\.\d{1,4}$/.test(String(score)))).toEqual([]);
+});
+
 test("of a large fleet only what was drawn is explained, unless all is asked for", () => {
   const nodes = Array.from({ length: 200 }, (_, i) =>
     nodeRecord({ node_id: `n${i}`, status: i % 2 === 0 ? "healthy" : "degraded" }),
   );
   const fleet = fleetOf(...nodes);
   const brief = decide(routeRequest(), fleet, policyOf(), NOW_MS, seeded(1));
-  expect(brief.candidates).toHaveLength(2);
+  expect(brief.candidates).toHaveLength(8);
   expect(brief.candidates_total).toBe(200);
-  expect(brief.reason).toContain("best of 2 drawn from the layer's 200;");
+  expect(brief.reason).toContain("best of 8 drawn from the layer's 200;");
+  const drawn = new Set(brief.candidates.map(({ node_id }) => node_id));
+  expect(brief.alternatives.map(({ node_id }) => drawn.has(node_id) && node_id !== brief.node_id)).toEqual([
+    true,
+    true,
+    true,
+  ]);
   const all = decide(routeRequest(), fleet, policyOf(), NOW_MS, seeded(1), "all");
   expect(all.node_id).toBe(brief.node_id);
   expect(all.candidates).toHaveLength(64);
-  expect(all.candidates.slice(0, 2)).toEqual(brief.candidates);
+  expect(all.candidates.slice(0, 8)).toEqual(brief.candidates);
   expect(all.rejected_by).toEqual({ health: 100 });
+  expect(all.alternatives).toHaveLength(3);
+  const alone = Array.from({ length: 200 }, (_, i) =>
+    nodeRecord({ node_id: `n${i}`, status: i < 2 ? "healthy" : "degraded", layer: i === 1 ? "L1" : "L0" }),
+  );
+  // The only one of its layer: the next pick is in another.
+  expect(decided(alone)).toMatchObject({ node_id: "n0", alternatives: [{ node_id: "n1", layer: "L1" }] });
 });
 
 test("a batch is promised its end, a chat its first token", () => {
@@ -146,7 +169,7 @@ test("P0 with only the cloud there: no_node, and which filter removed how many",
   const clouds = ["a", "b"].map((node_id) => nodeRecord({ node_id, layer: "L2" }));
   const { error, rejected_by } = decided([...clouds, nodeRecord({ status: "draining" })], { dataClass: "P0" });
   expect(error?.code).toBe("no_node");
-  expect(error?.message).toBe("no node can take this P0 job; removed by: state 1, data_class 2");
+  expect(error?.message).toBe("no node can take this P0 job; removed by: data_class 2, state 1");
   expect(rejected_by).toEqual({ data_class: 2, state: 1 });
 });
 

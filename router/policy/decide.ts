@@ -1,8 +1,8 @@
-import { coldStartMs, type Decision } from "../../bus-schemas/index.ts";
+import { coldStartMs, type Candidate, type Decision, type Layer } from "../../bus-schemas/index.ts";
 import type { Fleet } from "./fleet.ts";
-import { pickInContext, pickNode, type Pick } from "./pick.ts";
+import { pickInContext, pickNode, type Pick, type PickInContext } from "./pick.ts";
 import { refusal } from "./refusal.ts";
-import { scoreTerms } from "./score.ts";
+import { shownTerms } from "./score.ts";
 import { survey } from "./survey.ts";
 import type { Option, Policy, RouteRequest } from "./types.ts";
 
@@ -17,6 +17,7 @@ const MAX_ALTERNATIVES = 3;
  * that is `outcome: "refused"` with its error.
  * @param detail of a fleet of more than 64 models on nodes, `drawn` explains those that were scored and costs the same
  * for any fleet; `all` counts for every one which filter removed it. A refusal always looks at all.
+ * @param onPick told what the decision was made from, for its record (record-inputs.ts)
  */
 export function decide(
   request: RouteRequest,
@@ -25,9 +26,13 @@ export function decide(
   nowMs: number,
   random: () => number,
   detail: "drawn" | "all" = "drawn",
+  onPick?: (made: PickInContext) => void,
 ): Decision {
-  const { pick, context } = pickInContext(request, fleet, policy, nowMs, random);
-  const whole = pick === undefined || detail === "all" || fleet.optionCount <= LISTED;
+  const made = pickInContext(request, fleet, policy, nowMs, random);
+  onPick?.(made);
+  const { pick, context } = made;
+  const small = fleet.optionCount <= LISTED;
+  const whole = pick === undefined || detail === "all" || small;
   const shown = whole ? drawnFirst(pick?.drawn ?? [], fleet) : pick.drawn;
   const { candidates, rejectedBy } = survey(shown, request, context, LISTED);
   const common = {
@@ -56,8 +61,7 @@ export function decide(
     };
   }
   const { view, served, layer } = pick.option;
-  const score = scoreTerms(pick.option, request, context);
-  const coldMs = Math.round(coldStartMs(served));
+  const score = shownTerms(pick.option, request, context);
   return {
     ...common,
     outcome: "routed",
@@ -65,11 +69,26 @@ export function decide(
     layer,
     model: served.name,
     score,
-    cold_start_ms: coldMs === 0 ? null : coldMs,
+    cold_start_ms: announcedMs(pick.option),
     reason: sentence(pick, score.total, score.predicted_ms, request),
-    alternatives: alternatives(pick, request, fleet, policy, nowMs, random),
+    // Of a small fleet all are scored by now; a spill-over looks twice, with other filters.
+    alternatives:
+      small && !context.inTimeOnly
+        ? nextBest(pick, candidates, context.layers)
+        : nextPicks(
+            [pick.option, nextBest(pick, small ? [] : candidates.slice(0, pick.drawn.length), context.layers)],
+            whole ? MAX_ALTERNATIVES : 1,
+            (without) => pickNode(without, fleet, policy, nowMs, random),
+            request,
+          ),
     error: null,
   };
+}
+
+/** The cold start that a caller is told of, milliseconds; null when there is none. */
+export function announcedMs({ served }: Option): number | null {
+  const coldMs = Math.round(coldStartMs(served));
+  return coldMs === 0 ? null : coldMs;
 }
 
 /** So that a long fleet's list, which is cut, has in it what the pick was between. */
@@ -95,20 +114,38 @@ function choice(drawn: number, { nodes, filtered }: Pick["from"]): string {
   return nodes <= drawn ? `best of ${nodes} that can take it` : `best of ${drawn} drawn from ${nodes}`;
 }
 
-/** What would be picked if this one refused, and the next, through the remaining layers. */
-function alternatives(
-  { option }: Pick,
+type Alternatives = Decision["alternatives"];
+
+/** The other nodes of a survey: by layer, in a layer the best first, each with its best model. */
+function nextBest({ option }: Pick, candidates: readonly Candidate[], layers: readonly Layer[]): Alternatives {
+  const named = new Set([option.view.record.node_id]);
+  const next: Alternatives = [];
+  for (const layer of layers) {
+    const fit = candidates.filter((each) => each.layer === layer && each.score !== null);
+    fit.sort((a, b) => (b.score?.total ?? 0) - (a.score?.total ?? 0));
+    for (const { node_id, model } of fit) {
+      if (next.length === MAX_ALTERNATIVES) return next;
+      if (model === null || named.has(node_id)) continue;
+      named.add(node_id);
+      next.push({ node_id, layer, model });
+    }
+  }
+  return next;
+}
+
+/**
+ * Adds to `next`, the others of the draw, what would be picked without these, until `wanted` are named: each pick costs as
+ * much as the decision itself.
+ */
+function nextPicks(
+  [chosen, next]: [Option, Alternatives],
+  wanted: number,
+  pickFor: (request: RouteRequest) => Pick | undefined,
   request: RouteRequest,
-  fleet: Fleet,
-  policy: Policy,
-  nowMs: number,
-  random: () => number,
-): Decision["alternatives"] {
-  const exclude = new Set([...request.exclude, option.view.record.node_id]);
-  const without = { ...request, exclude };
-  const next: Decision["alternatives"] = [];
-  while (next.length < MAX_ALTERNATIVES) {
-    const pick = pickNode(without, fleet, policy, nowMs, random);
+): Alternatives {
+  const exclude = new Set([...request.exclude, chosen.view.record.node_id, ...next.map(({ node_id }) => node_id)]);
+  while (next.length < wanted) {
+    const pick = pickFor({ ...request, exclude });
     if (pick === undefined) break;
     const { view, layer, served } = pick.option;
     next.push({ node_id: view.record.node_id, layer, model: served.name });

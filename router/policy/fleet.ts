@@ -15,6 +15,9 @@ interface Listing {
   options: Option[];
 }
 
+/** @see Fleet.qualities */
+export type Qualities = ReadonlyMap<string, ReadonlyMap<string, number>>;
+
 /**
  * The nodes of a cell, in pools by layer and by layer and model, so that a decision looks at a few of them and not at all.
  * The pools change only when a node's models do; a heartbeat otherwise only updates numbers in place. The order in which
@@ -23,6 +26,8 @@ interface Listing {
 export class Fleet {
   /** Routers that share the jobs, this one included. */
   liveRouters = 1;
+  /** Known quality of models, 0 to 1: task type → model → score. Replaced as a whole by whoever follows it. */
+  qualities: Qualities = new Map();
   readonly #views = new Map<string, NodeView>();
   readonly #listings = new Map<string, Listing>();
   readonly #layers: Record<Layer, { all: Pool; byModel: Map<string, Pool> }> = {

@@ -5,9 +5,10 @@ import type { Policy } from "./types.ts";
 /**
  * Checks what a schema cannot, and prepares lookups.
  * @param revision names the policy in decisions
+ * @param textSha256 of the text that `config` was read from
  * @throws MeshError `bad_config` naming the field, as when weights do not sum to 1.
  */
-export function compilePolicy(config: RoutingConfig, revision: string): Policy {
+export function compilePolicy(config: RoutingConfig, revision: string, textSha256: string | null = null): Policy {
   const problem = checkPolicy(config);
   if (problem !== undefined) {
     const field = fieldPath(problem.path);
@@ -20,11 +21,13 @@ export function compilePolicy(config: RoutingConfig, revision: string): Policy {
   const local = order.filter((layer) => layer !== "L2");
   return {
     revision,
+    textSha256,
     routing: level === undefined ? routing : { ...routing, default_level: level },
     models: new Map(Object.entries(config.models)),
     layers: { any: cloudForbidden ? local : order, local },
     cloudForbidden,
     weightsByTask: new Map(Object.entries(routing.scoring_weights_by_task)),
     strategyAt: strategyClock(deployment.routing_strategy),
+    electricityUsdPerKwh: deployment.electricity_usd_per_kwh,
   };
 }

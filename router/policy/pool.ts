@@ -43,6 +43,11 @@ export class Pool {
     return this.#entries;
   }
 
+  /** A node's place, by its id. */
+  place(nodeId: string): Place | undefined {
+    return this.#byNode.get(nodeId);
+  }
+
   /** Jobs on all its nodes, by their heartbeats. */
   get jobs(): number {
     return this.#jobs;

@@ -45,9 +45,8 @@ export function jobsOn(view: NodeView, { liveRouters }: Pick<DecisionContext, "l
 export function predict(option: Option, request: RouteRequest, context: DecisionContext): Prediction {
   const { view, served } = option;
   const { load, performance } = view.record;
-  const assumed = ASSUMED[option.layer];
-  const prefillPerMs = Math.max(served.prefill_tokens_per_second ?? assumed.prefillPerSecond, LEAST_RATE) / 1000;
-  const outputMs = request.expectedOutputTokens * msPerToken(option, assumed.msPerToken);
+  const prefillPerMs = prefillTokensPerMs(option);
+  const outputMs = request.expectedOutputTokens * msPerToken(option);
   const serviceMs = performance.avg_latency_ms ?? request.promptTokens / prefillPerMs + outputMs;
   const slots = slotsOf(view);
   const waitMs = (Math.max(0, jobsOn(view, context) - slots + 1) / slots) * serviceMs;
@@ -64,9 +63,18 @@ export function predictedMs(option: Option, request: RouteRequest, context: Deci
   return request.batch ? totalMs : ttftMs;
 }
 
+/** How long the model works on the job: reading the prompt and writing the answer, without any waiting. Milliseconds. */
+export function workMs(option: Option, request: RouteRequest): number {
+  return request.promptTokens / prefillTokensPerMs(option) + request.expectedOutputTokens * msPerToken(option);
+}
+
+function prefillTokensPerMs({ served, layer }: Option): number {
+  return Math.max(served.prefill_tokens_per_second ?? ASSUMED[layer].prefillPerSecond, LEAST_RATE) / 1000;
+}
+
 /** The model's own rate, else the node's (SEED `tokens_per_second`), else the layer's. */
-function msPerToken({ view, served }: Option, assumed: number): number {
+function msPerToken({ view, served, layer }: Option): number {
   if (served.ms_per_token !== null) return served.ms_per_token;
   const perSecond = view.record.performance.tokens_per_second;
-  return perSecond === null ? assumed : 1000 / Math.max(perSecond, LEAST_RATE);
+  return perSecond === null ? ASSUMED[layer].msPerToken : 1000 / Math.max(perSecond, LEAST_RATE);
 }

@@ -1,12 +1,19 @@
+import type { DecisionContext, Option } from "./types.ts";
+
 /** Quality of a model whose size is unknown. */
 const UNKNOWN = 0.5;
 /** Parameter count in a name: `8b`, `1.5B`, `270m`, `8x7b`; not the 4 of `gpt-4`, nor the b of `bf16`. */
 const PARAMETERS = /(?:^|[^a-z0-9.])(?:(\d{1,3})x)?(\d{1,5}(?:\.\d{1,3})?)(b|m)(?![a-z0-9])/i;
 
+/** Quality of an option's model at the job's task type: what the table on the bus says (docs/policy.md), else the estimate. */
+export function qualityOf(option: Option, { qualities }: Pick<DecisionContext, "qualities">): number {
+  return qualities?.get(option.served.name) ?? option.quality;
+}
+
 /**
  * Estimate of a model's general quality, 0 to 1, from the parameter count in its name, logarithmically, because published
- * scores rise about evenly with each doubling: 1B 0.4, 8B 0.7, 64B and more 1. Crude, and only used where the caller
- * leaves the model open.
+ * scores rise about evenly with each doubling: 1B 0.4, 8B 0.7, 64B and more 1, unknown 0.5. Crude, the same for every task
+ * type, and only used where the caller leaves the model open and the table says nothing.
  */
 export function quality(name: string): number {
   const match = PARAMETERS.exec(name);

@@ -41,7 +41,9 @@ export function refusal(
   if (anonymisingWouldHelp(request, fleet, context)) {
     return new MeshError("anonymiser_required", "only cloud nodes can take this P1 job, and it is not anonymised");
   }
-  const said = Object.entries(rejectedBy).map(([filter, count]) => `${filter} ${count}`);
+  // In an order that does not hang on the fleet's, so that a replay says the same.
+  const filters = Object.keys(rejectedBy).toSorted((a, b) => (a < b ? -1 : 1));
+  const said = filters.map((filter) => `${filter} ${rejectedBy[filter]}`);
   return new MeshError("no_node", `no node can take this ${dataClass} job; removed by: ${said.join(", ")}`, {
     retryAfterMs: NEXT_HEARTBEAT_MS,
   });

@@ -1,6 +1,6 @@
 import type { Candidate } from "../../bus-schemas/index.ts";
 import { rejection } from "./reject.ts";
-import { scoreTerms } from "./score.ts";
+import { shownTerms } from "./score.ts";
 import type { DecisionContext, Option, RouteRequest } from "./types.ts";
 
 /** What became of the options that were looked at. */
@@ -29,7 +29,7 @@ export function survey(
       layer: option.layer,
       model: option.served.name,
       rejected: rejected === undefined ? null : { filter: rejected.filter.name, reason: rejected.reason.slice(0, 300) },
-      score: rejected === undefined ? scoreTerms(option, request, context) : null,
+      score: rejected === undefined ? shownTerms(option, request, context) : null,
     });
   }
   return { candidates, rejectedBy };

@@ -65,13 +65,15 @@ export interface Option {
   layer: Layer;
   /** Served by the diagnostic echo. */
   diagnostic: boolean;
-  /** Estimated quality of the model, 0 to 1 (see quality.ts). */
+  /** Estimated quality of the model, 0 to 1, where nothing better is known (see quality.ts). */
   quality: number;
 }
 
 /** A routing configuration, compiled for lookups. */
 export interface Policy {
   revision: string;
+  /** SHA-256 of the policy's text, in hex; null when it has none, as in tests. A record names it. */
+  textSha256: string | null;
   routing: RoutingPolicy;
   models: ReadonlyMap<string, ModelSpec>;
   /** `fallback_order`, and the same without L2 for jobs that level one keeps local. */
@@ -82,6 +84,8 @@ export interface Policy {
   weightsByTask: ReadonlyMap<string, ScoringWeights>;
   /** What the cloud is for at a time. */
   strategyAt: (nowMs: number) => HoursStrategy;
+  /** Tariff, US dollars. */
+  electricityUsdPerKwh: number;
 }
 
 /** What filters and scorers may look at beside the option and the request. */
@@ -100,6 +104,10 @@ export interface DecisionContext {
   strategy: HoursStrategy;
   /** Of the job's task type. */
   weights: ScoringWeights;
+  /** Known quality of models at the job's task type, 0 to 1; undefined when none is known. */
+  qualities: ReadonlyMap<string, number> | undefined;
+  /** Where the job's session is at home, in the layer that is looked at: its prompt is probably cached there. */
+  home: NodeView | undefined;
   /** No real model fits the job anywhere, so the diagnostic echo may run it. */
   diagnosticAllowed: boolean;
 }

@@ -23,7 +23,7 @@ export class FrameKey {
   }
 
   #aad(seq: number): Uint8Array {
-    return new TextEncoder().encode(`${this.#job} ${seq}`);
+    return Buffer.from(`${this.#job} ${seq}`);
   }
 }
 

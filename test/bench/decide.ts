@@ -3,6 +3,7 @@ import { decide } from "../../router/policy/decide.ts";
 import { FILTERS } from "../../router/policy/filters/index.ts";
 import { Fleet } from "../../router/policy/fleet.ts";
 import { pickNode } from "../../router/policy/pick.ts";
+import { decideRecorded } from "../../router/policy/record-inputs.ts";
 import { compilePolicy } from "../../router/policy/policy.ts";
 import { contextFor } from "../../router/policy/context.ts";
 import { totalScore } from "../../router/policy/score.ts";
@@ -65,6 +66,8 @@ async function run(report: Report): Promise<void> {
         "pick, any model": () => repeat(open, many, (job) => pickNode(job, fleet, policy, NOW_MS, random)),
         "pick, in a session": () => repeat(sessions, many, (job) => pickNode(job, fleet, policy, NOW_MS, random)),
         decide: () => repeat(named, many / 10, (job) => decide(job, fleet, policy, NOW_MS, random)),
+        "decide, and note what was read": () =>
+          repeat(named, many / 10, (job) => decideRecorded(job, fleet, policy, NOW_MS, random, "bench")),
         "decide, all explained": () =>
           repeat(named, Math.max(10, 50_000 / nodes), (job) => decide(job, fleet, policy, NOW_MS, random, "all")),
         "heartbeat into the fleet": () => repeat(records, many / 2, (record) => fleet.upsert(record, NOW_MS)),

@@ -3,7 +3,7 @@ import { readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { headers } from "@nats-io/nats-core";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { AuditPage, type AuditEntry, type AuditQueryInput, type LogEntry } from "../../bus-schemas/index.ts";
 import { connectBus, type Bus } from "../../service/bus.ts";
 import { EventPublisher } from "../../service/events.ts";
@@ -11,6 +11,7 @@ import { createLog } from "../../service/log.ts";
 import { startTestBus, type TestBus } from "../kit/bus.ts";
 import { startProc, type Proc } from "../kit/proc.ts";
 import { tempDir } from "../kit/temp-dir.ts";
+import { waitFor } from "../kit/wait-for.ts";
 
 const log = createLog("test", "silent");
 const main = path.join(import.meta.dirname, "..", "..", "auditor", "main.ts");
@@ -62,7 +63,7 @@ async function ask(query: AuditQueryInput): Promise<AuditPage> {
 function untilStored(sequence: number): Promise<void> {
   const look = async () =>
     expect((await ask({ after_sequence: sequence - 1, limit: 1 })).next).toBeGreaterThanOrEqual(sequence);
-  return vi.waitFor(look, { timeout: 40_000, interval: 30 });
+  return waitFor(look, { timeout: 40_000, interval: 30 });
 }
 
 function linesOf(folder: string): LogEntry[] {
@@ -94,7 +95,7 @@ test("kill -9 in the middle of the stream, again and again: each acknowledged ev
   expect(entries.map((entry) => entry.id).toSorted()).toEqual(ids.toSorted());
   expect(entries.map((entry) => entry.sequence)).toEqual(entries.map((_, i) => i + 1));
   const manager = await jetstreamManager(bus.nc);
-  await vi.waitFor(async () => {
+  await waitFor(async () => {
     const { ack_floor, num_pending } = await manager.consumers.info("AUDIT", "auditor");
     expect([ack_floor.stream_seq, num_pending]).toEqual([total, 0]);
   });
@@ -126,7 +127,7 @@ test("kill -9 of nats-server under load: everything the stream acknowledged ente
   await untilStored(before + recorded.length);
   const stored = (linesOf(folder) as AuditEntry[]).slice(before).map((entry) => entry.id);
   expect(stored.toSorted()).toEqual(recorded.map((event) => event.id).toSorted());
-  await vi.waitFor(async () => expect(await auditor.health()).toMatchObject({ ok: true }));
+  await waitFor(async () => expect(await auditor.health()).toMatchObject({ ok: true }));
 });
 
 test("garbage on event subjects is kept as rejected entries and does not stop the stream", async () => {
@@ -167,10 +168,13 @@ test("a job's entries are found by its id; a malformed question gets a typed err
     { dataClass: "P1" },
   );
   await ended.durable;
-  await vi.waitFor(async () => {
-    const page = await ask({ job_id: job.job_id });
-    expect(page.events).toMatchObject([{ id: ended.id, type: "job_ended", security_level: "P1", data: job }]);
-  }, 20_000);
+  await waitFor(
+    async () => {
+      const page = await ask({ job_id: job.job_id });
+      expect(page.events).toMatchObject([{ id: ended.id, type: "job_ended", security_level: "P1", data: job }]);
+    },
+    { timeout: 20_000 },
+  );
   const reply = await bus.nc.request(bus.subjects.auditQuery, '{"limit":0}', { timeout: 3000 });
   expect(reply.json()).toMatchObject({ events: [], error: { code: "bad_request", field: "limit" } });
   const garbage = await bus.nc.request(bus.subjects.auditQuery, Uint8Array.of(1, 2, 3), { timeout: 3000 });
@@ -219,9 +223,9 @@ test.runIf(process.platform === "linux")(
     limitFileSize(auditor.pid, "2000:unlimited");
     const recorded = Array.from({ length: 50 }, record);
     await Promise.all(recorded.map((event) => event.durable));
-    await vi.waitFor(
+    await waitFor(
       async () => expect(await auditor.health()).toMatchObject({ ok: false, problem: expect.stringContaining("disk") }),
-      20_000,
+      { timeout: 20_000 },
     );
     expect((await manager.consumers.info("AUDIT", "auditor")).ack_floor.stream_seq).toBeLessThan(before + 50);
     limitFileSize(auditor.pid, "unlimited:unlimited");
@@ -229,6 +233,6 @@ test.runIf(process.platform === "linux")(
     expect((linesOf(folder) as AuditEntry[]).map((entry) => entry.sequence)).toEqual(
       Array.from({ length: before + 50 }, (_, i) => i + 1),
     );
-    await vi.waitFor(async () => expect(await auditor.health()).toMatchObject({ ok: true, problem: null }));
+    await waitFor(async () => expect(await auditor.health()).toMatchObject({ ok: true, problem: null }));
   },
 );

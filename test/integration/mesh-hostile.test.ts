@@ -31,10 +31,8 @@ beforeAll(async () => {
   bus = await connectBus("hostile", mesh.address, createLog("test", "silent"));
   client = await MeshClient.connect({ ...mesh.address, log: createLog("test", "silent") });
   // A router's own token is in the reply subject of each job that it dispatches.
-  const dispatched = bus.listen(
-    "mesh.main.job.run.>",
-    (msg) => (PLACES["router"] = msg.reply?.split(".").at(-2) ?? ""),
-  );
+  const learn = (reply = "") => (PLACES["router"] = reply.split(".").at(-2) ?? "");
+  const dispatched = bus.listen("mesh.main.job.run.>", (msg) => learn(msg.reply));
   await bus.nc.flush();
   await client.submit({ prompt: "Hello", security_level: "P2" });
   await bus.nc.flush();
@@ -205,7 +203,15 @@ test("heartbeats that lie are dropped, counted and named; the node they lie abou
 test("a well-formed lie, a node that is not there, costs a round trip and not the job", async () => {
   const echo = { models: ["loopback"], runtimes: [{ name: "loopback", kind: "loopback", diagnostic: true }] };
   const served_models = [
-    { name: "loopback", runtime: "loopback", loaded: true, context_length: 1_000_000, capabilities: ["text", "chat"] },
+    {
+      name: "loopback",
+      runtime: "loopback",
+      loaded: true,
+      context_length: 1_000_000,
+      capabilities: ["text", "chat"],
+      prefill_tokens_per_second: 1_000_000,
+      ms_per_token: 0,
+    },
   ];
   const load = { slots: 100_000 };
   for (const [seq, level] of ["P0", "P2"].entries()) {

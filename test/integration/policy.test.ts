@@ -1,8 +1,9 @@
+import { createHash } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { jetstream } from "@nats-io/jetstream";
 import { headers } from "@nats-io/nats-core";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Decision, EventData } from "../../bus-schemas/index.ts";
 import { MeshClient } from "../../client/index.ts";
 import { connectBus } from "../../service/bus.ts";
@@ -14,6 +15,7 @@ import { startTestBus, type TestBus } from "../kit/bus.ts";
 import { startProc, type Proc } from "../kit/proc.ts";
 import { ScriptedAgent } from "../kit/scripted-agent.ts";
 import { tempDir } from "../kit/temp-dir.ts";
+import { waitFor } from "../kit/wait-for.ts";
 
 /** Two real routers and an auditor on a real bus, policies applied by the real command. */
 
@@ -70,7 +72,7 @@ async function policyOf(healthPort: number): Promise<string> {
 
 /** Resolves when every router says that it decides by this policy. */
 async function allOn(name: string): Promise<void> {
-  await vi.waitFor(
+  await waitFor(
     async () => {
       for (const { healthPort } of routers) expect(await policyOf(healthPort)).toBe(name);
     },
@@ -115,7 +117,13 @@ test("the file of the first router becomes revision 1, once, and both decide by 
   const name = policyName(1, policyText(1));
   await allOn(name);
   expect((await bucket.latest())?.revision).toBe(1);
-  await vi.waitFor(async () => expect(await decide()).toMatchObject({ outcome: "routed", policy_revision: name }));
+  // Each says what it starts with, text and all.
+  await waitFor(() => expect(seen.length).toBe(2));
+  for (const { data } of seen) {
+    expect(data).toMatchObject({ policy_revision: name, previous_revision: null, text: policyText(1) });
+  }
+  seen.length = 0;
+  await waitFor(async () => expect(await decide()).toMatchObject({ outcome: "routed", policy_revision: name }));
 });
 
 test("a new revision is in every decision of both routers within a second, and each records its switch", async () => {
@@ -126,13 +134,15 @@ test("a new revision is in every decision of both routers within a second, and e
   await allOn(name);
   expect(performance.now() - startedMs).toBeLessThan(1000);
   for (let i = 0; i < 20; i++) expect((await decide()).policy_revision).toBe(name);
-  await vi.waitFor(() => expect(seen.filter(({ type }) => type === "policy_changed").length).toBe(2));
+  await waitFor(() => expect(seen.filter(({ type }) => type === "policy_changed").length).toBe(2));
   expect(seen.map(({ router }) => router).toSorted()).toEqual(["router/r1", "router/r2"]);
   expect(seen[0]?.data).toEqual({
     policy_revision: name,
     previous_revision: policyName(1, policyText(1)),
     by: "ann@desk",
     note: "one more",
+    text_sha256: createHash("sha256").update(text).digest("hex"),
+    text,
   });
 });
 
@@ -164,7 +174,7 @@ test("a revision that does not parse leaves the last good one, is recorded by ea
   const { name, number } = await newest();
   seen.length = 0;
   await jetstream(client.bus.nc).publish(client.bus.subjects.policyBucket.key, "routing_policy: {weights: [1\n");
-  await vi.waitFor(() => expect(seen.length).toBe(2), { timeout: 5000 });
+  await waitFor(() => expect(seen.length).toBe(2), { timeout: 5000 });
   const rejected = seen[0]?.data as EventData<"policy_rejected">;
   expect(seen.map(({ type, router }) => `${type} ${router}`).toSorted()).toEqual([
     "policy_rejected router/r1",
@@ -190,7 +200,7 @@ test("a revision that does not parse leaves the last good one, is recorded by ea
   const deleted = headers();
   deleted.set("KV-Operation", "DEL");
   await jetstream(client.bus.nc).publish(client.bus.subjects.policyBucket.key, "", { headers: deleted });
-  await vi.waitFor(() => expect(seen.length).toBe(4), { timeout: 5000 });
+  await waitFor(() => expect(seen.length).toBe(4), { timeout: 5000 });
   expect(seen[3]?.data).toMatchObject({ kept_revision: name, reason: "the key was deleted" });
   expect((await decide()).policy_revision).toBe(name);
 });
@@ -237,18 +247,18 @@ test("`policy test` decides recent jobs again and prints what the candidate woul
   const job = client.submit({ task_type: "chat", security_level: "P2", prompt: "hello", timeout_ms: 1000 });
   const candidate = file("narrow.yaml", policyText(2, "  security:\n    P2: {allowed_layers: [L0]}\n"));
   await job;
-  const report = await vi.waitFor(
+  const report = await waitFor(
     async () => {
       const { code, out, err } = await tiermesh("policy", "test", candidate);
       expect([code, err]).toEqual([0, ""]);
-      expect(out).toContain("recent jobs decided again on 1 nodes");
+      expect(out).toContain("recent jobs decided again on the nodes of their records");
       return out;
     },
     { timeout: 30_000 },
   );
   expect(report).toContain("(1 newly refused, 0 newly routed, 0 elsewhere)");
   expect(report).toMatch(/P2 +chat +L1 n1 tiny +refused +no node can take this P2 job; removed by: data_class 1/);
-  expect(report).toContain("Replayed against the nodes as they are now");
+  expect(report).toContain("Each job was decided again on the nodes that its record holds");
   expect(report).not.toContain("hello");
 });
 
@@ -257,9 +267,9 @@ test("a restarted bus has its policies, routers stay on theirs meanwhile, and th
   await server.kill();
   for (const { healthPort } of routers) expect(await policyOf(healthPort)).toBe(name);
   await server.restart();
-  await vi.waitFor(() => expect(client.bus.connected()).toBe(true), { timeout: 10_000 });
+  await waitFor(() => expect(client.bus.connected()).toBe(true), { timeout: 10_000 });
   const text = policyText(9);
-  const revision = await vi.waitFor(() => bucket.put(text, { by: "test", after: number }), { timeout: 10_000 });
+  const revision = await waitFor(() => bucket.put(text, { by: "test", after: number }), { timeout: 10_000 });
   await allOn(policyName(revision, text));
 });
 

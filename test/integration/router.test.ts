@@ -1,6 +1,6 @@
 import path from "node:path";
 import type { Msg } from "@nats-io/nats-core";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { Decision, HEADERS, JobResult, MeshError, type JobRequestInput } from "../../bus-schemas/index.ts";
 import { MeshClient } from "../../client/index.ts";
 import { connectBus, type Bus, type BusAddress } from "../../service/bus.ts";
@@ -9,6 +9,7 @@ import { ensureAuditStream } from "../../service/streams.ts";
 import { startTestBus, type TestBus } from "../kit/bus.ts";
 import { startProc, type Proc } from "../kit/proc.ts";
 import { ScriptedAgent, type ScriptedJob } from "../kit/scripted-agent.ts";
+import { waitFor } from "../kit/wait-for.ts";
 
 const root = path.join(import.meta.dirname, "..", "..");
 const log = createLog("test", "silent");
@@ -54,7 +55,7 @@ function submit(body: string, headers?: Msg["headers"]) {
   bus.nc.subscribe(inbox, { callback: (_error, msg) => void answers.push(msg) });
   bus.nc.publish(bus.subjects.submit("chat"), body, { reply: inbox, ...(headers === undefined ? {} : { headers }) });
   const result = async (count = 1) => {
-    await vi.waitFor(() => expect(answers.length).toBeGreaterThanOrEqual(count), { timeout: 10_000, interval: 5 });
+    await waitFor(() => expect(answers.length).toBeGreaterThanOrEqual(count), { timeout: 10_000, interval: 5 });
     return JobResult.parse(answers.at(-1)?.json());
   };
   return { inbox, answers, result };
@@ -69,7 +70,7 @@ async function known(model: string): Promise<void> {
     const reply = await bus.nc.request(bus.subjects.route, JSON.stringify({ model, security_level: "P2" }));
     expect(Decision.parse(reply.json()).outcome).toBe("routed");
   };
-  await vi.waitFor(look, { timeout: 10_000, interval: 20 });
+  await waitFor(look, { timeout: 10_000, interval: 20 });
 }
 
 function echo(job: ScriptedJob): void {
@@ -115,7 +116,7 @@ test("a refused job is picked again and answered by another node", async () => {
   await using _b = await ScriptedAgent.start(address, "refuse-2", "refuse", refuse);
   await using _c = await ScriptedAgent.start(address, "refuse-3", "refuse", echo, { cost_factor: 1000 });
   await known("refuse");
-  await vi.waitFor(async () => {
+  await waitFor(async () => {
     const reply = await bus.nc.request(bus.subjects.route, jobFor("refuse"));
     expect(Decision.parse(reply.json()).alternatives).toHaveLength(2);
   });

@@ -1,7 +1,7 @@
 import { jetstreamManager } from "@nats-io/jetstream";
 import { headers, type Msg } from "@nats-io/nats-core";
 import { Packr } from "msgpackr";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import {
   CONTENT_TYPES,
   HEADERS,
@@ -20,6 +20,7 @@ import { announceService } from "../../service/micro.ts";
 import { ensureAuditStream } from "../../service/streams.ts";
 import { serveStructures } from "../../service/structures-exchange.ts";
 import { startTestBus, type TestBus } from "../kit/bus.ts";
+import { waitFor } from "../kit/wait-for.ts";
 
 const log = createLog("test", "silent");
 const left = { node_id: "n1", layer: "L1", reason: null } as const;
@@ -75,7 +76,7 @@ test("events recorded while the server is killed are stored once each when it is
   const events = new EventPublisher(bus, "test", log);
   const recorded = Array.from({ length: 200 }, () => events.record("node_left", left));
   await server.kill();
-  await vi.waitFor(() => expect(bus.connected()).toBe(false));
+  await waitFor(() => expect(bus.connected()).toBe(false));
   recorded.push(...Array.from({ length: 200 }, () => events.record("node_left", left)));
   await server.restart();
   await Promise.all(recorded.map((event) => event.durable));
@@ -94,13 +95,13 @@ test("the same event sent twice is stored once", async () => {
 
 test("what was not stored at the stop is refused, not forgotten", async () => {
   await server.kill();
-  await vi.waitFor(() => expect(bus.connected()).toBe(false));
+  await waitFor(() => expect(bus.connected()).toBe(false));
   const events = new EventPublisher(bus, "test", log);
   const { durable } = events.record("node_left", left);
   await events.close(50);
   await expect(durable).rejects.toMatchObject({ code: "audit_unavailable" });
   await server.restart();
-  await vi.waitFor(() => expect(bus.connected()).toBe(true));
+  await waitFor(() => expect(bus.connected()).toBe(true));
 });
 
 test("making sure of the stream again keeps its events", async () => {
@@ -138,7 +139,7 @@ test("two builds with different structure tables come to understand each other",
   const reversed = Object.fromEntries(Object.entries(node).toReversed());
   const type = headers();
   type.set(HEADERS.contentType, `${CONTENT_TYPES.sharedMsgpack}; v=${version}`);
-  await vi.waitFor(() => {
+  await waitFor(() => {
     older.nc.publish(older.subjects.heartbeat("L1", "ws-1"), packr.pack(reversed), { headers: type });
     expect(seen.length).toBeGreaterThan(0);
   });
@@ -176,7 +177,7 @@ test("a heartbeat in another node's name, or garbage, is rejected by field and t
   agent.nc.publish(on, "garbage");
   agent.nc.publish(on, new Uint8Array(300 * 1024));
   agent.nc.publish(on, encode(node, "shared"), { headers: shared });
-  await vi.waitFor(() => expect(seen).toEqual(["ws-1"]));
+  await waitFor(() => expect(seen).toEqual(["ws-1"]));
   expect(rejected).toEqual(["node_id", "layer", "bad_request", "bad_request", "payload_too_large"]);
   subscription.unsubscribe();
   await agent.drain();

@@ -43,6 +43,19 @@ test("a policy that allows P0 in the cloud, or P1 there as it is, is not obeyed"
   expect(reject("L2", { dataClass: "P1" }, reckless())).toMatch(/only anonymised/);
 });
 
+test("cloud_forbidden keeps every class off L2, and off L2 only", () => {
+  const policy = { ...policyOf(), cloudForbidden: true };
+  const anonymised = true;
+  for (const level of ["P1", "P2"] as const)
+    expect(reject("L2", { dataClass: level, anonymised }, policy)).toMatch(/forbids the cloud \(cloud_forbidden\)/);
+  expect(reject("L2", { dataClass: "P0" }, policy)).toMatch(/P0 never leaves/);
+  for (const level of DATA_CLASSES)
+    expect([reject("L0", { dataClass: level }, policy), reject("L1", { dataClass: level }, policy)]).toEqual([
+      undefined,
+      undefined,
+    ]);
+});
+
 test("a layer both allowed and forbidden is forbidden, one that is neither is not allowed", () => {
   const { P0, P1, P2 } = policyOf().routing.security;
   const policy = policyOf({ security: { P0, P1, P2: { ...P2, allowed_layers: ["L1"], forbidden_layers: ["L1"] } } });

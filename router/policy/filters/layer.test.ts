@@ -15,3 +15,10 @@ test("level one's local residency binds level two: chat records stay local even 
   expect(layer.reject(...lookedAt(cloud, wechat))).toMatch(/mcp_wechat_local/);
   expect(layer.reject(...lookedAt(cloud, { ...wechat, dataClass: "P2" }))).toBeUndefined();
 });
+
+test("it says whether the tool or the time of day keeps the job local", () => {
+  const policy = { ...policyOf(), strategyAt: () => "local_only" as const };
+  expect(layer.reject(...lookedAt(cloud, routeRequest(), policy))).toMatch(/at this time \(local_only\)/);
+  const wechat = routeRequest({ taskType: "wechat", dataClass: "P1", anonymised: true });
+  expect(layer.reject(...lookedAt(cloud, wechat, policy))).toMatch(/mcp_wechat_local/);
+});

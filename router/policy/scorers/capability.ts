@@ -1,4 +1,5 @@
 import { capabilitiesOf, contextWindow } from "../capabilities.ts";
+import { qualityOf } from "../quality.ts";
 import type { Option, Policy, RouteRequest, Scorer } from "../types.ts";
 
 /** Share of the model's quality; the rest is how well its abilities and window fit. */
@@ -7,16 +8,17 @@ const QUALITY_SHARE = 0.5;
 const ROOMY = 2;
 
 /**
- * SEED 模型能力与任务需求匹配度: half how well abilities and context fit, half the model's general quality. A model that the
+ * SEED 模型能力与任务需求匹配度: half how well abilities and context fit, half the model's quality at the task type. A model that the
  * caller named fits by definition; the diagnostic echo fits nothing.
  */
 export const capability: Scorer = {
   name: "capability",
-  score(option, request, { policy }) {
+  score(option, request, context) {
+    const { policy } = context;
     if (option.diagnostic) return 0;
     if (request.model !== undefined) return 1;
     const fit = covered(option, request, policy) * (0.5 + 0.5 * room(option, request, policy));
-    return (1 - QUALITY_SHARE) * fit + QUALITY_SHARE * option.quality;
+    return (1 - QUALITY_SHARE) * fit + QUALITY_SHARE * qualityOf(option, context);
   },
 };
 
