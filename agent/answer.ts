@@ -1,5 +1,6 @@
 import type { Msg } from "@nats-io/nats-core";
 import {
+  CONTENT_TYPES,
   HEADERS,
   JobResult,
   MeshError,
@@ -11,7 +12,8 @@ import {
 } from "../bus-schemas/index.ts";
 import type { Bus } from "../service/bus.ts";
 import { answerEncoding, encode, type Encoding } from "../service/codec.ts";
-import { header, headersFor } from "../service/messages.ts";
+import { header, headersFor, makeHeaders } from "../service/messages.ts";
+import { paddedJson, type FrameKey } from "../service/sealing/index.ts";
 
 /** Silence after which an agent says that it is still working, milliseconds. */
 const WORKING_EVERY_MS = 1000;
@@ -28,6 +30,7 @@ export class Answer {
   readonly #inbox: string;
   readonly #encoding: Encoding;
   readonly #stream: boolean;
+  readonly #key: FrameKey | undefined;
   readonly #timer: NodeJS.Timeout | undefined;
   #seq = 0;
   #lastSentMs = 0;
@@ -37,11 +40,13 @@ export class Answer {
   #ended = false;
   queued = true;
 
-  constructor(bus: Bus, msg: Msg, inbox: string, stream: boolean) {
+  /** @param key of a sealed job: its frames go sealed. */
+  constructor(bus: Bus, msg: Msg, inbox: string, stream: boolean, key?: FrameKey) {
     this.#bus = bus;
     this.#inbox = inbox;
     this.#encoding = answerEncoding(header(msg, HEADERS.contentType));
     this.#stream = stream;
+    this.#key = key;
     if (stream) this.#timer = setInterval(() => this.#working(), WORKING_EVERY_MS);
   }
 
@@ -92,10 +97,19 @@ export class Answer {
   #publish(frame: StreamFrame): boolean {
     const { nc } = this.#bus;
     if (this.#ended || nc.isClosed()) return true;
-    const headers = headersFor(this.#encoding, this.#stream ? { [HEADERS.seq]: String(this.#seq) } : {});
     try {
-      nc.publish(this.#inbox, encode(frame, this.#encoding), { headers });
+      if (this.#key === undefined) {
+        const headers = headersFor(this.#encoding, this.#stream ? { [HEADERS.seq]: String(this.#seq) } : {});
+        nc.publish(this.#inbox, encode(frame, this.#encoding), { headers });
+      } else {
+        const headers = makeHeaders({
+          [HEADERS.contentType]: CONTENT_TYPES.sealed,
+          [HEADERS.seq]: String(this.#seq),
+        });
+        nc.publish(this.#inbox, this.#key.seal(this.#seq, paddedJson(frame)), { headers });
+      }
     } catch {
+      // What was sealed under this number has not left the process, so the number is still free.
       return nc.isClosed() || nc.isDraining();
     }
     this.#seq++;

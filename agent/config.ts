@@ -19,6 +19,8 @@ const AgentConfig = BaseConfig.extend({
   providers: z.string().min(1).max(4096).optional(),
   /** Where an egress agent finds the prices of models that the providers file gives none. */
   routingConfig: z.string().max(4096).optional(),
+  /** A new key for sealed jobs is made this often, hours. */
+  sealKeyHours: z.coerce.number().min(0.0001).max(720).default(24),
   stateDir: z.string().min(1),
   cacheDir: z.string().min(1),
 });
@@ -35,6 +37,7 @@ const ENV = {
   embedded: "TIERMESH_EMBEDDED",
   loopback: "TIERMESH_LOOPBACK",
   costFactor: "TIERMESH_COST_FACTOR",
+  sealKeyHours: "TIERMESH_SEAL_KEY_HOURS",
   providers: "TIERMESH_PROVIDERS",
   routingConfig: "ROUTING_CONFIG_PATH",
 } as const;

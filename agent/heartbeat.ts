@@ -1,8 +1,7 @@
 import { hostname } from "node:os";
-import { NODE_SCHEMA_VERSION, type Hardware, type Layer, type NodeRecord } from "../bus-schemas/index.ts";
+import { NODE_SCHEMA_VERSION, type Hardware, type Layer, type NodeRecord, type SealKey } from "../bus-schemas/index.ts";
 import type { Bus } from "../service/bus.ts";
 import { encode } from "../service/codec.ts";
-import { newId } from "../service/ids.ts";
 import type { Log } from "../service/log.ts";
 import { startLoop } from "../service/loop.ts";
 import { headersFor } from "../service/messages.ts";
@@ -21,6 +20,9 @@ const MAX_TOKENS_PER_SECOND = 10_000_000;
 export interface HeartbeatParts {
   bus: Bus;
   nodeId: string;
+  /** New at each start of the agent. */
+  bootId: string;
+  sealKeys: () => SealKey[];
   layer: Layer;
   costFactor: number;
   stance: Stance;
@@ -32,7 +34,6 @@ export interface HeartbeatParts {
 /** Builds and sends this node's record. It runs on the bus thread, so a heartbeat says that the way of the jobs is open. */
 export class Heartbeat {
   readonly #parts: HeartbeatParts;
-  readonly #bootId = newId();
   readonly #startedAtMs = performance.now();
   readonly #hostname = hostname().slice(0, 200) || null;
   #seq = 0;
@@ -74,7 +75,7 @@ export class Heartbeat {
 
   /** Every key of the schema in its order, so that the shared msgpack structures fit (bus-schemas/structures.ts). */
   record(): NodeRecord {
-    const { costFactor, desk, hardware, layer, nodeId, stance } = this.#parts;
+    const { bootId, costFactor, desk, hardware, layer, nodeId, sealKeys, stance } = this.#parts;
     const { status, reason } = stance.status;
     const models = desk.models;
     return {
@@ -85,7 +86,7 @@ export class Heartbeat {
       schema_version: NODE_SCHEMA_VERSION,
       version: VERSION,
       hostname: this.#hostname,
-      boot_id: this.#bootId,
+      boot_id: bootId,
       seq: this.#seq++,
       interval_ms: HEARTBEAT_EVERY_MS,
       hardware: hardware(),
@@ -99,6 +100,7 @@ export class Heartbeat {
         uptime_hours: round((performance.now() - this.#startedAtMs) / 3_600_000),
       },
       cost_factor: costFactor,
+      seal_keys: sealKeys(),
       labels: {},
       last_heartbeat: new Date().toISOString(),
     };

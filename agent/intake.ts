@@ -5,7 +5,7 @@ import {
   JobId,
   JobRequest,
   MeshError,
-  RUNTIME_PARAMETERS,
+  estimatePromptTokens,
   isInbox,
   isDataClass,
   lastToken,
@@ -23,8 +23,9 @@ import type { Rejections } from "../service/rejections.ts";
 import { learnFromPeer } from "../service/structures-exchange.ts";
 import { within } from "../service/within.ts";
 import { Answer } from "./answer.ts";
+import { contentOf } from "./job-content.ts";
 import { Job, type Ended, type JobFacts } from "./job.ts";
-import { refuse } from "./model/admission.ts";
+import { refuse, type Ask } from "./model/admission.ts";
 import type { RuntimeDesk } from "./runtime-desk.ts";
 
 export interface IntakeParts {
@@ -43,9 +44,6 @@ export interface IntakeParts {
 
 /** As in the frames (bus-schemas/job.ts), characters. */
 const MAX_DECISION_ID_CHARS = 64;
-/** Prompt bytes per token, as the router estimates (router/route-request.ts). */
-const BYTES_PER_TOKEN = 3.5;
-
 /** Takes jobs off the bus: checks, accepts or refuses at once, and hands what was accepted to the runtimes' desk. */
 export class Intake {
   readonly #parts: IntakeParts;
@@ -90,7 +88,7 @@ export class Intake {
       this.#parts.rejections.add("run", rejection);
       const jobId = JobId.safeParse(header(msg, HEADERS.job));
       if (jobId.success)
-        this.#verdict(msg, {
+        this.tell(msg.reply, {
           type: "refused",
           job_id: jobId.data,
           node_id: this.#parts.nodeId,
@@ -99,23 +97,43 @@ export class Intake {
         });
       return;
     }
-    const { desk, layer, closedBecause } = this.#parts;
     const headerClass = header(msg, HEADERS.dataClass);
     const ask = {
       subjectClass,
       headerClass: isDataClass(headerClass) ? headerClass : undefined,
-      bodyClass: bodyClassOf(facts.request.security_level, layer),
+      bodyClass: bodyClassOf(facts.request.security_level, this.#parts.layer),
       deadlineMs: facts.deadlineMs,
     };
+    const answer = () => new Answer(this.#parts.bus, msg, facts.inbox, facts.request.stream === true);
+    const no = this.admit(facts, ask, answer, msg.reply);
+    if (no === undefined) return;
+    // A node that is full is no news; classes that disagree are.
+    if (no.code === "forbidden" || no.code === "anonymiser_required") this.#parts.rejections.add("run", no);
+    const { load, nodeId } = this.#parts;
+    this.tell(msg.reply, {
+      type: "refused",
+      job_id: facts.jobId,
+      node_id: nodeId,
+      load: load(),
+      error: no.toWire(),
+    });
+  }
+
+  /**
+   * The node's own word on a job that was read: takes it and tells its router, or says why not.
+   * @param answer makes the way back to the caller
+   * @param verdicts where this job's router listens
+   */
+  admit(facts: JobFacts, ask: Ask, answer: () => Answer, verdicts: string | undefined): MeshError | undefined {
+    const { desk, layer, closedBecause } = this.#parts;
     const no = this.#jobs.has(facts.jobId)
       ? new MeshError("all_busy", "this job already runs here")
       : refuse(ask, { layer, closedBecause: closedBecause() }, desk.seats(facts.model), facts.model, Date.now());
+    if (no !== undefined) return no;
+    this.#take(facts, answer(), verdicts);
     const common = { job_id: facts.jobId, node_id: this.#parts.nodeId };
-    if (no?.code === "forbidden" || no?.code === "anonymiser_required") this.#parts.rejections.add("run", no);
-    if (no !== undefined)
-      return this.#verdict(msg, { type: "refused", ...common, load: this.#parts.load(), error: no.toWire() });
-    this.#take(msg, facts);
-    this.#verdict(msg, { type: "accepted", ...common, load: this.#parts.load() });
+    this.tell(verdicts, { type: "accepted", ...common, load: this.#parts.load() });
+    return undefined;
   }
 
   /** @throws MeshError naming the field. */
@@ -140,18 +158,10 @@ export class Intake {
       throw new MeshError("bad_request", "Mesh-Attempt: a whole number from 1 to 9999", { field: HEADERS.attempt });
     if (decisionId !== null && decisionId.length > MAX_DECISION_ID_CHARS)
       throw new MeshError("bad_request", "Mesh-Decision: too long", { field: HEADERS.decision });
-    const messages =
-      request.messages ??
-      (request.prompt === undefined ? undefined : [{ role: "user" as const, content: request.prompt }]);
-    if (messages === undefined)
-      throw new MeshError("bad_request", "messages: a job needs messages or a prompt", { field: "messages" });
-    const parameters: Record<string, unknown> = {};
-    for (const name of RUNTIME_PARAMETERS) if (request[name] !== undefined) parameters[name] = request[name];
     return {
       jobId: jobIdOf(msg),
       request,
-      messages,
-      parameters,
+      ...contentOf(request),
       dataClass,
       model,
       inbox,
@@ -159,16 +169,16 @@ export class Intake {
       attempt: Number(attempt),
       decisionId,
       traceparent: header(msg, HEADERS.traceparent),
-      promptTokens: Math.ceil(msg.data.length / BYTES_PER_TOKEN),
+      promptTokens: estimatePromptTokens(request, msg.data.length),
+      sealed: false,
     };
   }
 
-  #take(msg: Msg, facts: JobFacts): void {
-    const { bus, desk, events, layer, log, nodeId } = this.#parts;
-    const answer = new Answer(bus, msg, facts.inbox, facts.request.stream === true);
+  #take(facts: JobFacts, answer: Answer, verdicts: string | undefined): void {
+    const { desk, events, layer, log, nodeId } = this.#parts;
     const job: Job = new Job(facts, answer, { nodeId, layer, ...desk.placeOf(facts.model) }, (ended) => {
       this.#jobs.delete(facts.jobId);
-      this.#verdict(msg, {
+      this.tell(verdicts, {
         type: "ended",
         job_id: facts.jobId,
         node_id: nodeId,
@@ -196,11 +206,10 @@ export class Intake {
     job.cancel(msg.data.length > 0 && isSuperseded(msg));
   }
 
-  #verdict(msg: Msg, verdict: Verdict): void {
+  /** Tells a router. Whatever subject a message names, an agent speaks there only if it is one for verdicts, or an inbox. */
+  tell(reply = "", verdict: Verdict): void {
     const { nc, subjects } = this.#parts.bus;
-    const reply = msg.reply ?? "";
     const [router = "", dispatch = ""] = reply.split(".").slice(-2);
-    // A job cannot make an agent speak on the mesh's other subjects.
     if (nc.isClosed() || (reply !== subjects.verdict(router, dispatch) && !isInbox(reply))) return;
     nc.publish(reply, encode(verdict, "shared"), { headers: headersFor("shared") });
   }
@@ -210,7 +219,7 @@ export class Intake {
  * The class that the caller itself declared. One that is misspelt is the policy's to read, which an agent does not know; what
  * leaves the house is not taken on such a word.
  */
-function bodyClassOf(declared: string | undefined, layer: Layer): DataClass | undefined {
+export function bodyClassOf(declared: string | undefined, layer: Layer): DataClass | undefined {
   if (declared === undefined || declared === "") return undefined;
   if (isDataClass(declared)) return declared;
   return layer === "L2" ? "P0" : undefined;

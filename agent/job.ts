@@ -26,6 +26,8 @@ export interface JobFacts {
   traceparent: string | undefined;
   /** Estimate. */
   promptTokens: number;
+  /** It came sealed, and so goes its answer. */
+  sealed: boolean;
 }
 
 export interface JobPlace {
@@ -155,7 +157,15 @@ export class Job {
     const told = this.#answer.end({ ...shared, security_level: dataClass, diagnostic, attempts: attempt });
     // What is recorded is what the caller was told.
     const cost = done?.cost === undefined ? {} : { cost: done.cost };
-    const event = { ...shared, ...cost, status: told.status, finish_reason: told.finish_reason, error: told.error };
+    const sealed = this.facts.sealed ? { sealed: true } : {};
+    const event = {
+      ...shared,
+      ...cost,
+      ...sealed,
+      status: told.status,
+      finish_reason: told.finish_reason,
+      error: told.error,
+    };
     this.#onEnded({ status: told.status, timing, superseded, event });
   }
 

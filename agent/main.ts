@@ -3,7 +3,9 @@ import { join } from "node:path";
 import { connectBus } from "../service/bus.ts";
 import { EventPublisher } from "../service/events.ts";
 import { createLog } from "../service/log.ts";
+import { newId } from "../service/ids.ts";
 import { runProcess } from "../service/lifecycle.ts";
+import { startLoop } from "../service/loop.ts";
 import { Metrics, serveHealth } from "../service/metrics.ts";
 import { announceService } from "../service/micro.ts";
 import { cacheDir, spoolDir, stateDir } from "../service/paths.ts";
@@ -20,6 +22,9 @@ import { Heartbeat } from "./heartbeat.ts";
 import { Intake } from "./intake.ts";
 import { startProbes } from "./probes/start.ts";
 import { RuntimeDesk } from "./runtime-desk.ts";
+import { NodeKeys } from "./sealing/node-keys.ts";
+import { RouterKeys } from "./sealing/router-keys.ts";
+import { SealedIntake } from "./sealing/sealed-intake.ts";
 import { Stance } from "./stance.ts";
 import { WorkThread } from "./work/work-thread.ts";
 
@@ -27,6 +32,8 @@ import { WorkThread } from "./work/work-thread.ts";
 const FIRST_LOOK_LIMIT_MS = 1500;
 /** Running jobs get this long to end at an orderly stop, milliseconds. */
 const DRAIN_LIMIT_MS = 7000;
+/** How often it is looked whether the key for sealed jobs is due, milliseconds. */
+const SEAL_KEY_LOOK_MS = 500;
 
 const log = createLog("agent");
 
@@ -56,6 +63,8 @@ runProcess(log, async (lifecycle) => {
   const rejections = new Rejections("agent", events, metrics, log);
   lifecycle.onClose("rejections", () => rejections.close());
 
+  const routerKeys = new RouterKeys(rejections);
+  routerKeys.start(bus);
   const probes = startProbes({ stateDir: nodeDir, signal: lifecycle.signal });
   lifecycle.onClose("probes", () => probes.stop());
   const desk = new RuntimeDesk(() => work);
@@ -80,9 +89,20 @@ runProcess(log, async (lifecycle) => {
   });
 
   const stance = new Stance(join(nodeDir, "stance.json"), () => work.problem);
+  const bootId = newId();
+  const sealKeys = new NodeKeys(config.sealKeyHours * 3_600_000);
+  await sealKeys.rotate();
+  const onKeyError = (error: unknown) => log.error({ err: error }, "a new key for sealed jobs could not be made");
+  startLoop(
+    { name: "seal keys", everyMs: SEAL_KEY_LOOK_MS, onError: onKeyError },
+    () => sealKeys.rotate(),
+    lifecycle.signal,
+  );
   const heartbeat = new Heartbeat({
     bus,
     nodeId,
+    bootId,
+    sealKeys: () => sealKeys.announced,
     layer,
     costFactor,
     stance,
@@ -106,6 +126,19 @@ runProcess(log, async (lifecycle) => {
       endings.inc({ status: ended.status });
     },
   });
+  const sealed = new SealedIntake({
+    nodeId,
+    layer,
+    bootId,
+    bus,
+    keys: sealKeys,
+    routers: routerKeys,
+    intake,
+    load: () => desk.load(),
+    rejections,
+    log,
+    nowMs: Date.now,
+  });
   serveControl({ bus, nodeId, stance, events, rejections, heartbeatNow: () => heartbeat.send() });
   // A hung tool may keep a probe for a while; the node joins without its numbers then.
   await Promise.all([within(probes.first, FIRST_LOOK_LIMIT_MS), within(looked, FIRST_LOOK_LIMIT_MS)]);
@@ -113,6 +146,7 @@ runProcess(log, async (lifecycle) => {
   // that was lost with our former life.
   const loop = heartbeat.start(lifecycle.signal);
   intake.start();
+  sealed.start();
   lifecycle.onClose("jobs", async () => {
     await loop.stop();
     stance.leave();

@@ -27,6 +27,12 @@ const HEADER_SCHEMAS: Record<NonNullable<ChannelMessage["headers"]>, Json> = {
     [HEADERS.decision]: text("Id of the decision event."),
     [HEADERS.traceparent]: text("W3C trace context."),
   }),
+  sealed: headers([HEADERS.job, HEADERS.ticket, HEADERS.seal], {
+    [HEADERS.job]: text("Job id."),
+    [HEADERS.ticket]: text("The router's signed ticket."),
+    [HEADERS.seal]: text("HPKE's encapsulated key, base64url."),
+    [HEADERS.traceparent]: text("W3C trace context."),
+  }),
   frame: headers([HEADERS.seq], { [HEADERS.seq]: text("Number of this frame, from 0, without holes.") }),
 };
 

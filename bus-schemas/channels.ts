@@ -1,4 +1,4 @@
-import type { z } from "zod";
+import { z } from "zod";
 import { AuditPage, AuditQuery } from "./audit.ts";
 import type { DataClass, Layer } from "./classes.ts";
 import { Decision } from "./decision.ts";
@@ -6,6 +6,7 @@ import { EVENTS, EVENT_TYPES } from "./events.ts";
 import { CancelRequest, ControlReply, ControlRequest, JobRequest, JobResult, StreamFrame, Verdict } from "./job.ts";
 import { NodeRecord } from "./node-record.ts";
 import { StructureTable } from "./structures.ts";
+import { RouterKey, RouteQuery, TicketReply } from "./ticket.ts";
 import { subjects, type Subjects } from "./subjects.ts";
 
 /** What may stand in a subject's place of that name. */
@@ -29,8 +30,8 @@ export interface ChannelMessage {
   name: string;
   summary: string;
   schema: z.ZodType;
-  /** `cloudevent`: CloudEvents attributes in `ce-*` headers. `job`: the Mesh-* headers of a dispatched job. */
-  headers?: "cloudevent" | "job" | "frame";
+  /** `cloudevent`: CloudEvents attributes in `ce-*` headers. `job`, `sealed`: the Mesh-* headers of a dispatched job. */
+  headers?: "cloudevent" | "job" | "frame" | "sealed";
 }
 
 /** One line of the bus contract (DESIGN §2). */
@@ -68,6 +69,9 @@ const frame: ChannelMessage = {
   headers: "frame",
 };
 
+/** Bytes that only their receiver can open. */
+const Ciphertext = z.string().describe("Binary; Content-Type application/x-tiermesh-sealed.");
+
 /** The whole bus contract as a list: docs/schemas/asyncapi.json is made from it. */
 export const CHANNELS: readonly Channel[] = [
   {
@@ -92,9 +96,14 @@ export const CHANNELS: readonly Channel[] = [
     address: address((s) => s.route),
     from: "client",
     to: "router (one of a queue group)",
-    guarantee: "Request; decides only, nothing is run.",
-    messages: [job],
-    reply: [{ name: "Decision", summary: "Where the job would go, and why.", schema: Decision }],
+    guarantee:
+      "Request; decides only, nothing is run. With ticket: true the decision counts, and for a class that requires encryption a ticket comes with it.",
+    messages: [{ name: "RouteQuery", summary: "A job, or what routing needs of it.", schema: RouteQuery }],
+    reply: [
+      { name: "Decision", summary: "Where the job would go, and why.", schema: Decision },
+      { name: "TicketReply", summary: "With ticket: true: the decision and the ticket.", schema: TicketReply },
+      { ...result, name: "TicketRefused", summary: "With ticket: true: the job was refused, this is its ending." },
+    ],
   },
   {
     name: "jobRun",
@@ -112,8 +121,32 @@ export const CHANNELS: readonly Channel[] = [
     address: address((s) => s.sealed(CLASS, "_node_")),
     from: "ticket holder",
     to: "agent",
-    guarantee: "The subject is reserved: no process of this version seals jobs (docs/decisions/0006).",
-    messages: [],
+    guarantee: "Request; the agent answers with sealed frames, or in clear that it refuses (docs/decisions/0011).",
+    messages: [
+      {
+        name: "SealedJob",
+        summary: "HPKE ciphertext of a JobRequest as JSON; the ticket is its associated data.",
+        schema: Ciphertext,
+        headers: "sealed",
+      },
+    ],
+    reply: [
+      {
+        name: "SealedFrame",
+        summary: "AES-256-GCM ciphertext of a StreamFrame as JSON, in the order of Mesh-Seq.",
+        schema: Ciphertext,
+        headers: "frame",
+      },
+      { ...result, name: "SealedJobRefused", summary: "The node does not take the job; without Mesh-Seq." },
+    ],
+  },
+  {
+    name: "routerKey",
+    address: address((s) => s.routerKey("_router_")),
+    from: "router",
+    to: "agent",
+    guarantee: "Core publish every second; a key that is not announced for five seconds signs nothing any more.",
+    messages: [{ name: "RouterKey", summary: "The key that verifies this router's tickets.", schema: RouterKey }],
   },
   {
     name: "jobVerdict",

@@ -76,6 +76,8 @@ export const NodeInputs = z.object({
   /** (healthy) */
   status: z.enum(NODE_STATUSES).optional(),
   status_reason: Label.optional(),
+  /** Of a job that must be sealed: it announces no key to seal to. */
+  no_seal_key: z.literal(true).optional(),
   /** The broker said that it is gone. */
   gone: z.literal(true).optional(),
   slots: Count.optional(),

@@ -42,6 +42,8 @@ export const Decision = z.object({
   node_id: NodeId.nullable(),
   layer: Layer.nullable(),
   model: ModelName.nullable(),
+  /** The policy wants jobs of this class sealed to their node: they go by ticket, never in clear (ticket.ts). */
+  sealed: z.boolean().default(false),
   score: ScoreTerms.nullable(),
   /** The chosen model has to be loaded first: about so long, in `predicted_ms` already. null when it is in memory. */
   cold_start_ms: Ms.nullable().default(null),

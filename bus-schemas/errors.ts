@@ -20,6 +20,8 @@ export const ERROR_CODES = {
   payload_too_large: { retryable: false, httpStatus: 413 },
   codec_unknown: { retryable: true, httpStatus: 415 },
   bad_config: { retryable: false, httpStatus: 500 },
+  /** The ticket of a sealed job is no longer good, or never was: a new one may be. */
+  ticket_rejected: { retryable: true, httpStatus: 503 },
   encryption_required: { retryable: false, httpStatus: 400 },
   anonymiser_required: { retryable: false, httpStatus: 403 },
   rate_limited: { retryable: true, httpStatus: 429 },

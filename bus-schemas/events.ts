@@ -62,6 +62,8 @@ export const EVENTS = {
       cost: Cost.optional(),
       timing: Timing.nullable(),
       error: WireError.nullable(),
+      /** The job came sealed, and so did its answer. */
+      sealed: z.boolean().optional(),
     }),
   },
   node_joined: {

@@ -18,6 +18,10 @@ export const HEADERS = {
   attempt: "Mesh-Attempt",
   /** Id of the decision event that sent the job here. */
   decision: "Mesh-Decision",
+  /** The router's signed permission to send a sealed job (ticket.ts). */
+  ticket: "Mesh-Ticket",
+  /** HPKE's encapsulated key of a sealed job, base64url. */
+  seal: "Mesh-Seal",
   /** Dedupe id of JetStream. */
   msgId: "Nats-Msg-Id",
   /** Who applied a policy revision, and why. */
@@ -37,4 +41,6 @@ export const CONTENT_TYPES = {
   msgpack: "application/msgpack",
   /** MessagePack with pre-shared record structures; `; v=<version>` names the table (structures.ts). */
   sharedMsgpack: "application/vnd.tiermesh.msgpack",
+  /** Ciphertext of JSON: a sealed job or a frame of its answer (ADR 0011). */
+  sealed: "application/x-tiermesh-sealed",
 } as const;

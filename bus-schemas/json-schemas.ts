@@ -5,6 +5,7 @@ import { EVENTS, EVENT_TYPES, EventRecord } from "./events.ts";
 import { ControlReply, ControlRequest, JobRequest, JobResult, StreamFrame, Verdict } from "./job.ts";
 import { NodeRecord } from "./node-record.ts";
 import { RoutingConfig } from "./policy.ts";
+import { RouterKey, RouteQuery, Ticket, TicketReply } from "./ticket.ts";
 
 /** Schemas published for people who write clients in other languages: file name without ending → schema. */
 export const PUBLISHED_SCHEMAS: Readonly<Record<string, z.ZodType>> = {
@@ -18,8 +19,12 @@ export const PUBLISHED_SCHEMAS: Readonly<Record<string, z.ZodType>> = {
   JobRequest,
   JobResult,
   NodeRecord,
+  RouteQuery,
+  RouterKey,
   RoutingConfig,
   StreamFrame,
+  Ticket,
+  TicketReply,
   Verdict,
   ...Object.fromEntries(EVENT_TYPES.map((type) => [`event.${type}`, EVENTS[type].data])),
 };

@@ -6,6 +6,7 @@ import {
   Gb,
   GbPerSecond,
   IsoTime,
+  KeyBytes,
   Label,
   ModelName,
   Ms,
@@ -14,6 +15,7 @@ import {
   SubjectToken,
   Tokens,
   TokensPerSecond,
+  UnixMs,
   Watts,
 } from "./units.ts";
 
@@ -112,6 +114,15 @@ export const Load = z.object({
 });
 export type Load = z.infer<typeof Load>;
 
+/** A public key that jobs for this node are sealed to (HPKE, X25519); the node alone has the private half, in memory. */
+export const SealKey = z.object({
+  kid: SubjectToken,
+  public_key: KeyBytes,
+  /** Nothing is sealed to it after this moment. */
+  not_after_unix_ms: UnixMs,
+});
+export type SealKey = z.infer<typeof SealKey>;
+
 /**
  * `healthy`: takes jobs. `degraded`: alive, but its work path is not (see `status_reason`). `draining`: finishes what it
  * has. `cordoned`: an operator stopped it. `leaving`: last word before an orderly stop.
@@ -145,6 +156,8 @@ export const NodeRecord = z.object({
     .prefault({}),
   /** Relative cost of a token here, 1 = a cloud token of the same model (SEED). */
   cost_factor: z.number().min(0).max(1000).default(1),
+  /** Keys to seal jobs to; a node without one takes no jobs of classes that require encryption. */
+  seal_keys: z.array(SealKey).max(4).default([]),
   labels: z.record(z.string().max(60), z.string().max(200)).default({}),
   last_heartbeat: IsoTime,
 });

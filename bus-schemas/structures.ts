@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { Decision, ScoreTerms, Candidate } from "./decision.ts";
 import { AcceptedFrame, JobResult, Timing, Usage, Verdict } from "./job.ts";
-import { Gpu, Hardware, Load, NodeRecord, RuntimeRecord, SampledAt, ServedModel } from "./node-record.ts";
+import { Gpu, Hardware, Load, NodeRecord, RuntimeRecord, SampledAt, SealKey, ServedModel } from "./node-record.ts";
 
 /**
  * Record structures shared ahead of time, so that a msgpack message carries a number instead of its field names
@@ -18,6 +18,7 @@ export const SHARED_STRUCTURES: readonly (readonly string[])[] = [
     ServedModel,
     RuntimeRecord,
     Load,
+    SealKey,
     NodeRecord.shape.performance.unwrap(),
   ].map(keys),
   ...[AcceptedFrame, JobResult, Usage, Timing, ScoreTerms, Candidate, Decision].map(keys),

@@ -49,6 +49,9 @@ export function subjects(cell = DEFAULT_CELL) {
     runs: (dataClass: DataClass, node: string) => `${prefix}.job.run.${dataClass}.${token(node)}`,
     /** ticket holder → agent, a body that only the node can open. */
     sealed: (dataClass: DataClass, node: string) => `${prefix}.job.sealed.${dataClass}.${token(node)}`,
+    /** router → agents; every second, the key that its tickets are signed with (ticket.ts). */
+    routerKey: (router: string) => `${prefix}.router.key.${token(router)}`,
+    routerKeys: `${prefix}.router.key.*`,
     /** agent → the router that dispatched: accepted, refused, ended (ADR 0004); the other routers hear the load in it. */
     verdict: (router: string, dispatch: string) => `${prefix}.job.verdict.${router}.${dispatch}`,
     verdicts: `${prefix}.job.verdict.*.*`,

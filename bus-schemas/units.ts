@@ -29,6 +29,8 @@ export const Label = z.string().min(1).max(200);
 /** One token of a NATS subject: no dots, no wildcards, no spaces. */
 export const SubjectToken = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, "letters, digits, _ and -, 1 to 64 characters");
 export const NodeId = SubjectToken;
+/** 32 bytes of an X25519 or Ed25519 public key, base64url without padding; a key has one spelling. */
+export const KeyBytes = z.string().regex(/^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/, "32 bytes as base64url");
 /** ULID in Crockford base32, or any caller-chosen subject token of 8 to 64 characters. */
 export const JobId = z.string().regex(/^[A-Za-z0-9_-]{8,64}$/, "8 to 64 letters, digits, _ and -");
 /** A model's name as its runtime spells it. */

@@ -1,41 +1,25 @@
-import type { Msg } from "@nats-io/nats-core";
 import {
   HEADERS,
-  JobResult,
   MeshError,
-  StreamFrame,
-  parseOrThrow,
-  type DataClass,
+  effectiveClass,
   type JobRequestInput,
   type Outcome,
+  type StreamFrame,
 } from "../bus-schemas/index.ts";
-import { decode, encode } from "../service/codec.ts";
+import { encode } from "../service/codec.ts";
 import { pause } from "../service/loop.ts";
-import { header, headersFor } from "../service/messages.ts";
+import { headersFor } from "../service/messages.ts";
+import {
+  broken,
+  failure,
+  readFrame,
+  type Again,
+  type Incoming,
+  type StreamOptions,
+  type StreamPort,
+} from "./attempt.ts";
 import { FrameQueue } from "./frame-queue.ts";
-
-/** What a stream needs of the client: the bus, an inbox of its own. */
-export interface StreamPort {
-  /** @throws MeshError `payload_too_large` or `bus_unavailable`. */
-  publish(
-    subject: string,
-    body: Uint8Array | string,
-    options?: { headers?: ReturnType<typeof headersFor>; reply?: string },
-  ): void;
-  openInbox(onMessage: (msg: Msg) => void): { subject: string; close(): void };
-  submitSubject(queue: string): string;
-  cancelSubject(job: string): string;
-  /** False while the bus is away: what is published then is lost. */
-  connected(): boolean;
-  nowMs(): number;
-}
-
-export interface StreamOptions {
-  queue: string;
-  dataClass?: DataClass | undefined;
-  traceparent?: string | undefined;
-  signal?: AbortSignal | undefined;
-}
+import { SealedAttempt } from "./sealing/sealed-attempt.ts";
 
 /** A router answers (accepts for a node, or refuses) within this time; otherwise the job is submitted again, milliseconds. */
 const ACCEPT_LIMIT_MS = 2000;
@@ -58,16 +42,24 @@ const FRAME_OVERHEAD_BYTES = 500;
 /** The node enforces the deadline; the caller gives its answer this long to arrive, milliseconds. */
 const DEADLINE_GRACE_MS = 500;
 
-type Incoming =
-  | { kind: "frame"; frame: StreamFrame; seq: number | undefined }
-  | { kind: "no_router" }
-  | { kind: "broken"; error: MeshError }
-  | { kind: "unsent"; error: MeshError };
+/** Routers that disagree whether a job must be sealed, because one has not heard of a new policy yet, are asked so often. */
+const MAX_TURNS = 5;
+
+/** How the next attempt at a job goes. */
+interface Way {
+  /** Its router is asked first whether it must be sealed; false = submitted as it is. */
+  sealed: boolean;
+  /** Tickets asked for so far. */
+  tickets: number;
+  /** Nodes that did not take it. */
+  exclude: string[];
+}
 
 const cancelledByCaller = () => new MeshError("cancelled", "cancelled by the caller");
 
 /**
- * Runs one job and yields its frames; the last is always the one `end`. Invariants: (1) exactly one end; (2) frames of
+ * Runs one job and yields its frames; the last is always the one `end`. A job of the declared class P2 is submitted as it
+ * is; of any other, and where a router wants it, it is sealed to its node (ADR 0011). Invariants: (1) exactly one end; (2) frames of
  * an attempt that was given up are never yielded, since each attempt has an inbox of its own; (3) after acceptance the job
  * is not submitted again: a node lost then is one clear error.
  */
@@ -82,7 +74,8 @@ export async function* streamJob(
     request.timeout_ms === undefined ? Infinity : port.nowMs() + request.timeout_ms,
   );
   const giveUpMs = Number.isFinite(deadlineMs) ? deadlineMs + DEADLINE_GRACE_MS : port.nowMs() + DEFAULT_LIMIT_MS;
-  const body = encode({ ...request, job_id: jobId, stream: true }, "shared");
+  const declared = effectiveClass([options.dataClass, request.security_level]);
+  const way: Way = { sealed: declared !== "P2", tickets: 0, exclude: [] };
   // Set before the end is handed over: a reader that leaves at the end cancels nothing.
   const state = { ended: false };
   let supersede = false;
@@ -98,16 +91,26 @@ export async function* streamJob(
         yield* finish(port, jobId, "cancelled", cancelledByCaller(), state);
         return;
       }
-      const attempt = openAttempt(port, jobId, body, submit, options, supersede);
+      const attempt = openAttempt(port, { request, jobId, options }, submit, way, supersede);
+      let outcome: AttemptOutcome;
       try {
-        const outcome = yield* readAttempt(attempt.queue, jobId, giveUpMs, port, options.signal, state);
-        if (outcome === "ended") return;
-        supersede = outcome === "silent";
-        if (supersede && ++silentSubmits === MAX_SILENT_SUBMITS) break;
+        outcome = yield* readAttempt(attempt.queue, jobId, giveUpMs, port, options.signal, state, submit < MAX_TURNS);
       } finally {
         attempt.close();
       }
-      if (supersede) continue;
+      if (outcome === "ended") return;
+      supersede = outcome === "silent";
+      if (supersede) {
+        if (++silentSubmits === MAX_SILENT_SUBMITS) break;
+        // The node that has the ticket is silent; without one it is the router.
+        exclude(way, attempt.node());
+        continue;
+      }
+      if (typeof outcome === "object") {
+        way.sealed = outcome.sealed;
+        if (outcome.sealed) exclude(way, outcome.without);
+        continue;
+      }
       noRouterSinceMs ??= port.nowMs();
       if (port.nowMs() + RETRY_PAUSE_MS > Math.min(giveUpMs, noRouterSinceMs + NO_ROUTER_LIMIT_MS)) break;
       await pause(RETRY_PAUSE_MS, options.signal);
@@ -124,6 +127,10 @@ export async function* streamJob(
   }
 }
 
+function exclude(way: Way, node: string | undefined): void {
+  if (node !== undefined && !way.exclude.includes(node)) way.exclude.push(node);
+}
+
 /** Waits for the bus to be back, within {@link NO_BUS_LIMIT_MS}; true at once when it is there or the caller has left. */
 async function busIsThere(port: StreamPort, giveUpMs: number, signal: AbortSignal | undefined): Promise<boolean> {
   const untilMs = Math.min(giveUpMs, port.nowMs() + NO_BUS_LIMIT_MS);
@@ -134,48 +141,51 @@ async function busIsThere(port: StreamPort, giveUpMs: number, signal: AbortSigna
   return true;
 }
 
-function openAttempt(
-  port: StreamPort,
-  jobId: string,
-  body: Uint8Array,
-  submit: number,
-  options: StreamOptions,
-  supersede: boolean,
-) {
+/** What every attempt at a job has in common. */
+interface Common {
+  request: JobRequestInput;
+  jobId: string;
+  options: StreamOptions;
+}
+
+function openAttempt(port: StreamPort, common: Common, submit: number, way: Way, supersede: boolean) {
+  const { jobId } = common;
   const queue = new FrameQueue<Incoming>(MAX_WAITING_BYTES, () => {
     cancel(port, jobId);
     return broken("the answer was read too slowly; what waited here grew too large");
   });
-  const inbox = port.openInbox((msg) => queue.push(readFrame(msg), msg.data.length + FRAME_OVERHEAD_BYTES));
+  let sealed: SealedAttempt | undefined;
+  let bytes = 0;
+  const inbox = port.openInbox((msg) => {
+    bytes = msg.data.length;
+    if (sealed === undefined) queue.push(readFrame(msg), bytes + FRAME_OVERHEAD_BYTES);
+    else sealed.receive(msg);
+  });
   if (supersede) cancel(port, jobId, encode({ superseded: true }, "json"));
+  try {
+    if (way.sealed) {
+      const job = { ...common, attempt: ++way.tickets, exclude: way.exclude };
+      sealed = new SealedAttempt(port, job, inbox.subject, (item) => queue.push(item, bytes + FRAME_OVERHEAD_BYTES));
+      sealed.start();
+    } else submitPlain(port, common, submit, inbox.subject);
+  } catch (cause) {
+    queue.push({ kind: "unsent", error: MeshError.from(cause) }, 0);
+  }
+  return { queue, close: () => inbox.close(), node: () => sealed?.node };
+}
+
+/** @throws MeshError `payload_too_large` or `bus_unavailable`. */
+function submitPlain(port: StreamPort, { request, jobId, options }: Common, submit: number, reply: string): void {
   const headers = headersFor("shared");
   headers.set(HEADERS.job, jobId);
   headers.set(HEADERS.attempt, String(submit));
   if (options.dataClass !== undefined) headers.set(HEADERS.dataClass, options.dataClass);
   if (options.traceparent !== undefined) headers.set(HEADERS.traceparent, options.traceparent);
-  try {
-    port.publish(port.submitSubject(options.queue), body, { headers, reply: inbox.subject });
-  } catch (cause) {
-    queue.push({ kind: "unsent", error: MeshError.from(cause) }, 0);
-  }
-  return { queue, close: () => inbox.close() };
+  const body = encode({ ...request, job_id: jobId, stream: true }, "shared");
+  port.publish(port.submitSubject(options.queue), body, { headers, reply });
 }
 
-function readFrame(msg: Msg): Incoming {
-  // The broker answers for a subject nobody listens on: status 503, no body (NATS protocol, no responders).
-  if (msg.headers?.code === 503 && msg.data.length === 0) return { kind: "no_router" };
-  try {
-    const frame = parseOrThrow(StreamFrame, decode(msg.data, header(msg, HEADERS.contentType)));
-    const seq = header(msg, HEADERS.seq);
-    return { kind: "frame", frame, seq: seq === undefined ? undefined : Number(seq) };
-  } catch {
-    return broken("the answer's stream holds a malformed frame");
-  }
-}
-
-function broken(message: string): Incoming {
-  return { kind: "broken", error: new MeshError("stream_interrupted", message) };
-}
+type AttemptOutcome = "ended" | "silent" | "no_router" | Again;
 
 /** Yields the frames of one attempt up to its end; says why it stopped without one. */
 async function* readAttempt(
@@ -185,7 +195,8 @@ async function* readAttempt(
   port: StreamPort,
   signal: AbortSignal | undefined,
   state: { ended: boolean },
-): AsyncGenerator<StreamFrame, "ended" | "silent" | "no_router", undefined> {
+  turns: boolean,
+): AsyncGenerator<StreamFrame, AttemptOutcome, undefined> {
   const fail = (status: Outcome, error: MeshError) => finish(port, jobId, status, error, state);
   let accepted = false;
   let expectedSeq = 0;
@@ -205,11 +216,15 @@ async function* readAttempt(
     }
     if (item.kind === "broken") return yield* fail("failed", item.error);
     if (item.kind === "unsent") return yield* fail("refused", item.error);
+    if (item.kind === "again") return item.how;
     const { frame, seq } = item;
     // A router's own ending has no sequence number and is final.
     if (seq !== undefined && seq !== expectedSeq++) {
       return yield* fail("failed", new MeshError("stream_interrupted", "a part of the answer was lost on the way"));
     }
+    // Submitted in clear, but the policy wants its class sealed.
+    if (turns && !accepted && frame.type === "end" && frame.error?.code === "encryption_required")
+      return { sealed: true };
     if (frame.type === "accepted") accepted = true;
     state.ended = frame.type === "end";
     yield frame;
@@ -238,9 +253,4 @@ function cancel(port: StreamPort, jobId: string, body: Uint8Array | string = "")
   } catch {
     // The connection is closing; the node's own deadline ends the job.
   }
-}
-
-/** An ending that this side makes. */
-export function failure(jobId: string, status: Outcome, error: MeshError): JobResult {
-  return JobResult.parse({ job_id: jobId, status, error: error.toWire() });
 }

@@ -48,7 +48,7 @@ const all = async (stream: AsyncIterable<StreamFrame>) => {
   for await (const frame of stream) frames.push(frame);
   return frames;
 };
-const JOB: JobRequestInput = { prompt: "hello", job_id: "job-00000001" };
+const JOB: JobRequestInput = { security_level: "P2", prompt: "hello", job_id: "job-00000001" };
 
 test("submit puts the pieces together: text, and tool calls", async () => {
   const text = setup({
@@ -88,9 +88,9 @@ test("a job that did not finish is a value with its error and no half message", 
 
 test.each([
   ["a wrong role", { messages: [{ role: "boss", content: "x" }] }, {}, "messages[0].role"],
-  ["an unusable job id", { prompt: "x", job_id: "a b" }, {}, "job_id"],
-  ["a task type with a dot", { prompt: "x", task_type: "a.b" }, {}, "task_type"],
-  ["a queue with a wildcard", { prompt: "x" }, { queue: ">" }, "queue"],
+  ["an unusable job id", { security_level: "P2", prompt: "x", job_id: "a b" }, {}, "job_id"],
+  ["a task type with a dot", { security_level: "P2", prompt: "x", task_type: "a.b" }, {}, "task_type"],
+  ["a queue with a wildcard", { security_level: "P2", prompt: "x" }, { queue: ">" }, "queue"],
 ] as [string, never, object, string][])(
   "%s is one refused ending naming the field; nothing is sent",
   async (_, job, options, field) => {
@@ -116,7 +116,10 @@ test("the queue is the caller's, else the task type, else chat", async () => {
 
 test("two jobs at once do not hear each other", async () => {
   const { client, bus } = setup();
-  const [one, two] = [client.submit({ prompt: "one" }), client.submit({ prompt: "two" })];
+  const [one, two] = [
+    client.submit({ security_level: "P2", prompt: "one" }),
+    client.submit({ security_level: "P2", prompt: "two" }),
+  ];
   await bus.next("mesh.main.job.submit", 1);
   const inboxes = bus.on("mesh.main.job.submit").map(({ reply }) => reply ?? "");
   for (const [i, inbox] of inboxes.toReversed().entries())
@@ -127,7 +130,7 @@ test("two jobs at once do not hear each other", async () => {
 test("a job larger than the bus takes, and a closed connection, are refusals with their own codes", async () => {
   const large = setup();
   large.bus.maxBytes = 10;
-  expect(await large.client.submit({ prompt: "x".repeat(100) })).toMatchObject({
+  expect(await large.client.submit({ security_level: "P2", prompt: "x".repeat(100) })).toMatchObject({
     status: "refused",
     error: { code: "payload_too_large" },
   });

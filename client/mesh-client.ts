@@ -22,7 +22,8 @@ import { newId } from "../service/ids.ts";
 import { createLog, type Log } from "../service/log.ts";
 import { header, headersFor } from "../service/messages.ts";
 import { serveStructures } from "../service/structures-exchange.ts";
-import { failure, streamJob, type StreamPort } from "./job-stream.ts";
+import { failure, type StreamPort } from "./attempt.ts";
+import { streamJob } from "./job-stream.ts";
 import { NodeWatcher } from "./nodes.ts";
 
 export interface ConnectOptions extends BusAddress {
@@ -78,6 +79,9 @@ export class MeshClient implements AsyncDisposable {
       openInbox: (onMessage) => this.#openInbox(onMessage),
       submitSubject: bus.subjects.submit,
       cancelSubject: bus.subjects.cancel,
+      routeSubject: bus.subjects.route,
+      sealedSubject: bus.subjects.sealed,
+      cellPrefix: bus.subjects.prefix,
       // A connection that was closed for good says so itself, when something is published on it.
       connected: () => bus.connected() || bus.nc.isClosed(),
       nowMs: Date.now,

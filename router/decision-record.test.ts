@@ -4,6 +4,7 @@ import { nodeRecord, routerParts } from "../test/kit/router-parts.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import { readInputs, replayDecision } from "./policy/replay.ts";
 import { Router } from "./router.ts";
+import { Tickets } from "./tickets.ts";
 
 const RUN = "mesh.main.job.run";
 const SECRETS = { prompt: "the merger is on Friday", session_id: "ann@example.com", user: "ann" };
@@ -12,7 +13,7 @@ const SECRETS = { prompt: "the merger is on Friday", session_id: "ann@example.co
 async function submitted(...nodeIds: string[]) {
   const kit = routerParts();
   const dispatcher = new Dispatcher(kit.parts);
-  const router = new Router(kit.parts, dispatcher);
+  const router = new Router(kit.parts, dispatcher, new Tickets(kit.parts, dispatcher));
   dispatcher.start();
   router.start();
   kit.join(...nodeIds.map((nodeId, i) => nodeRecord(nodeId, { cost_factor: i })));

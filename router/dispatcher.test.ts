@@ -1,8 +1,9 @@
 import { afterEach, expect, test, vi } from "vitest";
 import { JobResult, MeshError, type DataClass } from "../bus-schemas/index.ts";
-import { nodeRecord, routerParts } from "../test/kit/router-parts.ts";
+import { UNSEALED, nodeRecord, routerParts } from "../test/kit/router-parts.ts";
 import { ACCEPT_LIMIT_MS, Dispatcher } from "./dispatcher.ts";
 import { Router } from "./router.ts";
+import { Tickets } from "./tickets.ts";
 
 const INBOX = "_INBOX.caller.1";
 const RUN = "mesh.main.job.run";
@@ -17,7 +18,7 @@ afterEach(() => void vi.useRealTimers());
 async function dispatched(level: DataClass = "P2", nodes = ["a", "b", "c"], policy: Record<string, unknown> = {}) {
   const kit = routerParts(policy);
   const dispatcher = new Dispatcher(kit.parts);
-  new Router(kit.parts, dispatcher).start();
+  new Router(kit.parts, dispatcher, new Tickets(kit.parts, dispatcher)).start();
   dispatcher.start();
   kit.join(...nodes.map((id) => nodeRecord(id)));
   const job = { job_id: "job-00001", security_level: level, prompt: "hello" };
@@ -122,7 +123,7 @@ test("a router that was busy itself reads the verdicts that wait before it calls
 });
 
 test("the class is checked again at each hop: a P0 job never follows its node's model to L2", async () => {
-  const { verdict, answers, asked, join } = await dispatched("P0", ["a"]);
+  const { verdict, answers, asked, join } = await dispatched("P0", ["a"], UNSEALED);
   join(nodeRecord("cloud", { layer: "L2" }));
   verdict("refused", { error: BUSY });
   await Promise.resolve();
@@ -131,7 +132,7 @@ test("the class is checked again at each hop: a P0 job never follows its node's 
 });
 
 test("the second try of a P0 job waits for its own record", async () => {
-  const { bus, events, verdict, asked } = await dispatched("P0");
+  const { bus, events, verdict, asked } = await dispatched("P0", undefined, UNSEALED);
   const durable = Promise.withResolvers<void>();
   events.stall = durable.promise;
   verdict("refused", { error: BUSY });

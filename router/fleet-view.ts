@@ -1,4 +1,4 @@
-import type { Load, NodeRecord, Outcome, ScoreTerms, Timing } from "../bus-schemas/index.ts";
+import type { Load, MeshError, NodeRecord, Outcome, ScoreTerms, Timing } from "../bus-schemas/index.ts";
 import type { Bus } from "../service/bus.ts";
 import type { EventPublisher } from "../service/events.ts";
 import { subscribeHeartbeats } from "../service/heartbeats.ts";
@@ -7,6 +7,7 @@ import type { Dispatch } from "./dispatch-table.ts";
 import { corrected } from "./peak-ewma.ts";
 import { leaseMs } from "./policy/filters/lease.ts";
 import { Fleet } from "./policy/fleet.ts";
+import { SealKeyOwners } from "./seal-key-owners.ts";
 
 /** A node that is gone is forgotten after this time, milliseconds. */
 const FORGET_AFTER_MS = 10 * 60_000;
@@ -35,6 +36,8 @@ export class FleetView {
   /** Nodes are not judged by their silence before this time: we were silent ourselves. */
   #judgeFromMs = 0;
   #sweptAtMs: number | undefined;
+  readonly #sealKeys = new SealKeyOwners();
+  #onRejected: (error: MeshError) => void = () => undefined;
   readonly #onLost: ((nodeId: string) => void)[] = [];
 
   /** @param clock the time that reception is measured on, milliseconds; a simulator brings its own. */
@@ -44,11 +47,8 @@ export class FleetView {
   }
 
   start(bus: Bus, rejections: Rejections): void {
-    subscribeHeartbeats(
-      bus,
-      (record) => this.onHeartbeat(record, this.#clock()),
-      (error) => rejections.add("heartbeat", error),
-    );
+    this.#onRejected = (error) => rejections.add("heartbeat", error);
+    subscribeHeartbeats(bus, (record) => this.onHeartbeat(record, this.#clock()), this.#onRejected);
   }
 
   /** Nodes that can be chosen now, before any job's needs. */
@@ -65,7 +65,10 @@ export class FleetView {
     const known = this.#present.get(nodeId);
     // An older message of the same boot, delivered late or sent again, says nothing new.
     if (known !== undefined && known.bootId === bootId && bootId !== null && seq <= known.seq) return;
+    const stolen = this.#sealKeys.claim(record);
+    if (stolen !== undefined) return this.#onRejected(stolen);
     if (status === "leaving") {
+      this.#sealKeys.release(nodeId);
       this.fleet.upsert(record, nowMs).gone = true;
       if (known === undefined) return;
       this.#present.delete(nodeId);
@@ -100,6 +103,7 @@ export class FleetView {
       if (silentMs > FORGET_AFTER_MS) this.fleet.remove(nodeId);
       if (!this.#present.has(nodeId) || silentMs <= leaseMs(intervalMs)) continue;
       this.#present.delete(nodeId);
+      this.#sealKeys.release(nodeId);
       view.gone = true;
       this.#announceLost(nodeId);
       this.#events.record("node_lost", { node_id: nodeId, layer, silent_ms: Math.round(silentMs) });

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { ROUTER_QUEUE_GROUP } from "../bus-schemas/index.ts";
 import { newId } from "../service/ids.ts";
-import { connectBus, isProtected } from "../service/bus.ts";
+import { connectBus } from "../service/bus.ts";
 import { BASE_ENV, BaseConfig, loadConfig } from "../service/config.ts";
 import { EventPublisher } from "../service/events.ts";
 import { runProcess } from "../service/lifecycle.ts";
@@ -24,6 +24,7 @@ import type { RouterParts } from "./parts.ts";
 import { PolicyKeeper } from "./policy-keeper.ts";
 import { QualityFollower } from "./quality-follower.ts";
 import { Router } from "./router.ts";
+import { Tickets } from "./tickets.ts";
 
 const RouterConfig = BaseConfig.extend({
   /** Unique among the live routers of a cell. */
@@ -81,11 +82,11 @@ runProcess(log, async (lifecycle) => {
     metrics: routerMetrics(metrics),
     log,
     policy: () => keeper.policy,
-    transportProtected: isProtected(bus, config.natsUrl),
     random: Math.random,
   };
   const dispatcher = new Dispatcher(parts);
-  const router = new Router(parts, dispatcher);
+  const tickets = new Tickets(parts, dispatcher);
+  const router = new Router(parts, dispatcher, tickets);
   const onError = (error: unknown) => log.error({ err: error }, "a sweep failed");
   const sweeps = [
     startLoop(
@@ -93,6 +94,8 @@ runProcess(log, async (lifecycle) => {
       () => dispatcher.sweep(),
       lifecycle.signal,
     ),
+    startLoop({ name: "ticket key", everyMs: 1000, onError }, () => tickets.announce(), lifecycle.signal),
+    startLoop({ name: "unused tickets", everyMs: 500, onError }, () => tickets.sweep(), lifecycle.signal),
     startLoop({ name: "lost nodes", everyMs: 500, onError }, () => fleet.sweep(Date.now()), lifecycle.signal),
   ];
   lifecycle.onClose("sweeps", async () => {
@@ -101,6 +104,7 @@ runProcess(log, async (lifecycle) => {
 
   await pause(LISTEN_FIRST_MS, lifecycle.signal);
   dispatcher.start();
+  tickets.start();
   router.start();
   lifecycle.onClose("jobs", async () => {
     await router.stop();
@@ -126,6 +130,7 @@ runProcess(log, async (lifecycle) => {
     router_id: config.routerId,
     nodes_ready: fleet.readyCount,
     ...dispatcher.inFlight,
+    ...tickets.inFlight,
     policy: keeper.policy.revision,
   });
   const healthPort = await serveHealth({ host: "127.0.0.1", port: config.healthPort, metrics, health }, lifecycle);

@@ -17,7 +17,5 @@ export interface RouterParts {
   metrics: RouterMetrics;
   log: Log;
   policy: () => Policy;
-  /** The way to the nodes cannot be read by others: loopback or TLS. */
-  transportProtected: boolean;
   random: () => number;
 }

@@ -1,8 +1,10 @@
 import {
   effectiveClass,
+  estimatePromptTokens,
   MeshError,
   type DataClass,
   type JobRequest,
+  type RouteQuery,
   type RoutingPolicy,
 } from "../bus-schemas/index.ts";
 import { suggest } from "../service/config.ts";
@@ -15,15 +17,10 @@ export interface Envelope {
   headerClass: string | undefined;
   headerDeadlineMs: number | undefined;
   bodyBytes: number;
-  /** The body is sealed, or the bus is reached by loopback or TLS. */
+  /** Nobody but the node reads the job: it goes there sealed. */
   encrypted: boolean;
 }
 
-/**
- * Bytes of a JSON chat body per token. English text runs at about 4, Chinese (3 bytes a character in UTF-8, about one
- * token each) at about 3; JSON's own signs make up the rest. Only used to predict times and to check the context window.
- */
-const BYTES_PER_TOKEN = 3.5;
 /** Answer length assumed when the job sets no `max_tokens`; the Azure 2023 conversation trace has a median near 130 and a mean near 210. */
 export const EXPECTED_OUTPUT_TOKENS = 210;
 
@@ -32,7 +29,7 @@ export const EXPECTED_OUTPUT_TOKENS = 210;
  * @throws MeshError `unknown_queue`, or `deadline_exceeded` when the deadline has passed.
  */
 export function toRouteRequest(
-  job: JobRequest,
+  job: RouteQuery,
   envelope: Envelope,
   policy: RoutingPolicy,
   nowMs: number,
@@ -47,7 +44,7 @@ export function toRouteRequest(
       { field: "task_type" },
     );
   }
-  const promptTokens = Math.ceil(Math.max(envelope.bodyBytes - imageBytes(job), 0) / BYTES_PER_TOKEN);
+  const promptTokens = job.prompt_tokens ?? estimatePromptTokens(job, envelope.bodyBytes);
   const deadlineMs = Math.min(
     job.deadline_unix_ms ?? Infinity,
     envelope.headerDeadlineMs ?? Infinity,
@@ -71,24 +68,11 @@ export function toRouteRequest(
     deadlineMs,
     sloMs: job.max_latency_ms ?? policy.defaults.max_latency_ms,
     batch: queue.batch_window_ms !== undefined,
-    exclude: NOBODY,
+    exclude: job.exclude_nodes === undefined ? NOBODY : new Set(job.exclude_nodes),
   };
 }
 
 const NOBODY: ReadonlySet<string> = new Set();
-
-/** Bytes of images inside the body: they are no text, and a model reads a picture as a few hundred tokens whatever its size. */
-function imageBytes({ messages }: JobRequest): number {
-  let bytes = 0;
-  for (const { content } of messages ?? []) {
-    if (!Array.isArray(content)) continue;
-    for (const part of content) {
-      const { url } = (part["image_url"] ?? {}) as { url?: unknown };
-      if (part.type === "image_url" && typeof url === "string") bytes += url.length;
-    }
-  }
-  return bytes;
-}
 
 /** The class a job is handled under: the strictest of header and body, the policy's default for none or an unknown one. */
 export function classOf(

@@ -1,8 +1,9 @@
 import { afterEach, expect, test, vi } from "vitest";
 import { JobResult, MeshError } from "../bus-schemas/index.ts";
-import { nodeRecord, routerParts } from "../test/kit/router-parts.ts";
+import { UNSEALED, nodeRecord, routerParts } from "../test/kit/router-parts.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import { Router } from "./router.ts";
+import { Tickets } from "./tickets.ts";
 
 const INBOX = "_INBOX.caller.1";
 const SUBMIT = "mesh.main.job.submit.chat";
@@ -15,7 +16,7 @@ afterEach(() => void vi.useRealTimers());
 function startRouter(policy: Record<string, unknown> = {}) {
   const kit = routerParts(policy);
   const dispatcher = new Dispatcher(kit.parts);
-  const router = new Router(kit.parts, dispatcher);
+  const router = new Router(kit.parts, dispatcher, new Tickets(kit.parts, dispatcher));
   dispatcher.start();
   router.start();
   const submit = (body: unknown, headers: Record<string, string> = {}, subject = SUBMIT) =>
@@ -110,7 +111,7 @@ test("nothing is said on a subject that is no inbox", async () => {
 });
 
 test("a P2 job does not wait for its record; P0 and P1 do", async () => {
-  const { bus, events, join, submit } = startRouter();
+  const { bus, events, join, submit } = startRouter(UNSEALED);
   join(nodeRecord("n1"));
   const durable = Promise.withResolvers<void>();
   events.stall = durable.promise;
@@ -175,7 +176,7 @@ test("a refused decision is the job's one ending, told and recorded", async () =
 });
 
 test("header and body together never widen the class: the stricter is on the subject", async () => {
-  const { bus, join, submit } = startRouter();
+  const { bus, join, submit } = startRouter(UNSEALED);
   join(nodeRecord("n1"));
   const declared: [string | undefined, string | undefined, string][] = [
     ["P0", "P2", "P0"],

@@ -1,5 +1,14 @@
 import type { Msg, Subscription } from "@nats-io/nats-core";
-import { HEADERS, JobId, JobRequest, MeshError, ROUTER_QUEUE_GROUP, isInbox, lastToken } from "../bus-schemas/index.ts";
+import {
+  HEADERS,
+  JobId,
+  JobRequest,
+  MeshError,
+  ROUTER_QUEUE_GROUP,
+  RouteQuery,
+  isInbox,
+  lastToken,
+} from "../bus-schemas/index.ts";
 import { newId } from "../service/ids.ts";
 import { header, readBody, respond } from "../service/messages.ts";
 import { learnFromPeer } from "../service/structures-exchange.ts";
@@ -11,6 +20,7 @@ import { decide } from "./policy/decide.ts";
 import { decideRecorded } from "./policy/record-inputs.ts";
 import type { RouteRequest } from "./policy/types.ts";
 import { toRouteRequest } from "./route-request.ts";
+import type { Tickets } from "./tickets.ts";
 
 /** Jobs that wait for a node's word; beyond it new ones are refused. */
 const MAX_WAITING = 20_000;
@@ -19,13 +29,15 @@ const MAX_WAITING = 20_000;
 export class Router {
   readonly #parts: RouterParts;
   readonly #dispatcher: Dispatcher;
+  readonly #tickets: Tickets;
   /** What `nats micro stats` shows; errors are requests that could not be understood. */
   readonly stats = { submit: { requests: 0, errors: 0 }, route: { requests: 0, errors: 0 } };
   #subscriptions: Subscription[] = [];
 
-  constructor(parts: RouterParts, dispatcher: Dispatcher) {
+  constructor(parts: RouterParts, dispatcher: Dispatcher, tickets: Tickets) {
     this.#parts = parts;
     this.#dispatcher = dispatcher;
+    this.#tickets = tickets;
   }
 
   /** Subscribes; jobs arrive from now on. */
@@ -73,10 +85,11 @@ export class Router {
     if (job.job_id === undefined && !JobId.safeParse(jobId).success)
       throw new MeshError("bad_request", "Mesh-Job: 8 to 64 letters, digits, _ and -", { field: HEADERS.job });
     const id = job.job_id ?? jobId;
-    return this.#toRequest(msg, job, id, lastToken(msg.subject));
+    return this.#toRequest(msg, job, id, lastToken(msg.subject), false);
   }
 
-  #toRequest(msg: Msg, job: JobRequest, jobId: string, queue: string): RouteRequest {
+  /** @param sealed the job goes to its node sealed; a body that was submitted did not */
+  #toRequest(msg: Msg, job: RouteQuery, jobId: string, queue: string, sealed: boolean): RouteRequest {
     const deadline = header(msg, HEADERS.deadline);
     // Ignored, a misspelt deadline would be believed by its caller.
     if (deadline !== undefined && !/^\d{1,15}$/.test(deadline))
@@ -87,7 +100,7 @@ export class Router {
       headerClass: header(msg, HEADERS.dataClass),
       headerDeadlineMs: deadline === undefined ? undefined : Number(deadline),
       bodyBytes: msg.data.length,
-      encrypted: this.#parts.transportProtected,
+      encrypted: sealed,
     };
     return toRouteRequest(job, envelope, this.#parts.policy().routing, Date.now());
   }
@@ -136,8 +149,10 @@ export class Router {
     this.stats.route.requests++;
     if (!isInbox(msg.reply ?? "")) return this.#parts.rejections.add("route", noInbox());
     try {
-      const job = readBody(msg, JobRequest);
-      const request = this.#toRequest(msg, job, job.job_id ?? newId(), job.task_type ?? "chat");
+      const job = readBody(msg, RouteQuery);
+      // Where a job would go: a class that must be sealed goes there sealed.
+      const request = this.#toRequest(msg, job, job.job_id ?? newId(), job.task_type ?? "chat", true);
+      if (job.ticket === true) return void this.#tickets.answer(msg, job, request);
       respond(
         msg,
         decide(request, this.#parts.fleet.fleet, this.#parts.policy(), Date.now(), this.#parts.random, "all"),

@@ -113,15 +113,6 @@ async function watch(nc: NatsConnection, log: Log, setConnected: (connected: boo
   }
 }
 
-/** Whether others cannot read along on the way to the bus: loopback, or TLS. */
-export function isProtected(bus: Bus, url: string): boolean {
-  if (bus.nc.info?.tls_required === true) return true;
-  return url.split(",").every((each) => {
-    const { protocol, hostname } = new URL(each.includes("://") ? each : `nats://${each}`);
-    return protocol === "tls:" || ["127.0.0.1", "localhost", "[::1]"].includes(hostname);
-  });
-}
-
 /** The URL without user and password, for messages to people. */
 export function redactUrl(url: string): string {
   return url.replace(/\/\/[^@/]*@/g, "//");

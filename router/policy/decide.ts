@@ -39,6 +39,7 @@ export function decide(
     security_level: request.dataClass,
     task_type: request.taskType,
     tool: context.tool,
+    sealed: policy.routing.security[request.dataClass].require_encryption,
     candidates,
     candidates_total: fleet.optionCount,
     rejected_by: rejectedBy,

@@ -9,6 +9,7 @@ import {
   type RequestInputs,
 } from "../../bus-schemas/index.ts";
 import { decide } from "./decide.ts";
+import { sealKeyOf } from "./filters/encryption.ts";
 import { hotGpu, MAX_CPU_CELSIUS } from "./filters/temperature.ts";
 import type { Fleet } from "./fleet.ts";
 import { hash32 } from "./hash.ts";
@@ -171,6 +172,8 @@ function nodeInputs(
   if (listed.length < options.length) inputs.models_left_out = options.length - listed.length;
   if (drawn) inputs.drawn = true;
   if (context.home === view) inputs.home = true;
+  const { require_encryption: sealed } = context.policy.routing.security[request.dataClass];
+  if (sealed && sealKeyOf(record, context.nowMs) === undefined) inputs.no_seal_key = true;
   addState(inputs, view);
   addLoad(inputs, view);
   const { avg_latency_ms: meanMs, tokens_per_second: perSecond } = record.performance;

@@ -25,9 +25,9 @@ export function refusal(
     const message = `no node serves the model ${model.slice(0, 100)}; \`GET /v1/models\` lists what there is`;
     return new MeshError("model_not_found", message, { field: "model" });
   }
-  if (rejectedBy["encryption"] !== undefined) {
-    const message = `${dataClass} jobs need an encrypted way to the node: seal the job, or reach the bus by TLS`;
-    return new MeshError("encryption_required", message);
+  if (rejectedBy["encryption"] !== undefined && !request.encrypted) {
+    const ways = "MeshClient, the HTTP gateway and `tiermesh submit` seal by themselves, docs/security.md says how";
+    return new MeshError("encryption_required", `${dataClass} jobs are taken only sealed to their node: ${ways}`);
   }
   const full = rejectedBy["capacity"];
   if (full !== undefined) {

@@ -163,6 +163,9 @@ function enter(node: NodeInputs, fleet: Fleet): void {
   view.heldCelsius = { cpu: node.cpu_held_celsius ?? null, gpus: [node.gpus?.hot_held_celsius ?? null] };
 }
 
+/** Nothing is sealed in a replay. */
+const ANY_KEY = { kid: "replayed", public_key: "A".repeat(43), not_after_unix_ms: 9_999_999_999_999 };
+
 /** What is left out takes the value that the record's schema documents, which is the node record's own default. */
 function toRecord(node: NodeInputs): NodeRecord {
   const { gpus, slots, models } = node;
@@ -193,6 +196,8 @@ function toRecord(node: NodeInputs): NodeRecord {
     })),
     load: slots === undefined ? null : { slots, running, queued, queue_limit, pending_prefill_tokens },
     performance: { avg_latency_ms: node.avg_latency_ms, tokens_per_second: node.tokens_per_second },
+    boot_id: "replayed",
+    seal_keys: node.no_seal_key === true ? [] : [ANY_KEY],
     cost_factor: node.cost_factor,
     last_heartbeat: "1970-01-01T00:00:00Z",
   });

@@ -24,7 +24,7 @@ export interface RouteRequest {
   /** Context window needed. */
   contextTokens: number;
   vramGb: number | undefined;
-  /** The body is sealed, or its way cannot be read by others (ADR 0006). */
+  /** The job goes to its node sealed (ADR 0011). */
   encrypted: boolean;
   anonymised: boolean;
   sessionId: string | undefined;

@@ -5,6 +5,7 @@ import { routerMetrics } from "../../router/metrics.ts";
 import type { RouterParts } from "../../router/parts.ts";
 import { compilePolicy } from "../../router/policy/policy.ts";
 import { Router } from "../../router/router.ts";
+import { Tickets } from "../../router/tickets.ts";
 import { connectBus } from "../../service/bus.ts";
 import type { EventPublisher } from "../../service/events.ts";
 import { createLog } from "../../service/log.ts";
@@ -34,11 +35,10 @@ const parts: RouterParts = {
   metrics: routerMetrics(metrics),
   log,
   policy: () => policy,
-  transportProtected: true,
   random: Math.random,
 };
 const dispatcher = new Dispatcher(parts);
 dispatcher.start();
-new Router(parts, dispatcher).start();
+new Router(parts, dispatcher, new Tickets(parts, dispatcher)).start();
 await bus.nc.flush();
 serveParent();

@@ -7,9 +7,10 @@ import { decideBench } from "./decide.ts";
 import { gateway } from "./gateway.ts";
 import { describe, type Comparison } from "./harness.ts";
 import { router } from "./router.ts";
+import { sealed } from "./sealed.ts";
 
 /** Every bench. Adding one is one file and one line here. */
-const BENCHES: Readonly<Record<string, Bench>> = { bus, codec, decide: decideBench, router, gateway };
+const BENCHES: Readonly<Record<string, Bench>> = { bus, codec, decide: decideBench, router, gateway, sealed };
 
 const HELP = `npm run bench -- <name> [--json]
 

@@ -91,18 +91,23 @@ test("an answer comes piece by piece, for many jobs at once", async () => {
     for (const content of `echo ${prompt}`) say({ type: "delta", content });
     end();
   });
-  const answers = await Promise.all(Array.from({ length: 50 }, (_, i) => client.submit({ prompt: `job ${i}` })));
+  const answers = await Promise.all(
+    Array.from({ length: 50 }, (_, i) => client.submit({ security_level: "P2", prompt: `job ${i}` })),
+  );
   expect(answers.map(({ message }) => message?.content)).toEqual(Array.from({ length: 50 }, (_, i) => `echo job ${i}`));
 });
 
 test("without a router the broker says so at once, and the client ends with no_router within its tries", async () => {
   const startedAtMs = performance.now();
-  expect(await client.submit({ prompt: "x" })).toMatchObject({ status: "failed", error: { code: "no_router" } });
+  expect(await client.submit({ security_level: "P2", prompt: "x" })).toMatchObject({
+    status: "failed",
+    error: { code: "no_router" },
+  });
   expect(performance.now() - startedAtMs).toBeLessThan(4 * 2000);
 });
 
 test("a router that comes up while the client tries is found", async () => {
-  const answer = client.submit({ prompt: "x" });
+  const answer = client.submit({ security_level: "P2", prompt: "x" });
   await serve(({ jobId, say, end }) => {
     say(accepted(jobId));
     end();
@@ -118,7 +123,9 @@ test("a router that takes a job and dies before saying a word: submitted again, 
     say(accepted(jobId));
     end();
   });
-  expect(ends(await read(client.stream({ prompt: "x" })))).toMatchObject([{ status: "finished" }]);
+  expect(ends(await read(client.stream({ security_level: "P2", prompt: "x" })))).toMatchObject([
+    { status: "finished" },
+  ]);
   expect(JSON.parse(await superseded.body)).toEqual({ superseded: true });
   expect(count).toBe(2);
 });
@@ -126,11 +133,13 @@ test("a router that takes a job and dies before saying a word: submitted again, 
 test("leaving the loop and aborting both reach the node as a cancel", async () => {
   await serve(({ jobId, say }) => say(accepted(jobId)));
   const first = await nextCancel();
-  for await (const _ of client.stream({ prompt: "x" })) break;
+  for await (const _ of client.stream({ security_level: "P2", prompt: "x" })) break;
   expect(await first.body).toBe("");
   const second = await nextCancel();
   const abort = new AbortController();
-  const frames = await read(client.stream({ prompt: "x" }, { signal: abort.signal }), () => abort.abort());
+  const frames = await read(client.stream({ security_level: "P2", prompt: "x" }, { signal: abort.signal }), () =>
+    abort.abort(),
+  );
   expect(ends(frames)).toMatchObject([{ status: "cancelled" }]);
   expect(await second.body).toBe("");
 });
@@ -143,7 +152,7 @@ test("the bus is killed mid-stream and comes back: one clear end, and the next j
     play.say({ type: "delta", content: "a" });
     if (plays.length > 1) play.end();
   });
-  const frames = await read(client.stream({ prompt: "x" }), async (frame) => {
+  const frames = await read(client.stream({ security_level: "P2", prompt: "x" }), async (frame) => {
     if (frame.type !== "delta") return;
     await bus.kill();
     await bus.restart();
@@ -151,7 +160,7 @@ test("the bus is killed mid-stream and comes back: one clear end, and the next j
   expect(frames.map(({ type }) => type)).toEqual(["accepted", "delta", "end"]);
   expect(ends(frames)).toMatchObject([{ status: "failed", error: { code: "node_lost", retryable: true } }]);
   await mesh.nc.flush();
-  expect(await client.submit({ prompt: "again" })).toMatchObject({ status: "finished" });
+  expect(await client.submit({ security_level: "P2", prompt: "again" })).toMatchObject({ status: "finished" });
 });
 
 test("a job submitted while the bus is away is answered when it is back", async () => {
@@ -160,17 +169,17 @@ test("a job submitted while the bus is away is answered when it is back", async 
     end();
   });
   await bus.kill();
-  const answer = client.submit({ prompt: "x" });
+  const answer = client.submit({ security_level: "P2", prompt: "x" });
   await bus.restart();
   expect(await answer).toMatchObject({ status: "finished" });
 });
 
 test("a job larger than the bus takes is refused with its own code", async () => {
-  expect(await client.submit({ prompt: "x".repeat(9 * 1024 * 1024) })).toMatchObject({
+  expect(await client.submit({ security_level: "P2", prompt: "x".repeat(9 * 1024 * 1024) })).toMatchObject({
     status: "refused",
     error: { code: "payload_too_large" },
   });
-  await expect(client.decide({ prompt: "x".repeat(9 * 1024 * 1024) })).rejects.toMatchObject({
+  await expect(client.decide({ security_level: "P2", prompt: "x".repeat(9 * 1024 * 1024) })).rejects.toMatchObject({
     code: "payload_too_large",
   });
 });
@@ -180,13 +189,16 @@ test("decide without a router throws no_router, and after close bus_unavailable"
   const gone = await MeshClient.connect(address());
   await gone.close();
   await expect(gone.decide({ task_type: "chat" })).rejects.toMatchObject({ code: "bus_unavailable" });
-  expect(await gone.submit({ prompt: "x" })).toMatchObject({ status: "refused", error: { code: "bus_unavailable" } });
+  expect(await gone.submit({ security_level: "P2", prompt: "x" })).toMatchObject({
+    status: "refused",
+    error: { code: "bus_unavailable" },
+  });
 });
 
 test("closing in the middle of an answer ends the stream instead of throwing", async () => {
   await serve(({ jobId, say }) => say(accepted(jobId)));
   const leaving = await MeshClient.connect(address());
-  const frames = await read(leaving.stream({ prompt: "x" }), () => leaving.close());
+  const frames = await read(leaving.stream({ security_level: "P2", prompt: "x" }), () => leaving.close());
   expect(ends(frames)).toHaveLength(1);
 });
 

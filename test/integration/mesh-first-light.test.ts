@@ -115,7 +115,7 @@ test("a client that knows nothing but the NATS protocol gets an answer, the even
   expect(client.messages.filter(({ subject }) => subject === "_INBOX.raw.answer")).toHaveLength(1);
 });
 
-test("a job without a class is P0, stays on this machine, and its decision is on record before its answer", async () => {
+test("a job without a class is P0: in clear it is refused, says how to seal it, and is on record without its content", async () => {
   await using client = await raw();
   client.subscribe("_INBOX.raw.>");
   client.subscribe("mesh.main.event.>");
@@ -123,7 +123,7 @@ test("a job without a class is P0, stays on this machine, and its decision is on
   client.publish("mesh.main.job.submit.chat", '{"prompt":"a secret of the company"}', "_INBOX.raw.p0");
   const answer = await client.next(({ subject }) => subject === "_INBOX.raw.p0");
   const result = JobResult.parse(JSON.parse(answer.body));
-  expect(result).toMatchObject({ status: "finished", security_level: "P0", layer: "L0" });
+  expect(result).toMatchObject({ status: "refused", security_level: "P0", error: { code: "encryption_required" } });
   // One connection sees both in the order in which the broker took them.
   const decided = client.messages.findIndex(
     ({ subject, body }) => subject === "mesh.main.event.job_decided.P0" && body.includes(result.job_id),

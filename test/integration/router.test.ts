@@ -81,13 +81,13 @@ function echo(job: ScriptedJob): void {
 test("the caller's own bytes reach the agent, and the agent's answer the caller's inbox", async () => {
   await using agent = await ScriptedAgent.start(address, "bytes-1", "bytes", echo);
   await known("bytes");
-  const body = '{ "model":"bytes",\n "security_level" : "P0", "prompt":"你好 \\u00e9",  "unknown": [1.50] }';
+  const body = '{ "model":"bytes",\n "security_level" : "P1", "prompt":"你好 \\u00e9",  "unknown": [1.50] }';
   const { inbox, answers, result } = submit(body);
   expect(await result()).toMatchObject({ status: "finished", node_id: "bytes-1" });
   const [job] = agent.jobs;
   expect(new TextDecoder().decode(job?.msg.data)).toBe(body);
   expect(job?.msg.headers?.get(HEADERS.reply)).toBe(inbox);
-  expect(job?.msg.subject).toBe("mesh.main.job.run.P0.bytes-1");
+  expect(job?.msg.subject).toBe("mesh.main.job.run.P1.bytes-1");
   expect(answers).toHaveLength(1);
 });
 
@@ -206,7 +206,7 @@ test("two routers share the jobs; one is killed under load and no accepted job i
   const results: JobResult[] = [];
   const worker = async () => {
     while (submitted < JOBS) {
-      const level = (["P0", "P1", "P2"] as const)[submitted % 3] ?? "P2";
+      const level = submitted % 2 === 0 ? "P1" : "P2";
       submitted++;
       results.push(await client.submit({ model: "pair", security_level: level, prompt: "x" }));
     }

@@ -1,6 +1,6 @@
 import { headers as newHeaders, type Msg } from "@nats-io/nats-core";
-import { HEADERS, type MeshError } from "../../bus-schemas/index.ts";
-import type { StreamPort } from "../../client/job-stream.ts";
+import { CONTENT_TYPES, HEADERS, type MeshError } from "../../bus-schemas/index.ts";
+import type { StreamPort } from "../../client/attempt.ts";
 import { decode, encode } from "../../service/codec.ts";
 import { headersFor } from "../../service/messages.ts";
 
@@ -8,6 +8,7 @@ interface Submitted {
   subject: string;
   reply: string;
   headers: ReturnType<typeof headersFor>;
+  data: Uint8Array;
   body: Record<string, unknown>;
 }
 
@@ -33,10 +34,11 @@ export class FakePort implements StreamPort {
       subject,
       reply: options?.reply ?? "",
       headers,
-      body: decode(body as Uint8Array, type) as Submitted["body"],
+      data: body as Uint8Array,
+      body: type === CONTENT_TYPES.sealed ? {} : (decode(body as Uint8Array, type) as Submitted["body"]),
     };
     this.submits.push(submit);
-    this.log.push(`submit ${this.submits.length}`);
+    this.log.push(`${/^route$|^sealed/.exec(subject)?.[0] ?? "submit"} ${this.submits.length}`);
     this.onSubmit(submit);
   };
   openInbox: StreamPort["openInbox"] = (onMessage) => {
@@ -44,6 +46,9 @@ export class FakePort implements StreamPort {
     this.inboxes.set(subject, onMessage);
     return { subject, close: () => void this.inboxes.set(subject, () => undefined) };
   };
+  readonly routeSubject = "route";
+  readonly cellPrefix = "mesh.main";
+  sealedSubject = (dataClass: string, node: string) => `sealed.${dataClass}.${node}`;
   submitSubject = (queue: string) => `submit.${queue}`;
   cancelSubject = (job: string) => `cancel.${job}`;
   connected = () => !this.away;

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { headers as newHeaders, type Msg, type MsgHdrs } from "@nats-io/nats-core";
 import {
   NodeRecord,
@@ -25,6 +26,8 @@ export function nodeRecord(nodeId: string, overrides: Partial<NodeRecordInput> =
     status: "healthy",
     boot_id: "boot-1",
     seq: 0,
+    // Each node has its own, which nobody can open.
+    seal_keys: [{ kid: `key-${nodeId}`, public_key: keyOf(nodeId), not_after_unix_ms: 9_000_000_000_000 }],
     hardware: {},
     models: ["llama3.1-8b"],
     served_models: [{ name: "llama3.1-8b", runtime: "ollama", loaded: true, context_length: 8192 }],
@@ -34,6 +37,10 @@ export function nodeRecord(nodeId: string, overrides: Partial<NodeRecordInput> =
     last_heartbeat: "2024-01-15T10:30:00Z",
     ...overrides,
   });
+}
+
+function keyOf(nodeId: string): string {
+  return createHash("sha256").update(nodeId).digest("base64url");
 }
 
 interface Sent {
@@ -69,7 +76,7 @@ export class FakeBus {
   readonly subjects = subjects();
   /** Publishing a larger body throws, as the client library does. */
   maxBytes = Infinity;
-  readonly #handlers = new Map<string, (msg: Msg) => void>();
+  readonly #handlers = new Set<readonly [string, (msg: Msg) => void]>();
   readonly #waiting = new Set<() => void>();
 
   readonly nc = {
@@ -79,9 +86,14 @@ export class FakeBus {
     isDraining: () => false,
   };
 
+  connected(): boolean {
+    return true;
+  }
+
   listen(subject: string, handler: (msg: Msg) => void) {
-    this.#handlers.set(subject, handler);
-    return { drain: async () => void this.#handlers.delete(subject) };
+    const entry = [subject, handler] as const;
+    this.#handlers.add(entry);
+    return { drain: async () => void this.#handlers.delete(entry) };
   }
 
   publish(
@@ -149,6 +161,15 @@ export class FakeEvents {
   }
 }
 
+/** SEED's policy, but P0 goes in clear as P1 does: for tests of what is the same for every class. */
+export const UNSEALED = {
+  security: {
+    P0: { allowed_layers: ["L0", "L1"], forbidden_layers: ["L2"] },
+    P1: { allowed_layers: ["L0", "L1"] },
+    P2: { allowed_layers: ["L0", "L1", "L2"] },
+  },
+};
+
 /** A router's parts with a fake bus, fake events and no clock of its own; nodes join by `join`. */
 export function routerParts(policyOverrides: Record<string, unknown> = {}) {
   const bus = new FakeBus();
@@ -166,7 +187,6 @@ export function routerParts(policyOverrides: Record<string, unknown> = {}) {
     metrics: routerMetrics(new Metrics("router")),
     log: createLog("test", "silent"),
     policy: () => policy,
-    transportProtected: true,
     random: () => 0.5,
   };
   const join = (...records: NodeRecord[]) => {

@@ -16,6 +16,9 @@ import { Fleet } from "../../router/policy/fleet.ts";
 import { compilePolicy } from "../../router/policy/policy.ts";
 import type { DecisionContext, Option, Policy, RouteRequest } from "../../router/policy/types.ts";
 
+/** Of every node of the tests of decisions, which never seal anything. */
+const SEAL_KEY = { kid: "k1", public_key: "k".repeat(43), not_after_unix_ms: 9_000_000_000_000 };
+
 /** The time in tests of decisions. */
 export const NOW_MS = 1_800_000_000_000;
 const NOBODY: ReadonlySet<string> = new Set();
@@ -76,6 +79,8 @@ export function nodeRecord(overrides: Partial<NodeRecordInput> = {}): NodeRecord
     node_id: "n1",
     layer: "L1",
     status: "healthy",
+    boot_id: "boot-1",
+    seal_keys: [SEAL_KEY],
     hardware: {},
     served_models: [servedModel()],
     load: { slots: 4, queue_limit: 4 },
@@ -134,6 +139,8 @@ export const anyRecord: fc.Arbitrary<NodeRecord> = fc
   .record({
     node_id: fc.constantFrom(...Array.from({ length: 30 }, (_, i) => `n${i}`)),
     layer,
+    boot_id: fc.constant("boot-1"),
+    seal_keys: mostly(fc.constant<(typeof SEAL_KEY)[]>([SEAL_KEY]), fc.constant<(typeof SEAL_KEY)[]>([])),
     status: mostly(fc.constant("healthy"), fc.constantFrom(...NODE_STATUSES)),
     hardware: fc.constant({}),
     models: fc.array(modelName, { maxLength: 2 }),

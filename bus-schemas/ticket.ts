@@ -1,0 +1,88 @@
+import { z } from "zod";
+import { DataClass, Layer } from "./classes.ts";
+import { Decision } from "./decision.ts";
+import { JobRequest } from "./job.ts";
+import { Count, JobId, KeyBytes, ModelName, NodeId, SubjectToken, Tokens, UnixMs } from "./units.ts";
+
+/** Sealed jobs (ADR 0011): the client asks a router for a ticket, seals the job to the node it names, and sends it there. */
+
+/** A ticket is good for this long at most, milliseconds; the clocks of router and node may differ by less. */
+export const TICKET_LIFE_MS = 30_000;
+
+/**
+ * A router's permission to send one sealed job to one node. It travels as `<payload>.<signature>`, both base64url: this
+ * object as JSON with its keys in this order, and the Ed25519 signature over the first part.
+ */
+export const Ticket = z.strictObject({
+  v: z.literal(1),
+  /** Id of the signing router; verdicts go to `job.verdict.<router>.<id>`. */
+  router: SubjectToken,
+  /** Of the router's signing key. */
+  signer: SubjectToken,
+  /** Unique within the router: a ticket is used once. */
+  id: SubjectToken,
+  job: JobId,
+  class: DataClass,
+  node: NodeId,
+  layer: Layer,
+  /** Start of the node: a ticket does not outlive a restart. */
+  boot_id: z.string().min(1).max(64),
+  model: ModelName,
+  /** The node's key to seal to. */
+  kid: SubjectToken,
+  public_key: KeyBytes,
+  issued_unix_ms: UnixMs,
+  expires_unix_ms: UnixMs,
+  /** Of the job. */
+  deadline_unix_ms: UnixMs,
+  decision_id: z.string().min(1).max(64),
+  attempt: Count.min(1),
+});
+export type Ticket = z.infer<typeof Ticket>;
+
+/** The longest ticket that is looked at, characters. */
+export const MAX_TICKET_CHARS = 4096;
+
+/** What a router announces every second: the key that its tickets are signed with. */
+export const RouterKey = z.object({ router: SubjectToken, kid: SubjectToken, public_key: KeyBytes });
+export type RouterKey = z.infer<typeof RouterKey>;
+
+/**
+ * Body of `job.route`: a job, or of a sealed one only what routing needs. Content that is in it is read by routers, so a
+ * request for a ticket has none.
+ */
+export const RouteQuery = JobRequest.extend({
+  /** Wants a ticket where the policy wants the job sealed. */
+  ticket: z.boolean().optional(),
+  /** Estimate by the client, who alone sees the content. */
+  prompt_tokens: Tokens.optional(),
+  /** Nodes that refused this job or did not answer. */
+  exclude_nodes: z.array(NodeId).max(64).optional(),
+  /** Which ticket for this job, from 1. */
+  attempt: Count.min(1).optional(),
+});
+export type RouteQuery = z.infer<typeof RouteQuery>;
+
+/** Fields of a job that say nothing of its content: what a client sends for a ticket. */
+export const ROUTE_FIELDS = [
+  "task_type",
+  "security_level",
+  "model",
+  "requirements",
+  "session_id",
+  "deadline_unix_ms",
+  "timeout_ms",
+  "max_latency_ms",
+  "max_tokens",
+] as const satisfies readonly (keyof JobRequest)[];
+
+/**
+ * The answer to a request for a ticket that was not refused; a refusal is the job's ending (JobResult). Without a ticket
+ * the policy does not want this class sealed, and nothing was recorded.
+ */
+export const TicketReply = Decision.extend({
+  ticket: z.string().max(MAX_TICKET_CHARS).nullable(),
+  /** So many further tickets may be asked for when the node refuses. */
+  attempts_left: Count,
+});
+export type TicketReply = z.infer<typeof TicketReply>;

@@ -1,0 +1,215 @@
+import type { Msg } from "@nats-io/nats-core";
+import {
+  HEADERS,
+  MeshError,
+  TICKET_LIFE_MS,
+  Verdict,
+  lastToken,
+  type Decision,
+  type RouteQuery,
+  type Ticket,
+  type TicketReply,
+} from "../bus-schemas/index.ts";
+import { header, headersFor, readBody, respond } from "../service/messages.ts";
+import { encode } from "../service/codec.ts";
+import { TicketSigner } from "../service/sealing/index.ts";
+import { learnFromPeer } from "../service/structures-exchange.ts";
+import { VERSION } from "../service/version.ts";
+import { DispatchTable, type Dispatch } from "./dispatch-table.ts";
+import type { Dispatcher } from "./dispatcher.ts";
+import type { RouterParts } from "./parts.ts";
+import { sealKeyOf } from "./policy/filters/encryption.ts";
+import { decideRecorded } from "./policy/record-inputs.ts";
+import type { RouteRequest } from "./policy/types.ts";
+
+/** A running job whose node never reported the ending is forgotten this long after its deadline, milliseconds. */
+const FORGET_AFTER_MS = 10_000;
+/** Tickets that may be out at a time; beyond it new ones are refused. */
+const MAX_OUT = 20_000;
+
+/**
+ * Tickets for sealed jobs (ADR 0011): decides as for any job, records, durably for P0 and P1, and signs for the caller
+ * where its job may go. The job itself never comes here; the node's verdicts do, so that it counts as a dispatch.
+ */
+export class Tickets {
+  /** Name of this router in tickets: a part of the subjects of its key and of the nodes' verdicts. */
+  readonly id: string;
+  readonly #parts: RouterParts;
+  readonly #dispatcher: Pick<Dispatcher, "gate" | "end">;
+  readonly #signer = new TicketSigner();
+  /** Waiting: the ticket is out. Running: the node has accepted. */
+  readonly #out = new DispatchTable();
+
+  constructor(parts: RouterParts, dispatcher: Pick<Dispatcher, "gate" | "end">) {
+    this.#parts = parts;
+    this.#dispatcher = dispatcher;
+    this.id = `${parts.id}-t`;
+    parts.fleet.onLost((nodeId) => this.#onNodeLost(nodeId));
+  }
+
+  get inFlight(): { tickets: number; sealed: number } {
+    return { tickets: this.#out.waitingCount, sealed: this.#out.runningCount };
+  }
+
+  start(): void {
+    const { bus } = this.#parts;
+    bus.listen(bus.subjects.verdict(this.id, "*"), (msg) => this.#onVerdict(msg));
+    bus.listen(bus.subjects.cancels, (msg) => this.#release(lastToken(msg.subject)));
+    this.announce();
+  }
+
+  /** Tells the agents our key; call it every second. */
+  announce(): void {
+    const { bus } = this.#parts;
+    if (!bus.connected()) return;
+    const key = { router: this.id, kid: this.#signer.kid, public_key: this.#signer.publicKey };
+    bus.nc.publish(bus.subjects.routerKey(this.id), encode(key, "json"), { headers: headersFor("json") });
+  }
+
+  /** Gives up tickets that were not used in time, and running jobs long past their deadline; call it about twice a second. */
+  sweep(): void {
+    for (const dispatch of this.#out.takeSilent(performance.now() - TICKET_LIFE_MS))
+      this.#parts.fleet.onDone(dispatch.nodeId);
+    const beforeMs = Date.now() - FORGET_AFTER_MS;
+    for (const dispatch of this.#out.takeRunning(({ request }) => request.deadlineMs < beforeMs))
+      this.#parts.fleet.onDone(dispatch.nodeId);
+  }
+
+  /**
+   * Answers a request for a ticket: with one, or that the job needs none, or with the job's ending when it is refused.
+   * @param request of the same job, which counts as sealed
+   */
+  async answer(msg: Msg, query: RouteQuery, request: RouteRequest): Promise<void> {
+    const { events, fleet, metrics, policy, random } = this.#parts;
+    const { jobId, dataClass } = request;
+    const attempt = query.attempt ?? 1;
+    const ending = { message: msg, jobId, attempts: attempt, dataClass };
+    try {
+      // Asked for again: the former ticket is not used any more.
+      this.#release(jobId);
+      if (this.#out.waitingCount >= MAX_OUT)
+        throw new MeshError("all_busy", "this router has too many tickets out", { retryAfterMs: 1000 });
+      const { decision, inputs } = decideRecorded(request, fleet.fleet, policy(), Date.now(), random, VERSION);
+      const attemptsLeft = Math.max(0, policy().routing.defaults.retry_attempts + 1 - attempt);
+      if (!decision.sealed)
+        return respond(msg, { ...decision, ticket: null, attempts_left: attemptsLeft } satisfies TicketReply);
+      const traceparent = header(msg, HEADERS.traceparent);
+      const sizes = { request_bytes: msg.data.length, prompt_tokens_estimate: request.promptTokens };
+      const data = { job_id: jobId, attempt, decision, sizes, inputs };
+      const recorded = events.record("job_decided", data, { dataClass, traceparent });
+      metrics.decisions.inc({ outcome: decision.outcome, class: dataClass });
+      Object.assign(ending, { decisionId: recorded.id });
+      if (dataClass !== "P2") await this.#dispatcher.gate.pass(jobId, recorded.durable);
+      this.#give(msg, request, decision, { decisionId: recorded.id, attempt, attemptsLeft, traceparent });
+    } catch (cause) {
+      const error = MeshError.from(cause);
+      if (error.code === "internal") this.#parts.log.error({ err: cause, job: jobId }, "a ticket could not be given");
+      this.#dispatcher.end({ ...ending, error });
+    }
+  }
+
+  /** @throws MeshError the decision's own, or that the node is gone meanwhile. */
+  #give(
+    msg: Msg,
+    request: RouteRequest,
+    decision: Decision,
+    rest: { decisionId: string; attempt: number; attemptsLeft: number; traceparent: string | undefined },
+  ): void {
+    const { fleet } = this.#parts;
+    const { node_id: nodeId, layer, model } = decision;
+    if (nodeId === null || layer === null || model === null) {
+      throw decision.error === null
+        ? new MeshError("no_node", "no node can take this job")
+        : MeshError.fromWire(decision.error);
+    }
+    const nowMs = Date.now();
+    const record = fleet.fleet.view(nodeId)?.record;
+    const key = record === undefined ? undefined : sealKeyOf(record, nowMs);
+    if (record === undefined || record.boot_id === null || key === undefined)
+      throw new MeshError("no_node", `${nodeId} went away while its job was decided`, { retryAfterMs: 1000 });
+    const { decisionId, attempt, attemptsLeft, traceparent } = rest;
+    const { jobId } = request;
+    const common = { jobId, message: msg, request, decision, decisionId, traceparent, nodeId, model, attempt };
+    const id = this.#out.add({ ...common, sentAtMs: performance.now(), cancelled: false });
+    fleet.onDispatch(nodeId);
+    const ticket: Ticket = {
+      v: 1,
+      router: this.id,
+      signer: this.#signer.kid,
+      id,
+      job: jobId,
+      class: request.dataClass,
+      node: nodeId,
+      layer,
+      boot_id: record.boot_id,
+      model,
+      kid: key.kid,
+      public_key: key.public_key,
+      issued_unix_ms: nowMs,
+      expires_unix_ms: nowMs + TICKET_LIFE_MS,
+      deadline_unix_ms: Math.min(request.deadlineMs, nowMs + MAX_DEADLINE_MS),
+      decision_id: decisionId,
+      attempt,
+    };
+    const reply = { ...decision, ticket: this.#signer.sign(ticket), attempts_left: attemptsLeft };
+    respond(msg, reply satisfies TicketReply);
+    this.#parts.metrics.dispatches.inc();
+  }
+
+  #onVerdict(msg: Msg): void {
+    const token = lastToken(msg.subject);
+    let verdict: Verdict;
+    try {
+      verdict = readBody(msg, Verdict);
+    } catch (error) {
+      const rejection = MeshError.from(error);
+      if (rejection.code === "codec_unknown") learnFromPeer(this.#parts.bus, header(msg, HEADERS.contentType));
+      return this.#parts.rejections.add("verdict", rejection);
+    }
+    const dispatch = this.#out.find(token);
+    if (dispatch === undefined) return;
+    const { fleet, rejections } = this.#parts;
+    // Only the node that the ticket names can know both.
+    if (verdict.node_id !== dispatch.nodeId || verdict.job_id !== dispatch.jobId) {
+      const field = verdict.node_id === dispatch.nodeId ? "job_id" : "node_id";
+      return rejections.add("verdict", new MeshError("forbidden", `${field}: not what the ticket says`, { field }));
+    }
+    fleet.onLoad(dispatch.nodeId, verdict.load);
+    if (verdict.type === "accepted") return void this.#out.markRunning(token);
+    if (verdict.type === "refused" && this.#out.waiting(token) === undefined) return;
+    this.#out.remove(token);
+    fleet.onDone(dispatch.nodeId);
+    if (verdict.type === "ended") {
+      if (verdict.timing !== null) fleet.observe(dispatch, verdict.timing, verdict.status);
+      return;
+    }
+    const error = MeshError.fromWire(verdict.error);
+    this.#parts.metrics.redispatches.inc({ code: error.code });
+    // A ticket that came too late is no word about how busy the node is.
+    if (error.code !== "ticket_rejected") fleet.onRefused(dispatch.nodeId);
+    // Its caller asks for the next ticket, unless this was the last.
+    if (dispatch.attempt > this.#parts.policy().routing.defaults.retry_attempts) this.#end(dispatch, error);
+  }
+
+  #onNodeLost(nodeId: string): void {
+    for (const dispatch of this.#out.takeRunning((running) => running.nodeId === nodeId)) {
+      this.#parts.fleet.onDone(nodeId);
+      this.#end(dispatch, new MeshError("node_lost", `${nodeId} was lost while it ran the job`), nodeId);
+    }
+  }
+
+  #end(dispatch: Dispatch, error: MeshError, nodeId?: string): void {
+    const { message, jobId, request, decisionId, attempt } = dispatch;
+    const ending = { message, jobId, error, attempts: attempt, dataClass: request.dataClass, decisionId };
+    this.#dispatcher.end(nodeId === undefined ? ending : { ...ending, nodeId });
+  }
+
+  /** A ticket whose caller has given it up; a job that a node has accepted is that node's to end. */
+  #release(jobId: string): void {
+    const unused = this.#out.takeWaitingJob(jobId);
+    if (unused !== undefined) this.#parts.fleet.onDone(unused.nodeId);
+  }
+}
+
+/** Deadlines on the bus are below the year 2286; no job of ours is further away than this, milliseconds. */
+const MAX_DEADLINE_MS = 30 * 24 * 3_600_000;
