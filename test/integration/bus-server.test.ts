@@ -18,6 +18,7 @@ import { isAlive } from "../../service/process-info.ts";
 import { freePorts } from "../kit/process-bus.ts";
 import { startProc } from "../kit/proc.ts";
 import { type TempDir, tempDir } from "../kit/temp-dir.ts";
+import { waitFor } from "../kit/wait-for.ts";
 
 const OWNER = fileURLToPath(new URL("bus-server-owner.ts", import.meta.url));
 
@@ -82,7 +83,7 @@ test.skipIf(process.platform === "win32")(
       expect(readFileSync(path.join(stateDir, name), "utf8")).toContain(bus.password);
       expect(statSync(path.join(stateDir, name)).mode & 0o777).toBe(0o600);
     }
-    expect(log.length).toBeGreaterThan(0);
+    await waitFor(() => expect(log.length).toBeGreaterThan(0));
     expect(log.join("\n")).not.toContain(bus.password);
     expect(JSON.stringify(await whoHoldsPort(bus.port))).not.toContain(bus.password);
   },
