@@ -75,7 +75,7 @@ test("the bus port takes neither garbage, nor strangers, nor what is too large",
   const { code } = await errorOf(
     bus,
     bus.subjects.submit("chat"),
-    JSON.stringify({ prompt: "x".repeat(room - 200), stream: false }),
+    JSON.stringify({ prompt: "x".repeat(room - 200), stream: false, security_level: "P2" }),
   );
   expect(["payload_too_large", "no_node"]).toContain(code);
 });
