@@ -57,7 +57,7 @@ runProcess(log, async (lifecycle) => {
   serveStructures(bus);
   const metrics = new Metrics("agent");
   const endings = metrics.counter("jobs_ended_total", "Jobs that ended on this node", ["status"]);
-  const spool = await Spool.open(spoolDir({ env }), `agent-${nodeId}`, log);
+  const spool = await Spool.open(spoolDir(config.cell, { env }), `agent-${nodeId}`, log);
   const events = new EventPublisher(bus, `agent/${nodeId}`, log, spool);
   lifecycle.onClose("events", () => events.close());
   const rejections = new Rejections("agent", events, metrics, log);

@@ -31,7 +31,7 @@ runProcess(log, async (lifecycle) => {
   lifecycle.onClose("bus", () => bus.drain());
   serveStructures(bus);
   const metrics = new Metrics("auditor");
-  const spool = await Spool.open(spoolDir({ env: process.env }), "auditor", log);
+  const spool = await Spool.open(spoolDir(cell), "auditor", log);
   const events = new EventPublisher(bus, "auditor", log, spool);
   lifecycle.onClose("events", () => events.close());
   const rejections = new Rejections("auditor", events, metrics, log);

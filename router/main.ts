@@ -50,7 +50,7 @@ runProcess(log, async (lifecycle) => {
   lifecycle.onClose("bus", () => bus.drain());
   serveStructures(bus);
   const metrics = new Metrics("router");
-  const spool = await Spool.open(spoolDir({ env: process.env }), "router", log);
+  const spool = await Spool.open(spoolDir(config.cell), "router", log);
   const events = new EventPublisher(bus, `router/${config.routerId}`, log, spool);
   lifecycle.onClose("events", () => events.close());
   const rejections = new Rejections("router", events, metrics, log);

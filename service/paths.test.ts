@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { cacheDir, stateDir } from "./paths.ts";
+import { cacheDir, spoolDir, stateDir } from "./paths.ts";
 
 const linux = { platform: "linux", home: "/home/ada" } as const;
 const mac = { platform: "darwin", home: "/Users/ada" } as const;
@@ -20,6 +20,7 @@ test("our own variables win over the platform's", () => {
   const env = { TIERMESH_CACHE_DIR: "/c", TIERMESH_HOME: "/s", XDG_CACHE_HOME: "/x", XDG_DATA_HOME: "/y" };
   expect(cacheDir({ ...linux, env })).toBe("/c");
   expect(stateDir({ ...linux, env })).toBe("/s");
+  expect(spoolDir("main", { ...linux, env })).toBe("/s/spool/main");
 });
 
 test("XDG folders are used when absolute and ignored when relative or empty", () => {

@@ -36,9 +36,9 @@ export function stateDir(sources: PathSources = {}): string {
   return paths.join(absolute(env["XDG_DATA_HOME"]) ?? paths.join(home, ".local", "share"), "tiermesh");
 }
 
-/** Folder of the spools (spool.ts), below {@link stateDir}. */
-export function spoolDir(sources: PathSources = {}): string {
-  return resolve(sources).paths.join(stateDir(sources), "spool");
+/** Folder of a cell's spools (spool.ts), below {@link stateDir}: what waits for one cell is not told another. */
+export function spoolDir(cell: string, sources: PathSources = {}): string {
+  return resolve(sources).paths.join(stateDir(sources), "spool", cell);
 }
 
 function resolve(sources: PathSources) {

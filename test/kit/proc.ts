@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
+import { tempDir, type TempDir } from "./temp-dir.ts";
 
 export interface ProcOptions {
   args?: readonly string[];
@@ -31,13 +32,22 @@ export interface Proc extends AsyncDisposable {
   exited: Promise<ProcExit>;
 }
 
+/** State folder of programs that are given none; removed with this process. */
+let home: TempDir | undefined;
+
 /** Runs one of our programs, a `.ts` file, as a process of its own. Disposing kills it and waits for its end. */
 export function startProc(entry: string, options: ProcOptions = {}): Proc {
   const { args = [], env = {}, cwd } = options;
   const child = spawn(process.execPath, [entry, ...args], {
     stdio: ["pipe", "pipe", "pipe"],
-    // What the test runner set for itself is not for our programs.
-    env: { ...process.env, NODE_OPTIONS: undefined, NODE_CHANNEL_FD: undefined, ...env },
+    // What the test runner set for itself is not for our programs, nor is the user's own mesh their home.
+    env: {
+      ...process.env,
+      TIERMESH_HOME: (home ??= tempDir("tiermesh-home-")).path,
+      NODE_OPTIONS: undefined,
+      NODE_CHANNEL_FD: undefined,
+      ...env,
+    },
     ...(cwd === undefined ? {} : { cwd }),
   });
   const lines: string[] = [];
