@@ -208,9 +208,10 @@ export class Intake {
 
   /** Tells a router. Whatever subject a message names, an agent speaks there only if it is one for verdicts, or an inbox. */
   tell(reply = "", verdict: Verdict): void {
-    const { nc, subjects } = this.#parts.bus;
-    const [router = "", dispatch = ""] = reply.split(".").slice(-2);
-    if (nc.isClosed() || (reply !== subjects.verdict(router, dispatch) && !isInbox(reply))) return;
+    const { bus, nodeId } = this.#parts;
+    const { nc, subjects } = bus;
+    const [router = "", , dispatch = ""] = reply.split(".").slice(-3);
+    if (nc.isClosed() || (reply !== subjects.verdict(router, nodeId, dispatch) && !isInbox(reply))) return;
     nc.publish(reply, encode(verdict, "shared"), { headers: headersFor("shared") });
   }
 }

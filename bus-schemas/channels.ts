@@ -5,6 +5,7 @@ import { Decision } from "./decision.ts";
 import { EVENTS, EVENT_TYPES } from "./events.ts";
 import { CancelRequest, ControlReply, ControlRequest, JobRequest, JobResult, StreamFrame, Verdict } from "./job.ts";
 import { NodeRecord } from "./node-record.ts";
+import { RegistryAdd, RegistryJoin, RegistryReply, RegistryRevoke } from "./registry.ts";
 import { StructureTable } from "./structures.ts";
 import { RouterKey, RouteQuery, TicketReply } from "./ticket.ts";
 import { subjects, type Subjects } from "./subjects.ts";
@@ -67,6 +68,12 @@ const frame: ChannelMessage = {
   summary: "With stream: true, several of these in the order of Mesh-Seq; the last one is the end.",
   schema: StreamFrame,
   headers: "frame",
+};
+
+const registryReply: ChannelMessage = {
+  name: "RegistryReply",
+  summary: "The entries as they are now, or why nothing changed.",
+  schema: RegistryReply,
 };
 
 /** Bytes that only their receiver can open. */
@@ -150,7 +157,7 @@ export const CHANNELS: readonly Channel[] = [
   },
   {
     name: "jobVerdict",
-    address: address((s) => s.verdict("_router_", "_dispatch_")),
+    address: address((s) => s.verdict("_router_", "_node_", "_dispatch_")),
     from: "agent",
     to: "router",
     guarantee: "Reply subject of job.run; the broker answers 503 on it when the agent is gone.",
@@ -172,6 +179,42 @@ export const CHANNELS: readonly Channel[] = [
     guarantee: "Request; one reply.",
     messages: [{ name: "ControlRequest", summary: "Cordon, drain or resume.", schema: ControlRequest }],
     reply: [{ name: "ControlReply", summary: "What the node did.", schema: ControlReply }],
+  },
+  {
+    name: "registryAdd",
+    address: address((s) => s.registryAdd),
+    from: "operator",
+    to: "the broker's keeper",
+    guarantee: "Request; one reply, when every server of the bus that this keeper serves knows the token.",
+    messages: [{ name: "RegistryAdd", summary: "A machine that may join.", schema: RegistryAdd }],
+    reply: [registryReply],
+  },
+  {
+    name: "registryRevoke",
+    address: address((s) => s.registryRevoke),
+    from: "operator",
+    to: "the broker's keeper",
+    guarantee: "Request; one reply, when the broker has cut the node's connections.",
+    messages: [{ name: "RegistryRevoke", summary: "A node that may no longer speak.", schema: RegistryRevoke }],
+    reply: [registryReply],
+  },
+  {
+    name: "registryList",
+    address: address((s) => s.registryList),
+    from: "operator",
+    to: "the broker's keeper",
+    guarantee: "Request with an empty body; one reply.",
+    messages: [],
+    reply: [registryReply],
+  },
+  {
+    name: "registryJoin",
+    address: address((s) => s.registryJoin("_node_")),
+    from: "holder of a join token",
+    to: "the broker's keeper",
+    guarantee: "Request; one reply, when the broker knows the node's key. A token is good once.",
+    messages: [{ name: "RegistryJoin", summary: "The node's own public key.", schema: RegistryJoin }],
+    reply: [registryReply],
   },
   {
     name: "event",

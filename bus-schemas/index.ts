@@ -16,6 +16,7 @@ export * from "./policy.ts";
 export * from "./policy-check.ts";
 export * from "./prompt-tokens.ts";
 export * from "./quality.ts";
+export * from "./registry.ts";
 export * from "./structures.ts";
 export * from "./ticket.ts";
 export * from "./subjects.ts";

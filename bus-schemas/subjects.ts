@@ -19,6 +19,7 @@ export function subjects(cell = DEFAULT_CELL) {
   const prefix = `mesh.${token(cell)}`;
   const policyBucket = `tiermesh-policy-${cell}`;
   const qualityBucket = `tiermesh-quality-${cell}`;
+  const nodesBucket = `tiermesh-nodes-${cell}`;
   return {
     prefix,
     /** Name of the JetStream stream that keeps every event of the cell; cells may share a broker. */
@@ -34,6 +35,13 @@ export function subjects(cell = DEFAULT_CELL) {
       stream: `KV_${qualityBucket}`,
       prefix: `$KV.${qualityBucket}.`,
       keys: `$KV.${qualityBucket}.>`,
+    },
+    /** JetStream KV bucket of the nodes that may speak here (registry.ts), one key each. */
+    nodesBucket: {
+      name: nodesBucket,
+      stream: `KV_${nodesBucket}`,
+      prefix: `$KV.${nodesBucket}.`,
+      keys: `$KV.${nodesBucket}.>`,
     },
     /** agent → routers, monitor, gateway; every second, the whole node record. */
     heartbeat: (layer: Layer, node: string) => `${prefix}.heartbeat.${layer}.${token(node)}`,
@@ -52,14 +60,24 @@ export function subjects(cell = DEFAULT_CELL) {
     /** router → agents; every second, the key that its tickets are signed with (ticket.ts). */
     routerKey: (router: string) => `${prefix}.router.key.${token(router)}`,
     routerKeys: `${prefix}.router.key.*`,
-    /** agent → the router that dispatched: accepted, refused, ended (ADR 0004); the other routers hear the load in it. */
-    verdict: (router: string, dispatch: string) => `${prefix}.job.verdict.${router}.${dispatch}`,
-    verdicts: `${prefix}.job.verdict.*.*`,
+    /**
+     * agent → the router that dispatched: accepted, refused, ended (ADR 0004); the other routers hear the load in it. The node
+     * is in it so that the broker lets no other speak for it.
+     */
+    verdict: (router: string, node: string, dispatch: string) => `${prefix}.job.verdict.${router}.${node}.${dispatch}`,
+    verdicts: `${prefix}.job.verdict.*.*.*`,
     /** client → agent and router. */
     cancel: (job: string) => `${prefix}.job.cancel.${token(job)}`,
     cancels: `${prefix}.job.cancel.*`,
     /** operator → agent. */
     control: (node: string) => `${prefix}.node.control.${token(node)}`,
+    /** operator → the broker's keeper: who may join (registry.ts). */
+    registryAdd: `${prefix}.registry.add`,
+    registryRevoke: `${prefix}.registry.revoke`,
+    registryList: `${prefix}.registry.list`,
+    /** a token's holder → the broker's keeper. */
+    registryJoin: (node: string) => `${prefix}.registry.join.${token(node)}`,
+    registryJoins: `${prefix}.registry.join.*`,
     /** everyone → stream AUDIT. */
     event: (type: string, dataClass: DataClass | typeof NO_CLASS) => `${prefix}.event.${token(type)}.${dataClass}`,
     events: `${prefix}.event.>`,
@@ -81,6 +99,11 @@ export function parseHeartbeatSubject(subject: string): { layer: string; node: s
   const [, , kind, layer, node] = parts;
   if (parts.length !== 5 || kind !== "heartbeat" || layer === undefined || node === undefined) return undefined;
   return { layer, node };
+}
+
+/** The node of a verdict's subject. */
+export function verdictNode(subject: string): string {
+  return subject.split(".").at(-2) ?? "";
 }
 
 /** The last token: the queue of a submit, the job of a cancel, the dispatch of a verdict, the node of a run. */

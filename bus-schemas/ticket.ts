@@ -15,7 +15,7 @@ export const TICKET_LIFE_MS = 30_000;
  */
 export const Ticket = z.strictObject({
   v: z.literal(1),
-  /** Id of the signing router; verdicts go to `job.verdict.<router>.<id>`. */
+  /** Id of the signing router; verdicts go to `job.verdict.<router>.<node>.<id>`. */
   router: SubjectToken,
   /** Of the router's signing key. */
   signer: SubjectToken,

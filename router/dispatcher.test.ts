@@ -211,7 +211,7 @@ test("a cancel whose body is garbage, null or something else is a cancel all the
 });
 
 test("a node cannot take, refuse or end a job that another one was asked for", async () => {
-  const { dispatcher, fleet, verdict, answers, asked, rejected, join } = await dispatched("P2", ["a"]);
+  const { bus, dispatcher, fleet, verdict, answers, asked, last, rejected, join } = await dispatched("P2", ["a"]);
   join(nodeRecord("liar"));
   const ended = { status: "finished", timing: null };
   const lies: [string, Record<string, unknown>][] = [
@@ -223,13 +223,18 @@ test("a node cannot take, refuse or end a job that another one was asked for", a
     verdict(type, { ...rest, node_id: "liar", load: { ...LOAD, running: 999 } });
     verdict(type, { ...rest, job_id: "job-99999", load: { ...LOAD, running: 999 } });
   }
+  // On its own subject, where the broker lets it speak, it says that it is the other.
+  const forged = { type: "accepted", job_id: "job-00001", node_id: "a", load: { ...LOAD, running: 999 } };
+  bus.deliver((last().reply ?? "").replace(".a.", ".liar."), forged);
+  bus.deliver("mesh.main.job.verdict.router-2.liar.0", forged);
   expect(dispatcher.inFlight).toEqual({ waiting: 1, running: 0 });
-  expect(rejected.map(({ kind, error }) => [kind, error.code, error.field])).toEqual(
-    lies.flatMap(() => [
+  expect(rejected.map(({ kind, error }) => [kind, error.code, error.field])).toEqual([
+    ...lies.flatMap(() => [
       ["verdict", "forbidden", "node_id"],
       ["verdict", "forbidden", "job_id"],
     ]),
-  );
+    ["verdict", "forbidden", "node_id"],
+  ]);
   expect(["a", "liar"].map((id) => fleet.fleet.view(id)?.record.load?.running)).toEqual([0, 0]);
   verdict("accepted");
   verdict("ended", { ...ended, node_id: "liar" });
@@ -250,7 +255,7 @@ test("a running job is not given away: neither a late refusal nor a made-up 503 
 
 test("verdicts for tokens that are not known, and garbage, change nothing", async () => {
   const { bus, dispatcher, rejected, asked, answers } = await dispatched();
-  const subject = "mesh.main.job.verdict.router-1.";
+  const subject = "mesh.main.job.verdict.router-1.a.";
   bus.deliver(`${subject}zzz`, {
     type: "ended",
     job_id: "job-00001",

@@ -1,5 +1,5 @@
 import type { Msg } from "@nats-io/nats-core";
-import { CONTENT_TYPES, HEADERS, MeshError, Verdict, lastToken } from "../bus-schemas/index.ts";
+import { CONTENT_TYPES, HEADERS, MeshError, Verdict, lastToken, verdictNode } from "../bus-schemas/index.ts";
 import { pause } from "../service/loop.ts";
 import { header, makeHeaders, readBody } from "../service/messages.ts";
 import { learnFromPeer } from "../service/structures-exchange.ts";
@@ -34,7 +34,7 @@ export class Dispatcher {
 
   start(): void {
     const { bus, id } = this.#parts;
-    const toUs = bus.subjects.verdict(id, "");
+    const toUs = `${bus.subjects.verdict(id, "", "").slice(0, -1)}`;
     bus.listen(bus.subjects.verdicts, (msg) =>
       msg.subject.startsWith(toUs) ? this.#onVerdict(msg) : this.#onVerdictToOther(msg),
     );
@@ -90,7 +90,7 @@ export class Dispatcher {
     try {
       bus.nc.publish(bus.subjects.run(request.dataClass, dispatch.nodeId), message.data, {
         headers,
-        reply: bus.subjects.verdict(id, token),
+        reply: bus.subjects.verdict(id, dispatch.nodeId, token),
       });
     } catch (cause) {
       this.#table.remove(token);
@@ -115,9 +115,10 @@ export class Dispatcher {
     if (verdict === undefined) return;
     const dispatch = this.#table.find(token);
     if (dispatch === undefined) return;
-    // Only the node that was asked can know both; another one cannot take, refuse or end its job.
-    if (verdict.node_id !== dispatch.nodeId || verdict.job_id !== dispatch.jobId) {
-      const field = verdict.node_id === dispatch.nodeId ? "job_id" : "node_id";
+    // The broker guards the subject, not the body; another node cannot take, refuse or end its job.
+    const said = verdict.node_id === verdictNode(msg.subject) ? verdict.node_id : undefined;
+    if (said !== dispatch.nodeId || verdict.job_id !== dispatch.jobId) {
+      const field = said === dispatch.nodeId ? "job_id" : "node_id";
       return this.#parts.rejections.add(
         "verdict",
         new MeshError("forbidden", `${field}: not what was asked`, { field }),
@@ -147,7 +148,7 @@ export class Dispatcher {
   #onVerdictToOther(msg: Msg): void {
     // A bad one is its router's to reject, as is the broker's 503.
     const verdict = this.#readVerdict(msg, () => undefined);
-    if (verdict !== undefined) this.#parts.fleet.onLoad(verdict.node_id, verdict.load);
+    if (verdict?.node_id === verdictNode(msg.subject)) this.#parts.fleet.onLoad(verdict.node_id, verdict.load);
   }
 
   #readVerdict(msg: Msg, onRejected: (error: MeshError) => void): Verdict | undefined {

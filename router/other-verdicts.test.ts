@@ -11,7 +11,7 @@ test("of a verdict to another router the load is taken, and nothing else", async
   const dispatcher = new Dispatcher(parts);
   dispatcher.start();
   join(nodeRecord("a"));
-  const other = "mesh.main.job.verdict.router-2.7";
+  const other = "mesh.main.job.verdict.router-2.a.7";
   const common = { job_id: "job-00001", node_id: "a", load: { ...LOAD, running: 2, queued: 1 } };
   bus.deliver(other, { type: "refused", ...common, error: BUSY });
   expect(fleet.fleet.view("a")?.record.load).toMatchObject({ running: 2, queued: 1 });

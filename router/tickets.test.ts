@@ -33,7 +33,7 @@ function startRouter(policy: Record<string, unknown> = {}) {
     return readTicket(reply.ticket ?? "");
   };
   const verdict = (ticket: Ticket, type: string, rest: Record<string, unknown> = {}) =>
-    bus.deliver(`mesh.main.job.verdict.${ticket.router}.${ticket.id}`, {
+    bus.deliver(`mesh.main.job.verdict.${ticket.router}.${ticket.node}.${ticket.id}`, {
       type,
       job_id: ticket.job,
       node_id: ticket.node,

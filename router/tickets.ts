@@ -5,6 +5,7 @@ import {
   TICKET_LIFE_MS,
   Verdict,
   lastToken,
+  verdictNode,
   type Decision,
   type RouteQuery,
   type Ticket,
@@ -53,7 +54,7 @@ export class Tickets {
 
   start(): void {
     const { bus } = this.#parts;
-    bus.listen(bus.subjects.verdict(this.id, "*"), (msg) => this.#onVerdict(msg));
+    bus.listen(bus.subjects.verdict(this.id, "*", "*"), (msg) => this.#onVerdict(msg));
     bus.listen(bus.subjects.cancels, (msg) => this.#release(lastToken(msg.subject)));
     this.announce();
   }
@@ -169,9 +170,10 @@ export class Tickets {
     const dispatch = this.#out.find(token);
     if (dispatch === undefined) return;
     const { fleet, rejections } = this.#parts;
-    // Only the node that the ticket names can know both.
-    if (verdict.node_id !== dispatch.nodeId || verdict.job_id !== dispatch.jobId) {
-      const field = verdict.node_id === dispatch.nodeId ? "job_id" : "node_id";
+    // The broker guards the subject, not the body.
+    const said = verdict.node_id === verdictNode(msg.subject) ? verdict.node_id : undefined;
+    if (said !== dispatch.nodeId || verdict.job_id !== dispatch.jobId) {
+      const field = said === dispatch.nodeId ? "job_id" : "node_id";
       return rejections.add("verdict", new MeshError("forbidden", `${field}: not what the ticket says`, { field }));
     }
     fleet.onLoad(dispatch.nodeId, verdict.load);

@@ -156,7 +156,8 @@ export class SealedIntake {
   }
 
   #verdictSubject({ router, id }: Ticket): string {
-    return this.#parts.bus.subjects.verdict(router, id);
+    const { bus, nodeId } = this.#parts;
+    return bus.subjects.verdict(router, nodeId, id);
   }
 
   /** @param ticket undefined when it is none that was given for this node now: its router learns nothing from it. */

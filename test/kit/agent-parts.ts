@@ -74,7 +74,7 @@ export function runtimeState(
 }
 
 export const INBOX = "_INBOX.caller.1";
-const VERDICT = "mesh.main.job.verdict.router-1.1";
+const VERDICT = "mesh.main.job.verdict.router-1.n1.1";
 
 /** Headers of a run message as a router writes them; undefined leaves one out. */
 export function runHeaders(overrides: Readonly<Record<string, string | undefined>> = {}): Record<string, string> {

@@ -9,7 +9,7 @@ import { INBOX, agentParts } from "./agent-parts.ts";
 
 export const CELL = "mesh.main";
 const ROUTER = "router-1-t";
-export const VERDICT = "mesh.main.job.verdict.router-1-t";
+export const VERDICT = "mesh.main.job.verdict.router-1-t.n1";
 export const JOB = "job-00000001";
 
 /** An agent `n1` that knows one router's key and the router's side of it: tickets, and seals as a client makes them. */

@@ -1,0 +1,61 @@
+import { z } from "zod";
+import { Layer } from "./classes.ts";
+import { WireError } from "./errors.ts";
+import { Label, NodeId, UnixMs } from "./units.ts";
+
+/** Which nodes may speak on the bus (ADR 0013): an operator adds one, its machine joins by a token, an operator revokes it. */
+
+/** Public half of a NATS user's nkey: "U" and 55 characters of base32. */
+export const UserKey = z.string().regex(/^U[A-Z2-7]{55}$/, "a NATS user's public nkey");
+
+/** A join token is good for this long unless said otherwise, and at most so long, hours. */
+export const JOIN_HOURS = { usual: 24, most: 168 } as const;
+
+export const NODE_STATES = ["pending", "joined", "revoked"] as const;
+
+/** A node as the registry knows it; no secret is in it. */
+export const NodeEntry = z.object({
+  node_id: NodeId,
+  layer: Layer,
+  /** pending: a token is out. joined: its key is known to the broker. revoked: it is not any more. */
+  state: z.enum(NODE_STATES),
+  /** Of the token's own bus user, who may do nothing but join; null when no token is out. */
+  join_key: UserKey.nullable(),
+  join_expires_unix_ms: UnixMs.nullable(),
+  /** Of the node's own bus user. */
+  public_key: UserKey.nullable(),
+  /** Who changed it last, and why. */
+  by: Label,
+  reason: Label.nullable(),
+  changed_unix_ms: UnixMs,
+});
+export type NodeEntry = z.infer<typeof NodeEntry>;
+
+/** Body of `registry.add`: the secret half of the token's key stays with who asks. */
+export const RegistryAdd = z.object({
+  node_id: NodeId,
+  layer: Layer,
+  join_key: UserKey,
+  /** Hours that the token is good for. */
+  hours: z.number().min(0.001).max(JOIN_HOURS.most).default(JOIN_HOURS.usual),
+  /** The node is in the mesh already: its old key is revoked at once. */
+  replace: z.boolean().default(false),
+  by: Label,
+});
+
+/** Body of `registry.revoke`. */
+export const RegistryRevoke = z.object({ node_id: NodeId, by: Label, reason: Label.nullable().default(null) });
+
+/** Body of `registry.join.<node>`; that it is the token's holder who asks, the broker has checked. */
+export const RegistryJoin = z.object({ public_key: UserKey });
+
+/** What the keeper answers to all of them; the parts that a request asks for are there, or `error` is. */
+export const RegistryReply = z.object({
+  entries: z.array(NodeEntry).max(10_000).default([]),
+  /** Addresses of the bus for other machines. */
+  urls: z.array(z.string().max(300)).max(16).default([]),
+  /** Authority of the bus's certificates, PEM. */
+  ca_pem: z.string().max(20_000).nullable().default(null),
+  error: WireError.nullable().default(null),
+});
+export type RegistryReply = z.infer<typeof RegistryReply>;
