@@ -32,7 +32,7 @@ runProcess(log, async (lifecycle) => {
   serveStructures(bus);
   const metrics = new Metrics("auditor");
   const spool = await Spool.open(spoolDir(cell), "auditor", log);
-  const events = new EventPublisher(bus, "auditor", log, spool);
+  const events = new EventPublisher(bus, "auditor", "auditor", log, spool);
   lifecycle.onClose("events", () => events.close());
   const rejections = new Rejections("auditor", events, metrics, log);
   lifecycle.onClose("rejections", () => rejections.close());

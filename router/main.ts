@@ -51,7 +51,7 @@ runProcess(log, async (lifecycle) => {
   serveStructures(bus);
   const metrics = new Metrics("router");
   const spool = await Spool.open(spoolDir(config.cell), "router", log);
-  const events = new EventPublisher(bus, `router/${config.routerId}`, log, spool);
+  const events = new EventPublisher(bus, "router", config.routerId, log, spool);
   lifecycle.onClose("events", () => events.close());
   const rejections = new Rejections("router", events, metrics, log);
   lifecycle.onClose("rejections", () => rejections.close());

@@ -5,6 +5,7 @@ import { MeshError } from "../../bus-schemas/index.ts";
 import { MeshClient } from "../../client/index.ts";
 import { connectBus } from "../../service/bus.ts";
 import { EventPublisher } from "../../service/events.ts";
+import { hostToken } from "../../service/host-token.ts";
 import type { Log } from "../../service/log.ts";
 import { cacheDir } from "../../service/paths.ts";
 import { startToken } from "../../service/process-info.ts";
@@ -83,7 +84,7 @@ export class Mesh {
       throw error;
     });
     const client = new MeshClient(bus);
-    const events = new EventPublisher(bus, "up", log);
+    const events = new EventPublisher(bus, "keeper", hostToken(), log);
     try {
       if (bus.nc.info?.jetstream !== true)
         throw new MeshError(
