@@ -1,7 +1,7 @@
-import { hostname } from "node:os";
 import { z } from "zod";
 import { Layer, MeshError } from "../bus-schemas/index.ts";
 import { BASE_ENV, BaseConfig, loadConfig, type Environment } from "../service/config.ts";
+import { hostToken } from "../service/host-token.ts";
 import { parseLoopbackUrl } from "./runtimes/loopback-http.ts";
 
 const AgentConfig = BaseConfig.extend({
@@ -44,7 +44,7 @@ const ENV = {
 
 /** @throws MeshError `bad_config` naming the variable. */
 export function agentConfig(env: Environment, dirs: { stateDir: string; cacheDir: string }): AgentConfig {
-  const defaults = { nodeId: defaultNodeId(), ...dirs };
+  const defaults = { nodeId: hostToken(), ...dirs };
   const config = loadConfig(AgentConfig, ENV, { env, file: defaults, fileName: "defaults" });
   // Routers keep P0 and P1 from L2 only: what runs in a cloud must not pass for a machine of the house.
   if (config.providers !== undefined && config.layer !== "L2")
@@ -75,10 +75,4 @@ function toEndpoints(text: string, context: z.RefinementCtx): string[] {
     }
   }
   return urls;
-}
-
-/** The host's first name as a subject token. */
-export function defaultNodeId(): string {
-  const name = (hostname().split(".")[0] ?? "").replace(/[^A-Za-z0-9_-]/g, "-").slice(0, 64);
-  return name === "" ? "node" : name;
 }

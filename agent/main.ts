@@ -1,6 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { connectBus } from "../service/bus.ts";
+import { busAddressOf } from "../service/config.ts";
 import { EventPublisher } from "../service/events.ts";
 import { createLog } from "../service/log.ts";
 import { newId } from "../service/ids.ts";
@@ -22,6 +23,7 @@ import { Heartbeat } from "./heartbeat.ts";
 import { Intake } from "./intake.ts";
 import { startProbes } from "./probes/start.ts";
 import { RuntimeDesk } from "./runtime-desk.ts";
+import { asMember } from "./membership.ts";
 import { NodeKeys } from "./sealing/node-keys.ts";
 import { RouterKeys } from "./sealing/router-keys.ts";
 import { SealedIntake } from "./sealing/sealed-intake.ts";
@@ -39,7 +41,8 @@ const log = createLog("agent");
 
 runProcess(log, async (lifecycle) => {
   const { env } = process;
-  const config = agentConfig(env, { stateDir: stateDir({ env }), cacheDir: cacheDir({ env }) });
+  const dirs = { stateDir: stateDir({ env }), cacheDir: cacheDir({ env }) };
+  const config = agentConfig(asMember(env, dirs.stateDir), dirs);
   const { nodeId, layer, costFactor } = config;
   // Before any thread or child process starts: they inherit the environment.
   const cloud =
@@ -47,18 +50,13 @@ runProcess(log, async (lifecycle) => {
   const nodeDir = join(config.stateDir, "agent", nodeId);
   mkdirSync(nodeDir, { recursive: true, mode: 0o700 });
 
-  const bus = await connectBus(
-    `agent-${nodeId}`,
-    { url: config.natsUrl, user: config.natsUser, password: config.natsPassword, cell: config.cell },
-    log,
-    { retry: true },
-  );
+  const bus = await connectBus(`agent-${nodeId}`, busAddressOf(config), log, { retry: true });
   lifecycle.onClose("bus", () => bus.drain());
   serveStructures(bus);
   const metrics = new Metrics("agent");
   const endings = metrics.counter("jobs_ended_total", "Jobs that ended on this node", ["status"]);
   const spool = await Spool.open(spoolDir(config.cell, { env }), `agent-${nodeId}`, log);
-  const events = new EventPublisher(bus, `agent/${nodeId}`, log, spool);
+  const events = new EventPublisher(bus, "agent", nodeId, log, spool);
   lifecycle.onClose("events", () => events.close());
   const rejections = new Rejections("agent", events, metrics, log);
   lifecycle.onClose("rejections", () => rejections.close());

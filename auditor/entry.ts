@@ -6,6 +6,8 @@ import {
   HEADERS,
   MeshError,
   NO_CLASS,
+  eventSource,
+  parseEventSubject,
   parseOrThrow,
   type EventType,
   type LogEntry,
@@ -47,21 +49,31 @@ export function toEntry(message: StoredMessage, sequence: number): LogEntry {
   }
 }
 
-/** @throws MeshError naming the header or field. */
+/**
+ * An event whose parts agree. The subject counts, because it is what the broker has permitted its sender to say (ADR 0012).
+ * @throws MeshError naming the header or field.
+ */
 function readEvent(message: StoredMessage): EventRecord {
-  const [typeToken, classToken, ...more] = message.subject.split(".").slice(3);
+  const subject = parseEventSubject(message.subject);
+  if (subject === undefined) throw new MeshError("bad_request", "the subject is not one of events");
   const type = message.header(HEADERS.ceType).slice(CE_TYPE_PREFIX.length);
   if (!Object.hasOwn(EVENTS, type)) throw new MeshError("bad_request", "ce-type: not an event of this mesh");
-  if (type !== typeToken || more.length > 0) throw new MeshError("bad_request", "ce-type: not the type of the subject");
-  const securityLevel = classToken === NO_CLASS ? null : parseOrThrow(DataClass, classToken);
+  if (type !== subject.type) throw new MeshError("bad_request", "ce-type: not the type of the subject");
+  const source = message.header(HEADERS.ceSource);
+  if (source !== eventSource(subject)) throw new MeshError("bad_request", "ce-source: not the source of the subject");
+  const securityLevel = subject.dataClass === NO_CLASS ? null : parseOrThrow(DataClass, subject.dataClass);
+  const data = parseOrThrow(EVENTS[type as EventType].data, parseBody(message.data));
+  const decided = (data as { decision?: { security_level: DataClass } | null }).decision?.security_level;
+  if (decided !== undefined && decided !== securityLevel)
+    throw new MeshError("bad_request", "decision.security_level: not the class of the subject");
   const record = {
     id: message.header(HEADERS.ceId),
-    source: message.header(HEADERS.ceSource),
+    source,
     type,
     time: message.header(HEADERS.ceTime),
     security_level: securityLevel,
     traceparent: message.header(HEADERS.traceparent) || null,
-    data: parseOrThrow(EVENTS[type as EventType].data, parseBody(message.data)),
+    data,
   };
   return parseOrThrow(EventRecord, record);
 }

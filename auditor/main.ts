@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { MeshError } from "../bus-schemas/index.ts";
 import { connectBus } from "../service/bus.ts";
+import { busAddressOf } from "../service/config.ts";
 import { tryLock } from "../service/file-lock.ts";
 import { EventPublisher } from "../service/events.ts";
 import { runProcess } from "../service/lifecycle.ts";
@@ -26,13 +27,13 @@ runProcess(log, async (lifecycle) => {
   }
   lifecycle.onClose("lock", () => lock.release());
 
-  const { natsUrl: url, natsUser: user, natsPassword: password, cell } = config;
-  const bus = await connectBus("auditor", { url, user, password, cell }, log, { retry: true });
+  const { cell } = config;
+  const bus = await connectBus("auditor", busAddressOf(config), log, { retry: true });
   lifecycle.onClose("bus", () => bus.drain());
   serveStructures(bus);
   const metrics = new Metrics("auditor");
   const spool = await Spool.open(spoolDir(cell), "auditor", log);
-  const events = new EventPublisher(bus, "auditor", log, spool);
+  const events = new EventPublisher(bus, "auditor", "auditor", log, spool);
   lifecycle.onClose("events", () => events.close());
   const rejections = new Rejections("auditor", events, metrics, log);
   lifecycle.onClose("rejections", () => rejections.close());

@@ -11,7 +11,7 @@ const HEADER_SCHEMAS: Record<NonNullable<ChannelMessage["headers"]>, Json> = {
   cloudevent: headers([HEADERS.ceSpecVersion, HEADERS.ceId, HEADERS.ceSource, HEADERS.ceType, HEADERS.ceTime], {
     [HEADERS.ceSpecVersion]: { type: "string", const: "1.0" },
     [HEADERS.ceId]: text("Id of the event, a ULID."),
-    [HEADERS.ceSource]: text("Process that sent it."),
+    [HEADERS.ceSource]: text("Process that sent it: <process>/<name>, as its subject says."),
     [HEADERS.ceType]: text("tiermesh. and the event type."),
     [HEADERS.ceTime]: { type: "string", format: "date-time" },
     [HEADERS.msgId]: text("Same as ce-id; JetStream stores a repeat once."),

@@ -19,12 +19,12 @@ test("every subject that can be spelled has its line in the contract, and no lin
     run: () => s.run(words.class, words.token),
     sealed: () => s.sealed(words.class, words.token),
     runs: () => s.runs(words.class, words.token),
-    event: () => s.event(words.token, words.class),
+    event: () => s.event(words.token, words.class, words.token, words.token),
   };
   const spelled = Object.entries(s)
     .filter(([, value]) => typeof value !== "string" || !/[*>]/.test(value))
     .filter(
-      ([name]) => !["prefix", "auditStream", "policyBucket", "qualityBucket", "nodesBucket"].includes(name) && name !== "verdicts",
+      ([name]) => !["prefix", "auditStream", "policyBucket", "qualityBucket", "nodesBucket", "verdicts", "eventsOf"].includes(name),
     )
     .map(
       ([name, value]) =>

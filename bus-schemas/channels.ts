@@ -21,6 +21,8 @@ export const CHANNEL_PARAMETERS = {
   dispatch: "Number of the dispatch within that router.",
   job: "Id of a job.",
   type: "Event type, see the messages.",
+  process: "Kind of process that says it: agent, router, auditor, gateway or keeper (tiermesh up).",
+  name: "Which one of its kind: a node's id, a router's id, a host; where there is only one, its kind.",
   severity: "warning, error or critical.",
   rule: "Name of the alert rule.",
   version: "Version of a table of shared structures.",
@@ -218,10 +220,11 @@ export const CHANNELS: readonly Channel[] = [
   },
   {
     name: "event",
-    address: address((s) => s.event("_type_", CLASS)),
+    address: address((s) => s.event("_type_", CLASS, "_process_", "_name_")),
     from: "everyone",
     to: "JetStream stream AUDIT",
-    guarantee: "At least once; Nats-Msg-Id is the event's id, so a repeat is stored once.",
+    guarantee:
+      "At least once; Nats-Msg-Id is the event's id, so a repeat is stored once. Who says it is part of the subject, so that a broker can permit each process its own.",
     messages: EVENT_TYPES.map((type) => ({
       name: type,
       summary: EVENTS[type].summary,

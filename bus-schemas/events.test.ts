@@ -26,7 +26,7 @@ for (const type of EVENT_TYPES) {
   test(`${type} keeps the contract of events`, () => {
     const { summary, data } = EVENTS[type];
     expect(SubjectToken.safeParse(type).success).toBe(true);
-    expect(subjects().event(type, NO_CLASS)).toContain(type);
+    expect(subjects().event(type, NO_CLASS, "agent", "n1")).toContain(type);
     expect(summary).toMatch(/^[A-Z].*\.$/s);
     // Its data is an object whose schema can be published, and which says nothing of what a job is about.
     expect(data).toBeInstanceOf(z.ZodObject);

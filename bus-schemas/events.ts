@@ -4,6 +4,7 @@ import { Decision } from "./decision.ts";
 import { RecordedInputs } from "./decision-inputs.ts";
 import { WireError } from "./errors.ts";
 import { Cost, Outcome, Timing, Usage } from "./job.ts";
+import { NODE_STATES, UserKey } from "./registry.ts";
 import { Count, IsoTime, JobId, Label, ModelName, NodeId, SubjectToken } from "./units.ts";
 
 /** A policy as decisions name it. */
@@ -18,12 +19,18 @@ export const MAX_POLICY_TEXT = 400_000;
 /** Sizes of a job, never its content. */
 const Sizes = z.object({ request_bytes: Count, prompt_tokens_estimate: Count });
 
+/** Kinds of processes that record events, as the subject of an event names them (ADR 0012). */
+export type EventSource = "router" | "agent" | "auditor" | "gateway" | "keeper";
+
 /**
- * Every event of the mesh: one entry a type, with the schema of its data and what it means. Adding one is one entry.
+ * Every event of the mesh: one entry a type, with the schema of its data, what it means, which processes record it (the
+ * broker lets no other, permissions.ts) and whether it is about a job and so of a class. Adding one is one entry.
  * Events carry sizes and metadata, never prompts, answers or keys (DESIGN promise 4).
  */
 export const EVENTS = {
   job_decided: {
+    by: ["router"],
+    ofJob: true,
     summary: "A router chose a node for a job, or found none; recorded before the job is dispatched.",
     data: z.object({
       job_id: JobId,
@@ -34,6 +41,8 @@ export const EVENTS = {
     }),
   },
   job_redispatched: {
+    by: ["router"],
+    ofJob: true,
     summary: "A node refused or was lost before it accepted; the job goes to the next pick.",
     data: z.object({
       job_id: JobId,
@@ -48,6 +57,8 @@ export const EVENTS = {
     }),
   },
   job_ended: {
+    by: ["router", "agent"],
+    ofJob: true,
     summary: "A job reached its one ending.",
     data: z.object({
       job_id: JobId,
@@ -67,6 +78,8 @@ export const EVENTS = {
     }),
   },
   node_joined: {
+    by: ["router"],
+    ofJob: false,
     summary: "A node was seen for the first time, or came back.",
     data: z.object({
       node_id: NodeId,
@@ -77,18 +90,26 @@ export const EVENTS = {
     }),
   },
   node_left: {
+    by: ["router"],
+    ofJob: false,
     summary: "A node said its last word.",
     data: z.object({ node_id: NodeId, layer: Layer, reason: Label.nullable() }),
   },
   node_lost: {
+    by: ["router"],
+    ofJob: false,
     summary: "A node fell silent without a last word.",
     data: z.object({ node_id: NodeId, layer: Layer, silent_ms: Count }),
   },
   node_controlled: {
+    by: ["agent"],
+    ofJob: false,
     summary: "An operator cordoned, drained or resumed a node.",
     data: z.object({ node_id: NodeId, command: SubjectToken, reason: Label.nullable() }),
   },
   policy_changed: {
+    by: ["router"],
+    ofJob: false,
     summary:
       "A router decides by this policy from now on, because it started or because the policy on the bus changed.",
     data: z.object({
@@ -108,10 +129,14 @@ export const EVENTS = {
     }),
   },
   policy_rejected: {
+    by: ["router"],
+    ofJob: false,
     summary: "A policy revision on the bus is none that a router can use; it keeps the one it has.",
     data: z.object({ policy_revision: PolicyName, kept_revision: PolicyName, reason: z.string().max(500) }),
   },
   message_rejected: {
+    by: ["router", "agent", "auditor", "keeper"],
+    ofJob: false,
     summary: "Malformed messages were dropped or answered with an error; counted, one event per kind and second.",
     data: z.object({
       process: SubjectToken,
@@ -121,11 +146,29 @@ export const EVENTS = {
       count: Count,
     }),
   },
+  node_admitted: {
+    by: ["keeper"],
+    ofJob: false,
+    summary: "Who may speak on the bus changed: a token was made for a node, it joined by it, or it was revoked.",
+    data: z.object({
+      node_id: NodeId,
+      layer: Layer,
+      state: z.enum(NODE_STATES),
+      by: Label,
+      reason: Label.nullable(),
+      public_key: UserKey.nullable(),
+    }),
+  },
   process_started: {
+    by: ["keeper"],
+    ofJob: false,
     summary: "A part of the mesh started or was restarted by its supervisor.",
     data: z.object({ process: SubjectToken, restarts: Count, exit: z.string().max(60).nullable() }),
   },
-} as const satisfies Record<string, { summary: string; data: z.ZodType }>;
+} as const satisfies Record<
+  string,
+  { by: readonly EventSource[]; ofJob: boolean; summary: string; data: z.ZodType }
+>;
 
 export type EventType = keyof typeof EVENTS;
 export type EventData<T extends EventType> = z.infer<(typeof EVENTS)[T]["data"]>;

@@ -12,6 +12,7 @@ export * from "./headers.ts";
 export * from "./job.ts";
 export * from "./json-schemas.ts";
 export * from "./node-record.ts";
+export * from "./permissions.ts";
 export * from "./policy.ts";
 export * from "./policy-check.ts";
 export * from "./prompt-tokens.ts";

@@ -1,6 +1,6 @@
 import type { Layer } from "./classes.ts";
 import { EVENTS, EVENT_TYPES, type EventSource } from "./events.ts";
-import { DEFAULT_CELL, subjects, type Subjects } from "./subjects.ts";
+import { NO_CLASS, subjectPatterns, type EventClass, type Subjects } from "./subjects.ts";
 
 /**
  * What each role may do on the bus: the templates that the broker's configuration is made from (ADR 0013) and that the table
@@ -50,8 +50,8 @@ export interface Holder {
  * `_INBOX.own.<first 16 characters of the key behind its U>`.
  */
 const OWN_INBOXES = "_INBOX.own";
-/** Inboxes as every NATS client makes them unless told otherwise. */
-const ANY_INBOX = "_INBOX.>";
+/** Where every NATS client makes its inboxes unless told otherwise; as a holder's inbox: that of tools which cannot be told. */
+export const TOOL_INBOX = "_INBOX";
 
 /** Where answers to a user come: derived from its public nkey, so that a process needs to know nothing but its key. */
 export function ownInbox(publicKey: string): string {
@@ -72,14 +72,14 @@ function micro(process: string): Grant[] {
 /** The events that a process records, under its own name only. */
 function records(s: Subjects, process: EventSource, name: string, dataClass = "*"): Grant[] {
   return EVENT_TYPES.filter((type) => (EVENTS[type].by as readonly string[]).includes(process)).map((type) => ({
-    subject: s.event(type, EVENTS[type].ofJob ? (dataClass as never) : "none", process, name),
+    subject: s.event(type, EVENTS[type].ofJob ? (dataClass as EventClass) : NO_CLASS, process, name),
     why: "its part of the record",
   }));
 }
 
 const codec = (s: Subjects): Grant => ({ subject: s.codec("*"), why: "tables of shared structures" });
 const own = (inbox: string): Grant => ({ subject: `${inbox}.>`, why: "answers to it" });
-const answers: Grant = { subject: ANY_INBOX, why: "answers to callers" };
+const answers: Grant = { subject: `${TOOL_INBOX}.>`, why: "answers to callers" };
 
 /** What callers may do: submit, ask for tickets, send what is sealed, cancel. */
 function calls(s: Subjects): Grant[] {
@@ -94,14 +94,18 @@ function calls(s: Subjects): Grant[] {
 
 /** @throws RangeError for an agent or a token without a node */
 export function permissionsOf(role: Role, holder: Holder): Permissions {
-  const s = subjects(holder.cell ?? DEFAULT_CELL);
+  const s = subjectPatterns(holder.cell);
   const lists = TEMPLATES[role](s, holder);
   return {
     publish: lists.publish,
     // nats-server (tried with 2.15.2) matches the `>` of a subscription to `a.>` with the `*` of a permission for `a.*`,
     // and then delivers all below. What is deeper is denied beside each of them.
     subscribe: lists.subscribe,
-    denySubscribe: [...(lists.denySubscribe ?? []), ...lists.subscribe.filter(endsInStar).map(deeper)],
+    denySubscribe: [
+      ...(lists.denySubscribe ?? []),
+      ...(holder.inbox === TOOL_INBOX ? [{ subject: `${OWN_INBOXES}.>`, why: "answers to others" }] : []),
+      ...lists.subscribe.filter(endsInStar).map(deeper),
+    ],
     replies: lists.replies ?? false,
   };
 }

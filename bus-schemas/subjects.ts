@@ -6,6 +6,8 @@ export const DEFAULT_CELL = "main";
 export const ROUTER_QUEUE_GROUP = "router";
 /** Class token of events that concern no job. */
 export const NO_CLASS = "none";
+/** What stands in an event subject's place for the class. */
+export type EventClass = DataClass | typeof NO_CLASS;
 
 const TOKEN = /^[A-Za-z0-9_-]{1,64}$/;
 
@@ -16,6 +18,15 @@ function token(value: string): string {
 
 /** The only speller of subjects (DESIGN §2). `cell` is one subject token; the default cell is `main`. */
 export function subjects(cell = DEFAULT_CELL) {
+  return spell(cell, token);
+}
+
+/** As `subjects`, with `*` allowed in the places: what a broker may be told to permit. */
+export function subjectPatterns(cell = DEFAULT_CELL) {
+  return spell(cell, (value) => (value === "*" ? value : token(value)));
+}
+
+function spell(cell: string, token: (value: string) => string) {
   const prefix = `mesh.${token(cell)}`;
   const policyBucket = `tiermesh-policy-${cell}`;
   const qualityBucket = `tiermesh-quality-${cell}`;
@@ -78,8 +89,14 @@ export function subjects(cell = DEFAULT_CELL) {
     /** a token's holder → the broker's keeper. */
     registryJoin: (node: string) => `${prefix}.registry.join.${token(node)}`,
     registryJoins: `${prefix}.registry.join.*`,
-    /** everyone → stream AUDIT. */
-    event: (type: string, dataClass: DataClass | typeof NO_CLASS) => `${prefix}.event.${token(type)}.${dataClass}`,
+    /**
+     * everyone → stream AUDIT. The sender's process and name are part of the subject, because a broker can permit
+     * subjects only: so it is the broker who keeps one process from speaking as another (ADR 0012).
+     */
+    event: (type: string, dataClass: EventClass, process: string, name: string) =>
+      `${prefix}.event.${token(type)}.${dataClass}.${token(process)}.${token(name)}`,
+    /** Events of one type and class, whoever says them. */
+    eventsOf: (type: string, dataClass: EventClass) => `${prefix}.event.${token(type)}.${dataClass}.*.*`,
     events: `${prefix}.event.>`,
     /** operator → auditor: entries of the log (audit.ts). */
     auditQuery: `${prefix}.audit.query`,
@@ -104,6 +121,29 @@ export function parseHeartbeatSubject(subject: string): { layer: string; node: s
 /** The node of a verdict's subject. */
 export function verdictNode(subject: string): string {
   return subject.split(".").at(-2) ?? "";
+}
+
+/** What the subject of an event says of it. */
+export interface EventSubject {
+  type: string;
+  /** P0, P1, P2 or none, unless the sender made it up. */
+  dataClass: string;
+  process: string;
+  name: string;
+}
+
+/** The tokens of an event subject, or undefined when it is not one. */
+export function parseEventSubject(subject: string): EventSubject | undefined {
+  const parts = subject.split(".");
+  const [, , kind, type, dataClass, process, name] = parts;
+  if (parts.length !== 7 || kind !== "event" || type === undefined || dataClass === undefined) return undefined;
+  if (process === undefined || name === undefined) return undefined;
+  return { type, dataClass, process, name };
+}
+
+/** CloudEvents `source` of the events of a process: what their subjects say of it. */
+export function eventSource({ process, name }: Pick<EventSubject, "process" | "name">): string {
+  return `${process}/${name}`;
 }
 
 /** The last token: the queue of a submit, the job of a cancel, the dispatch of a verdict, the node of a run. */

@@ -2,11 +2,12 @@ import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { MeshError } from "../bus-schemas/index.ts";
-import type { Environment } from "../service/config.ts";
+import type { BusAddress } from "../service/bus.ts";
+import { BASE_ENV, BaseConfig, busAddressOf, loadConfig, type Environment } from "../service/config.ts";
 import { isAlive } from "../service/process-info.ts";
 import { stateDir } from "../service/paths.ts";
 
-/** How other commands on this machine find the running mesh; readable by its owner only, for it holds the bus password. */
+/** How other commands on this machine find the running mesh; readable by its owner only, for it may hold a bus password. */
 const MeshFile = z.object({
   pid: z.number().int(),
   /** Tells this process from a later one with the same id (service/process-info.ts). */
@@ -17,6 +18,11 @@ const MeshFile = z.object({
   nats_url: z.string(),
   nats_user: z.string().optional(),
   nats_password: z.string().optional(),
+  /** File of an operator's key, and of the one for tools that make their inboxes where all do. */
+  nats_nkey: z.string().optional(),
+  nats_tools_nkey: z.string().optional(),
+  /** For programs that only submit jobs. */
+  nats_client_nkey: z.string().optional(),
   gateway_url: z.string(),
   node_id: z.string().nullable(),
   state_dir: z.string(),
@@ -58,30 +64,23 @@ export function readMeshFile(env: Environment): MeshFile | undefined {
 }
 
 /**
- * Address of the bus for a command: `TIERMESH_NATS_URL` and its user and password, else the mesh on this machine.
+ * Address of the bus for a command: `TIERMESH_NATS_URL` with its user and password or key, else the mesh on this machine, as
+ * an operator.
  * @throws MeshError `bus_unavailable` saying how to start one.
  */
-export function busAddress(env: Environment): { url: string; user?: string; password?: string; cell: string } {
+export function busAddress(env: Environment): BusAddress {
   const url = env["TIERMESH_NATS_URL"];
-  if (url !== undefined && url !== "") {
-    const [user, password] = [env["TIERMESH_NATS_USER"], env["TIERMESH_NATS_PASSWORD"]];
-    return {
-      url,
-      cell: env["TIERMESH_CELL"] ?? "main",
-      ...(user === undefined ? {} : { user }),
-      ...(password === undefined ? {} : { password }),
-    };
-  }
+  if (url !== undefined && url !== "") return busAddressOf(loadConfig(BaseConfig, BASE_ENV, { env }));
   const file = readMeshFile(env);
   if (file === undefined)
     throw new MeshError(
       "bus_unavailable",
       "no mesh runs on this machine; start one with `npm start`, or set TIERMESH_NATS_URL to a bus elsewhere",
     );
-  return {
-    url: file.nats_url,
-    cell: file.cell,
-    ...(file.nats_user === undefined ? {} : { user: file.nats_user }),
-    ...(file.nats_password === undefined ? {} : { password: file.nats_password }),
-  };
+  return addressIn(file);
+}
+
+/** How that mesh's bus is reached. */
+export function addressIn({ nats_url, nats_user, nats_password, nats_nkey, cell }: MeshFile): BusAddress {
+  return { url: nats_url, user: nats_user, password: nats_password, nkeyFile: nats_nkey, cell };
 }

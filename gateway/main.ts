@@ -2,7 +2,7 @@ import type { AddressInfo } from "node:net";
 import { MeshError } from "../bus-schemas/index.ts";
 import { MeshClient } from "../client/index.ts";
 import { connectBus } from "../service/bus.ts";
-import { loadConfig } from "../service/config.ts";
+import { busAddressOf, loadConfig } from "../service/config.ts";
 import { runProcess } from "../service/lifecycle.ts";
 import { createLog } from "../service/log.ts";
 import { Metrics, serveHealth } from "../service/metrics.ts";
@@ -22,12 +22,7 @@ const log = createLog("gateway");
 runProcess(log, async (lifecycle) => {
   const config = loadConfig(GatewayConfig, GATEWAY_ENV, { env: process.env });
   const { gatewayHost: host, gatewayPort: port } = config;
-  const bus = await connectBus(
-    "gateway",
-    { url: config.natsUrl, user: config.natsUser, password: config.natsPassword, cell: config.cell },
-    log,
-    { retry: true },
-  );
+  const bus = await connectBus("gateway", busAddressOf(config), log, { retry: true });
   const mesh = new MeshClient(bus);
   lifecycle.onClose("bus", () => mesh.close());
   const metrics = new Metrics("gateway");

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { ROUTER_QUEUE_GROUP } from "../bus-schemas/index.ts";
 import { newId } from "../service/ids.ts";
 import { connectBus } from "../service/bus.ts";
-import { BASE_ENV, BaseConfig, loadConfig } from "../service/config.ts";
+import { BASE_ENV, BaseConfig, busAddressOf, loadConfig } from "../service/config.ts";
 import { EventPublisher } from "../service/events.ts";
 import { runProcess } from "../service/lifecycle.ts";
 import { createLog } from "../service/log.ts";
@@ -45,13 +45,12 @@ runProcess(log, async (lifecycle) => {
   );
   const file = { ...readRoutingConfig(config.routingConfigPath), path: config.routingConfigPath };
 
-  const address = { url: config.natsUrl, user: config.natsUser, password: config.natsPassword, cell: config.cell };
-  const bus = await connectBus(config.routerId, address, log, { retry: true });
+  const bus = await connectBus(config.routerId, busAddressOf(config), log, { retry: true });
   lifecycle.onClose("bus", () => bus.drain());
   serveStructures(bus);
   const metrics = new Metrics("router");
   const spool = await Spool.open(spoolDir(config.cell), "router", log);
-  const events = new EventPublisher(bus, `router/${config.routerId}`, log, spool);
+  const events = new EventPublisher(bus, "router", config.routerId, log, spool);
   lifecycle.onClose("events", () => events.close());
   const rejections = new Rejections("router", events, metrics, log);
   lifecycle.onClose("rejections", () => rejections.close());

@@ -1,5 +1,6 @@
-import { connect, type Msg, type NatsConnection, type Subscription } from "@nats-io/transport-node";
-import { MeshError, subjects, type Subjects } from "../bus-schemas/index.ts";
+import { AuthorizationError, connect, nkeyAuthenticator, type Msg, type NatsConnection, type Subscription } from "@nats-io/transport-node";
+import { MeshError, TOOL_INBOX, subjects, type Subjects } from "../bus-schemas/index.ts";
+import { readNkeyFile, type UserNkey } from "./access/nkey-file.ts";
 import { newId } from "./ids.ts";
 import type { Log } from "./log.ts";
 
@@ -8,6 +9,12 @@ export interface BusAddress {
   url: string;
   user?: string | undefined;
   password?: string | undefined;
+  /** File with the seed of this process's own key, by which the broker knows its role; instead of a password. */
+  nkeyFile?: string | undefined;
+  /** The key itself, where it is in no file. */
+  nkey?: UserNkey | undefined;
+  /** File of the authority that the bus's certificate must come from, PEM; without one the bus must speak in clear. */
+  caFile?: string | undefined;
   /** Cell whose subjects this process speaks. */
   cell?: string;
 }
@@ -41,7 +48,9 @@ const RECONNECT_MS = { wait: 100, jitter: 400 };
 /**
  * Connects to the bus and stays connected: it reconnects for ever. What is published while the connection is away is lost
  * (the library empties its buffer at each new dial; tried with nats-core 3.4.0): who needs it delivered sends it again.
- * @throws MeshError `bus_unavailable` when the first connection cannot be made within `timeoutMs` and `retry` is not set.
+ * @throws MeshError `bad_config` when the key file cannot be used.
+ * @throws MeshError `bus_unavailable` when the first connection cannot be made within `timeoutMs`, `unauthorized` when the bus
+ * does not know who we are; with `retry` neither: that is logged, and tried again.
  */
 export async function connectBus(
   name: string,
@@ -50,15 +59,17 @@ export async function connectBus(
   options: { timeoutMs?: number; retry?: boolean; noEcho?: boolean } = {},
 ): Promise<Bus> {
   const { timeoutMs = 5000, retry = false, noEcho = false } = options;
-  let nc: NatsConnection;
-  try {
-    nc = await connect({
+  const nkey = address.nkey ?? (address.nkeyFile === undefined ? undefined : readNkeyFile(address.nkeyFile));
+  const inboxPrefix = nkey?.inbox ?? TOOL_INBOX;
+  const dial = (wait: boolean) =>
+    connect({
       name: `tiermesh-${name}`,
       servers: address.url.split(","),
       ...(address.user === undefined ? {} : { user: address.user, pass: address.password ?? "" }),
+      ...(nkey === undefined ? {} : { authenticator: nkeyAuthenticator(nkey.seed), inboxPrefix }),
       timeout: timeoutMs,
       maxReconnectAttempts: -1,
-      waitOnFirstConnect: retry,
+      waitOnFirstConnect: wait,
       reconnectTimeWait: RECONNECT_MS.wait,
       reconnectJitter: RECONNECT_MS.jitter,
       ignoreAuthErrorAbort: true,
@@ -67,12 +78,14 @@ export async function connectBus(
       maxPingOut: 2,
       ...FLUSH,
     });
-  } catch (error) {
-    throw new MeshError(
-      "bus_unavailable",
-      `no bus answers at ${redactUrl(address.url)}; is the mesh up? (tiermesh up)`,
-      { cause: error },
-    );
+  let nc: NatsConnection;
+  try {
+    nc = await dial(false);
+  } catch (cause) {
+    const error = notConnected(address, cause);
+    if (!retry) throw error;
+    log.warn(`${error.message}; trying again until it does`);
+    nc = await dial(true);
   }
   let connected = true;
   void watch(nc, log, (now) => (connected = now));
@@ -80,7 +93,7 @@ export async function connectBus(
   return {
     nc,
     subjects: all,
-    inbox: `_INBOX.${newId()}`,
+    inbox: `${inboxPrefix}.${newId()}`,
     listen: (subject, handler, queue) =>
       nc.subscribe(subject, {
         ...(queue === undefined ? {} : { queue }),
@@ -108,9 +121,22 @@ async function watch(nc: NatsConnection, log: Log, setConnected: (connected: boo
     } else if (status.type === "reconnect") {
       setConnected(true);
       log.info("the bus is back");
-    } else if (status.type === "error") log.warn({ err: status.error }, "bus error");
+    } else if (status.type === "error") {
+      if (status.error instanceof AuthorizationError) log.error(`the bus refuses this process: ${UNKNOWN_KEY}`);
+      else log.warn({ err: status.error }, "bus error");
+    }
     else if (status.type === "slowConsumer") log.warn("slow consumer: messages wait in this process");
   }
+}
+
+const UNKNOWN_KEY = "its key or password is not known there, or was revoked";
+
+function notConnected({ url }: BusAddress, cause: unknown): MeshError {
+  if (cause instanceof AuthorizationError)
+    return new MeshError("unauthorized", `the bus at ${redactUrl(url)} refuses this process: ${UNKNOWN_KEY}`, { cause });
+  return new MeshError("bus_unavailable", `no bus answers at ${redactUrl(url)}; is the mesh up? (tiermesh up)`, {
+    cause,
+  });
 }
 
 /** The URL without user and password, for messages to people. */

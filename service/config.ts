@@ -1,5 +1,6 @@
 import { MeshError, fieldPath } from "../bus-schemas/index.ts";
 import { z } from "zod";
+import type { BusAddress } from "./bus.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -88,6 +89,8 @@ export const BaseConfig = z.object({
   natsUrl: z.string().min(1).default("nats://127.0.0.1:4222"),
   natsUser: z.string().optional(),
   natsPassword: z.string().optional(),
+  /** File with the seed of this process's bus user. */
+  natsNkey: z.string().min(1).optional(),
   cell: z
     .string()
     .regex(/^[A-Za-z0-9_-]{1,64}$/, "letters, digits, _ and -")
@@ -99,6 +102,24 @@ export const BASE_ENV = {
   natsUrl: "TIERMESH_NATS_URL",
   natsUser: "TIERMESH_NATS_USER",
   natsPassword: "TIERMESH_NATS_PASSWORD",
+  natsNkey: "TIERMESH_NATS_NKEY",
   cell: "TIERMESH_CELL",
   healthPort: "TIERMESH_HEALTH_PORT",
 } as const;
+
+/** Where and as whom a process connects. */
+export function busAddressOf(config: z.infer<typeof BaseConfig>): BusAddress {
+  const { natsUrl: url, natsUser: user, natsPassword: password, natsNkey: nkeyFile, cell } = config;
+  return { url, user, password, nkeyFile, cell };
+}
+
+/** The variables that make a process connect so: all of them, so that none is inherited from elsewhere. */
+export function busVariables({ url, user, password, nkeyFile, cell }: BusAddress): Record<string, string> {
+  return {
+    [BASE_ENV.natsUrl]: url,
+    [BASE_ENV.natsUser]: user ?? "",
+    [BASE_ENV.natsPassword]: password ?? "",
+    [BASE_ENV.natsNkey]: nkeyFile ?? "",
+    [BASE_ENV.cell]: cell ?? "",
+  };
+}

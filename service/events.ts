@@ -4,7 +4,11 @@ import {
   HEADERS,
   MeshError,
   NO_CLASS,
+  SubjectToken,
+  eventSource,
+  parseOrThrow,
   type DataClass,
+  type EventClass,
   type EventData,
   type EventType,
 } from "../bus-schemas/index.ts";
@@ -36,13 +40,12 @@ export interface Recorded {
   durable: Promise<void>;
 }
 
-/** An event as it waits in the spool: its subject and CloudEvents attributes, and its body. */
+/** An event as it waits in the spool. Who says it is not part of it: whoever sends it says it in its own name. */
 interface Envelope {
   id: string;
-  subject: string;
   type: string;
+  eventClass: EventClass;
   time: string;
-  source: string;
   traceparent: string | undefined;
   body: string;
 }
@@ -91,10 +94,12 @@ class PendingEvent implements Recorded {
  * Publishes events to the AUDIT stream at least once: each is sent until JetStream has acknowledged it, and
  * `Nats-Msg-Id` makes a repeat harmless. One subscription serves all acknowledgements, so a job costs no timer of its own.
  * With a spool, what this process or a former one could not deliver before it died is delivered by the next (ADR 0008).
+ * Subject and `ce-source` name this process, which is all that a broker lets it say (ADR 0012).
  */
 export class EventPublisher {
   readonly #bus: Bus;
-  readonly #source: string;
+  readonly #process: string;
+  readonly #name: string;
   readonly #log: Log;
   readonly #pending = new Map<string, PendingEvent>();
   #clock = { ms: 0, iso: "" };
@@ -103,9 +108,15 @@ export class EventPublisher {
   readonly #spool: Spool | undefined;
   #idle: (() => void) | undefined;
 
-  constructor(bus: Bus, source: string, log: Log, spool?: Spool) {
+  /**
+   * @param process kind of process, `agent`, `router`, …
+   * @param name which one of its kind; where there is only one, its kind again
+   * @throws MeshError `bad_request` when one of them is no subject token
+   */
+  constructor(bus: Bus, process: string, name: string, log: Log, spool?: Spool) {
     this.#bus = bus;
-    this.#source = source;
+    this.#process = parseOrThrow(SubjectToken, process);
+    this.#name = parseOrThrow(SubjectToken, name);
     this.#log = log;
     this.#spool = spool;
     this.#acks = `${bus.inbox}.event.`;
@@ -134,10 +145,9 @@ export class EventPublisher {
     const id = options.id ?? newId();
     const envelope: Envelope = {
       id,
-      subject: this.#bus.subjects.event(type, options.dataClass ?? NO_CLASS),
       type,
+      eventClass: options.dataClass ?? NO_CLASS,
       time: this.#now(),
-      source: this.#source,
       traceparent: options.traceparent,
       body: JSON.stringify(data),
     };
@@ -153,13 +163,14 @@ export class EventPublisher {
   }
 
   #publish(envelope: Envelope): PendingEvent {
-    const { id, subject } = envelope;
+    const { id, type, eventClass } = envelope;
+    const subject = this.#bus.subjects.event(type, eventClass, this.#process, this.#name);
     const headers = headersFor("json", {
       [HEADERS.msgId]: id,
       [HEADERS.ceSpecVersion]: "1.0",
       [HEADERS.ceId]: id,
-      [HEADERS.ceSource]: envelope.source,
-      [HEADERS.ceType]: CE_TYPE_PREFIX + envelope.type,
+      [HEADERS.ceSource]: eventSource({ process: this.#process, name: this.#name }),
+      [HEADERS.ceType]: CE_TYPE_PREFIX + type,
       [HEADERS.ceTime]: envelope.time,
       [HEADERS.traceparent]: envelope.traceparent,
     });
@@ -170,7 +181,7 @@ export class EventPublisher {
     return event;
   }
 
-  /** Sends what a former process of this name spooled; a line that is none of ours is dropped. */
+  /** Sends what a former process spooled, in our own name; a line that is none of ours is dropped. */
   #again(id: string, line: string): void {
     const envelope = fromLine(id, line);
     if (envelope === undefined) {
@@ -241,24 +252,23 @@ export class EventPublisher {
   }
 }
 
-function toLine({ subject, type, time, source, traceparent, body }: Envelope): string {
-  return `${subject} ${type} ${time} ${encodeURIComponent(source)} ${encodeURIComponent(traceparent ?? "")} ${body}`;
+function toLine({ eventClass, type, time, traceparent, body }: Envelope): string {
+  return `${type} ${eventClass} ${time} ${encodeURIComponent(traceparent ?? "")} ${body}`;
 }
 
+const LINE = /^(\w{1,64}) (P[012]|none) (\S+) (\S*) (\{.*)$/;
+/** As spools held events whose subject did not name its source: subject, type, time, source, trace and body. */
+const FORMER_LINE = /^mesh\.[\w-]+\.event\.(\w{1,64})\.(P[012]|none) \1 (\S+) \S+ (\S*) (\{.*)$/;
+
 function fromLine(id: string, line: string): Envelope | undefined {
-  const parts = /^(\S+) (\S+) (\S+) (\S+) (\S*) (\{.*)$/.exec(line);
-  const [, subject, type, time, source, traceparent, body] = parts ?? [];
-  if (subject === undefined || type === undefined || time === undefined) return undefined;
-  if (source === undefined || traceparent === undefined || body === undefined) return undefined;
-  return {
-    id,
-    subject,
-    type,
-    time,
-    source: decodeURIComponent(source),
-    traceparent: traceparent === "" ? undefined : decodeURIComponent(traceparent),
-    body,
-  };
+  const [, type, eventClass, time, trace, body] = LINE.exec(line) ?? FORMER_LINE.exec(line) ?? [];
+  if (type === undefined || time === undefined || trace === undefined || body === undefined) return undefined;
+  try {
+    const traceparent = trace === "" ? undefined : decodeURIComponent(trace);
+    return { id, type, eventClass: eventClass as EventClass, time, traceparent, body };
+  } catch {
+    return undefined; // a trace that nobody encoded
+  }
 }
 
 interface PubAck {

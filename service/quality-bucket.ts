@@ -13,6 +13,7 @@ import { KV_ANSWER_LIMIT_MS, KV_ERR, ensureKv, isApiError, isDeletion, readKv } 
 
 /** Revisions kept of each key: behind one that is garbage a router that starts finds the last good one. */
 const HISTORY = 16;
+const DESCRIPTION = "Tiermesh quality of models per task type; see tiermesh quality --help";
 
 /** One revision of a key in the bucket. */
 export interface QualityRevision {
@@ -46,6 +47,12 @@ export class QualityBucket {
   /** Makes no bucket: `put` does. @throws what the bus says */
   static async open(bus: Bus): Promise<QualityBucket> {
     return new QualityBucket(bus, await jetstreamManager(bus.nc, { timeout: KV_ANSWER_LIMIT_MS, checkAPI: false }));
+  }
+
+  /** Makes the bucket when there is none. @throws what the bus says */
+  static async make(bus: Bus): Promise<void> {
+    const manager = await jetstreamManager(bus.nc, { timeout: KV_ANSWER_LIMIT_MS, checkAPI: false });
+    await ensureKv(manager, bus.subjects.qualityBucket, { description: DESCRIPTION, history: HISTORY });
   }
 
   /** Undefined while there is no bucket. */
@@ -83,8 +90,7 @@ export class QualityBucket {
   async #write(subject: QualitySubject, text: string | undefined): Promise<number> {
     const bucket = this.#bus.subjects.qualityBucket;
     const key = bucket.prefix + qualityKey(subject);
-    const description = "Tiermesh quality of models per task type; see tiermesh quality --help";
-    await ensureKv(this.#manager, bucket, { description, history: HISTORY });
+    await ensureKv(this.#manager, bucket, { description: DESCRIPTION, history: HISTORY });
     const headers = newHeaders();
     if (text === undefined) headers.set("KV-Operation", "DEL");
     const js = jetstream(this.#bus.nc, { timeout: KV_ANSWER_LIMIT_MS });

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { jetstreamManager, RetentionPolicy, StorageType, type JetStreamManager } from "@nats-io/jetstream";
 import type { Bus } from "./bus.ts";
 
@@ -5,12 +6,13 @@ import type { Bus } from "./bus.ts";
 const DUPLICATE_WINDOW_NS = 120 * 1_000_000_000;
 
 /**
- * Makes sure that the AUDIT stream takes every event of this cell; an existing one is brought to these settings.
+ * Makes sure that the AUDIT stream takes every event of this cell; an existing one is brought to these settings, which on a
+ * bus with permissions only its keeper may do.
  * Its replicas stay as they are unless `replicas` says otherwise.
  * Events stay until the auditor's log has them and the limits below pass: 30 days or 8 GiB.
  */
 export async function ensureAuditStream(bus: Bus, replicas?: number): Promise<JetStreamManager> {
-  const manager = await jetstreamManager(bus.nc);
+  const manager = await jetstreamManager(bus.nc, { checkAPI: false });
   const config = {
     name: bus.subjects.auditStream,
     subjects: [bus.subjects.events],
@@ -21,11 +23,13 @@ export async function ensureAuditStream(bus: Bus, replicas?: number): Promise<Je
     duplicate_window: DUPLICATE_WINDOW_NS,
   };
   const existing = await manager.streams.info(bus.subjects.auditStream).catch(() => undefined);
-  if (existing === undefined) await manager.streams.add({ ...config, num_replicas: replicas ?? 1 });
-  else
-    await manager.streams.update(bus.subjects.auditStream, {
-      ...config,
-      num_replicas: replicas ?? existing.config.num_replicas,
-    });
+  if (existing === undefined) {
+    await manager.streams.add({ ...config, num_replicas: replicas ?? 1 });
+    return manager;
+  }
+  const wanted = { ...config, num_replicas: replicas ?? existing.config.num_replicas };
+  const now: Partial<Record<string, unknown>> = { ...existing.config };
+  const fits = Object.entries(wanted).every(([key, value]) => isDeepStrictEqual(now[key], value));
+  if (!fits) await manager.streams.update(bus.subjects.auditStream, wanted);
   return manager;
 }

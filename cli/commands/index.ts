@@ -1,7 +1,9 @@
 import type { CommandModule } from "../command.ts";
+import { agent } from "./agent.ts";
 import { audit } from "./audit.ts";
 import { bus } from "./bus.ts";
 import { doctor } from "./doctor.ts";
+import { node } from "./node.ts";
 import { nodes } from "./nodes.ts";
 import { policy } from "./policy.ts";
 import { quality } from "./quality.ts";
@@ -17,6 +19,8 @@ export const COMMANDS: readonly CommandModule[] = [
   up,
   status,
   nodes,
+  node,
+  agent,
   submit,
   route,
   policy,

@@ -2,7 +2,7 @@ import { MeshError } from "../../bus-schemas/index.ts";
 import { EXIT, examples, type CommandModule } from "../command.ts";
 import { table } from "../format/table.ts";
 import { print, printJson } from "../format/terminal.ts";
-import { readMeshFile, type MeshFile } from "../mesh-file.ts";
+import { addressIn, readMeshFile, type MeshFile } from "../mesh-file.ts";
 import { connectBus } from "../../service/bus.ts";
 import { createLog } from "../../service/log.ts";
 
@@ -61,9 +61,9 @@ export const status: CommandModule = (program) => {
     });
 };
 
-async function answers({ nats_url: url, nats_user: user, nats_password: password }: MeshFile): Promise<boolean> {
+async function answers(file: MeshFile): Promise<boolean> {
   try {
-    const bus = await connectBus("status", { url, user, password }, createLog("status", "silent"), {
+    const bus = await connectBus("status", addressIn(file), createLog("status", "silent"), {
       timeoutMs: HEALTH_LIMIT_MS,
     });
     await bus.drain();

@@ -116,7 +116,7 @@ async function runUp(flags: UpFlags): Promise<number> {
     const facts = {
       gatewayUrl: mesh.gatewayUrl,
       natsUrl: mesh.address.url,
-      cell: mesh.address.cell,
+      cell: flags.cell,
       processes: mesh.processes.map(({ name }) => name),
       logDir: join(directory, "logs"),
       seconds: (performance.now() - startedAtMs) / 1000,

@@ -21,6 +21,11 @@ export function print(line = ""): void {
   process.stdout.write(`${line}\n`);
 }
 
+/** A line for the person at the terminal, beside what a pipe carries on: to standard error. */
+export function note(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
 export function printJson(value: unknown): void {
   process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
 }

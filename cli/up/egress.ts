@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { defaultNodeId } from "../../agent/config.ts";
+import { hostToken } from "../../service/host-token.ts";
 import { keyVariables, readProviders } from "../../agent/egress/providers-file.ts";
 
 const SUFFIX = "-egress";
@@ -19,7 +19,7 @@ export function egressEnvironment(file: string, env: NodeJS.ProcessEnv): Record<
   const host = env["TIERMESH_NODE_ID"] ?? "";
   return {
     ...keys,
-    TIERMESH_NODE_ID: `${(host === "" ? defaultNodeId() : host).slice(0, 64 - SUFFIX.length)}${SUFFIX}`,
+    TIERMESH_NODE_ID: `${(host === "" ? hostToken() : host).slice(0, 64 - SUFFIX.length)}${SUFFIX}`,
     TIERMESH_LAYER: "L2",
     TIERMESH_PROVIDERS: resolve(file),
     // This machine's runtimes and its cost are the other agent's.

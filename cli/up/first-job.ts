@@ -52,7 +52,7 @@ export async function runFirstJob(
 /** The decision of a job, from the event that its router recorded before dispatch. */
 function decisionOf(client: MeshClient, jobId: string) {
   const { promise, resolve } = Promise.withResolvers<Decision | undefined>();
-  const subscription = client.bus.listen(client.bus.subjects.event("job_decided", "P2"), (msg) => {
+  const subscription = client.bus.listen(client.bus.subjects.eventsOf("job_decided", "P2"), (msg) => {
     const body = msg.json<{ job_id?: unknown; decision?: unknown }>();
     const decision = Decision.safeParse(body.decision);
     if (body.job_id === jobId && decision.success) resolve(decision.data);

@@ -8,6 +8,7 @@ import { type GuardedServer, type ServerExit, startGuarded } from "./guard.ts";
 import { endLeftover } from "./leftover.ts";
 import { describeHolder, type PortHolder, whoHoldsPort } from "./port-holder.ts";
 import { infoOf, portsOf, type ServerPorts } from "./ready.ts";
+import { ReloadWatch, replaceFile } from "./reload.ts";
 import { busFiles, type ClusterOptions, renderConfig } from "./server-config.ts";
 
 export interface EmbeddedBusOptions {
@@ -22,6 +23,8 @@ export interface EmbeddedBusOptions {
   /** HTTP monitoring port; undefined = none, 0 = any free one. */
   monitorPort?: number | undefined;
   cluster?: ClusterOptions | undefined;
+  /** Text of the accounts file at this start; without it one user with a password may do everything. */
+  accounts?: string | undefined;
   /** The server's log, line by line; it holds neither credentials nor messages. */
   onLog?: (line: string) => void;
   /** How long the server may take until it answers, milliseconds; a large JetStream store takes time to recover. */
@@ -33,6 +36,7 @@ export interface EmbeddedBusOptions {
 export interface EmbeddedBus {
   /** `nats://host:port`, without credentials. */
   url: string;
+  /** The one user, where there are no accounts. */
   user: string;
   password: string;
   host: string;
@@ -47,6 +51,11 @@ export interface EmbeddedBus {
   version: string;
   /** Resolves, never rejects, once the server is gone, its port free and its folder unlocked, so that it can be started anew. */
   exited: Promise<ServerExit>;
+  /**
+   * Takes another accounts file into use: connections of users that are not in it are cut before this resolves.
+   * @throws MeshError `bus_unavailable` when the server does not take it; the former file stays in use.
+   */
+  setAccounts(text: string): Promise<void>;
   /** Stops the server in order; safe to call twice. */
   stop(): Promise<void>;
 }
@@ -127,6 +136,7 @@ async function startLocked(options: EmbeddedBusOptions, lock: FileLock): Promise
     port = 0,
     monitorPort,
     cluster,
+    accounts,
     onLog = () => {},
     readyTimeoutMs = 30_000,
     signal,
@@ -138,14 +148,17 @@ async function startLocked(options: EmbeddedBusOptions, lock: FileLock): Promise
   const credentials = await keptCredentials(files.credentials);
   // Removed first: the mode counts only for a new file.
   await rm(files.config, { force: true });
-  await writeFile(files.config, renderConfig({ host, port, monitorPort, stateDir, cluster, ...credentials }), {
-    mode: 0o600,
-  });
+  if (accounts !== undefined) await replaceFile(files.accounts, accounts);
+  const access = accounts === undefined ? credentials : { accountsFile: files.accounts };
+  const config = renderConfig({ host, port, monitorPort, stateDir, cluster, access, routeSecret: credentials });
+  await writeFile(files.config, config, { mode: 0o600 });
   const wanted = [port, monitorPort ?? 0, cluster?.port ?? 0].filter((each) => each !== 0);
   await refuseHeldPorts(host, wanted);
 
   const tail: string[] = [];
+  const reloads = new ReloadWatch();
   const server = await startGuarded(binary, ["-c", files.config], (line) => {
+    reloads.onLog(line);
     tail.push(line);
     if (tail.length > TAIL_LINES) tail.shift();
     onLog(line);
@@ -173,6 +186,7 @@ async function startLocked(options: EmbeddedBusOptions, lock: FileLock): Promise
       guardianPid: server.guardianPid,
       version,
       exited,
+      setAccounts: (text) => reloads.reload(server, () => replaceFile(files.accounts, text)),
       stop,
     };
   } catch (error) {

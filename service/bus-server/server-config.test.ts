@@ -2,7 +2,14 @@ import path from "node:path";
 import { expect, test } from "vitest";
 import { MAX_PAYLOAD_BYTES, renderConfig } from "./server-config.ts";
 
-const base = { host: "127.0.0.1", port: 0, user: "u", password: "p", stateDir: path.join("/var", "bus") };
+const password = { user: "u", password: "p" };
+const base = {
+  host: "127.0.0.1",
+  port: 0,
+  access: password,
+  routeSecret: password,
+  stateDir: path.join("/var", "bus"),
+};
 
 test("port 0 becomes -1, because 0 means the default port to nats-server", () => {
   expect(renderConfig(base)).toContain("port: -1\n");
@@ -18,6 +25,13 @@ test("monitoring is off unless asked for, and on the same address", () => {
 test("a Windows path is written so that the server reads it back", () => {
   const text = renderConfig({ ...base, stateDir: "C:\\Users\\ada\\tiermesh" });
   expect(text).toContain("C:\\\\Users\\\\ada\\\\tiermesh");
+});
+
+test("users come from the accounts file where there is one, and from nowhere else", () => {
+  expect(renderConfig(base)).toContain('authorization { user: "u", password: "p" }');
+  const text = renderConfig({ ...base, access: { accountsFile: path.join("/var", "bus", "accounts.conf") } });
+  expect(text).toContain('include "./accounts.conf"');
+  expect(text).not.toContain("authorization");
 });
 
 test("a control character is refused rather than written", () => {

@@ -19,11 +19,15 @@ export interface ServerConfig {
   port: number;
   /** Port of the HTTP monitoring endpoint; undefined = none, 0 = any free one. */
   monitorPort?: number | undefined;
-  user: string;
-  password: string;
+  access: ServerAccess;
+  /** Known to the servers of one cluster, who show it to each other. */
+  routeSecret: { user: string; password: string };
   stateDir: string;
   cluster?: ClusterOptions | undefined;
 }
+
+/** Who may connect: one user who may do everything, or the users of an accounts file (service/access). */
+export type ServerAccess = { user: string; password: string } | { accountsFile: string };
 
 /**
  * Largest message, bytes. The server's default of 1 MiB is too little for one prompt with an image or a long document in
@@ -36,6 +40,8 @@ export function busFiles(stateDir: string) {
   return {
     lock: path.join(stateDir, "bus.lock"),
     config: path.join(stateDir, "nats-server.conf"),
+    /** Who may do what, beside the configuration, which includes it. */
+    accounts: path.join(stateDir, "accounts.conf"),
     credentials: path.join(stateDir, "bus-credentials.json"),
     /** Written by the server itself. */
     pid: path.join(stateDir, "nats-server.pid"),
@@ -58,24 +64,30 @@ export function renderConfig(config: ServerConfig): string {
     `pid_file: ${quoted(files.pid)}`,
     `ports_file_dir: ${quoted(files.ports)}`,
     `jetstream { store_dir: ${quoted(files.jetstream)} }`,
-    `authorization { user: ${quoted(config.user)}, password: ${quoted(config.password)} }`,
+    accessLine(config.access),
   ];
   if (config.monitorPort !== undefined) lines.push(`http: ${quoted(`${urlHost}:${anyPort(config.monitorPort)}`)}`);
   if (config.cluster !== undefined) {
     const { name, serverName, port, routePorts } = config.cluster;
-    const secret = `${config.user}:${config.password}`;
+    const { user, password } = config.routeSecret;
+    const secret = `${user}:${password}`;
     const routes = routePorts.map((other) => quoted(`nats://${secret}@${urlHost}:${other}`));
     lines.push(
       `server_name: ${quoted(serverName)}`,
       `cluster {`,
       `  name: ${quoted(name)}`,
       `  listen: ${quoted(`${urlHost}:${port}`)}`,
-      `  authorization { user: ${quoted(config.user)}, password: ${quoted(config.password)} }`,
+      `  authorization { user: ${quoted(user)}, password: ${quoted(password)} }`,
       `  routes: [${routes.join(", ")}]`,
       `}`,
     );
   }
   return `${lines.join("\n")}\n`;
+}
+
+function accessLine(access: ServerAccess): string {
+  if ("accountsFile" in access) return `include ${quoted(`./${path.basename(access.accountsFile)}`)}`;
+  return `authorization { user: ${quoted(access.user)}, password: ${quoted(access.password)} }`;
 }
 
 function anyPort(port: number): number {

@@ -37,9 +37,9 @@ async function run(report: Report): Promise<void> {
   const { nc } = mesh;
   await ensureAuditStream(mesh);
   const js = jetstream(nc);
-  const events = new EventPublisher(mesh, "bench", log);
+  const events = new EventPublisher(mesh, "bench", "bench", log);
   await using home = tempDir();
-  const spooled = new EventPublisher(mesh, "bench", log, await Spool.open(home.path, "bench", log));
+  const spooled = new EventPublisher(mesh, "bench", "bench", log, await Spool.open(home.path, "bench", log));
   const data = {
     ...ENDED,
     decision_id: null,
@@ -51,7 +51,7 @@ async function run(report: Report): Promise<void> {
     timing: { queued_ms: 3, ttft_ms: 140, total_ms: 2870 },
   };
   const eventBody = JSON.stringify(data);
-  const subject = mesh.subjects.event("job_ended", "P2");
+  const subject = mesh.subjects.event("job_ended", "P2", "bench", "bench");
   const names = [HEADERS.msgId, HEADERS.ceSpecVersion, HEADERS.ceId, HEADERS.ceSource, HEADERS.ceType, HEADERS.ceTime];
   const libraryHeaders = () => {
     const headers = newHeaders();

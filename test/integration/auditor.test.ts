@@ -23,7 +23,7 @@ let events: EventPublisher;
 beforeAll(async () => {
   server = await startTestBus();
   bus = await connectBus("test", { url: server.url, user: server.user, password: server.pass }, log);
-  events = new EventPublisher(bus, "test", log);
+  events = new EventPublisher(bus, "test", "test", log);
 });
 afterAll(async () => {
   await events.close();
@@ -138,17 +138,20 @@ test("garbage on event subjects is kept as rejected entries and does not stop th
   lying.set("ce-type", "tiermesh.node_left");
   lying.set("ce-id", "x".repeat(3000));
   bus.nc.publish(`${bus.subjects.prefix}.event.nonsense`, Uint8Array.of(0, 255));
-  bus.nc.publish(`${bus.subjects.prefix}.event.node_left.none`, JSON.stringify(left), { headers: lying });
+  bus.nc.publish(bus.subjects.event("node_left", "none", "test", "test"), JSON.stringify(left), { headers: lying });
+  lying.set("ce-id", "01J0000000000000000000LIAR");
+  lying.set("ce-source", "router/r1");
+  bus.nc.publish(bus.subjects.event("node_left", "none", "test", "test"), JSON.stringify(left), { headers: lying });
   bus.nc.publish(`${bus.subjects.prefix}.event.node_left.P2.more.tokens`, "top secret prompt");
   const good = record();
   await good.durable;
-  await untilStored(before + 4);
+  await untilStored(before + 5);
   const tail = linesOf(folder).slice(before);
-  expect(tail.map((entry) => "rejected" in entry)).toEqual([true, true, true, false]);
+  expect(tail.map((entry) => "rejected" in entry)).toEqual([true, true, true, true, false]);
   expect(JSON.stringify(tail)).not.toContain("secret prompt");
   expect(auditor.errors.join("\n")).not.toContain("secret prompt");
   expect((await ask({ limit: 1 })).events[0]?.id).toBe(good.id);
-  expect(await auditor.health()).toMatchObject({ ok: true, rejected: 3 });
+  expect(await auditor.health()).toMatchObject({ ok: true, rejected: 4 });
 });
 
 test("a job's entries are found by its id; a malformed question gets a typed error that names the field", async () => {

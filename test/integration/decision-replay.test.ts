@@ -59,7 +59,7 @@ beforeAll(async () => {
   const address = { url: server.url, user: server.user, password: server.pass };
   client = new MeshClient(await connectBus("test", address, log));
   await ensureAuditStream(client.bus);
-  client.bus.listen(client.bus.subjects.event("message_rejected", "none"), (msg) => rejected.push(msg.json()));
+  client.bus.listen(client.bus.subjects.eventsOf("message_rejected", "none"), (msg) => rejected.push(msg.json()));
   agents.push(await ScriptedAgent.start(address, "n1", "alpha", answer));
   agents.push(await ScriptedAgent.start(address, "n2", "beta:latest", answer));
   await start("auditor/main.ts");

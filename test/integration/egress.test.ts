@@ -182,7 +182,7 @@ test("a P2 job reaches its cloud, streams back with usage, and its cost is on re
     json: { model: "big-1", max_tokens: 64, stream: true, messages: [{ content: "general question" }] },
   });
   const ended = await spy.next(
-    ({ subject, body }) => subject === "mesh.main.event.job_ended.P2" && body.includes(end.job_id),
+    ({ subject, body }) => subject === `mesh.main.event.job_ended.P2.agent.${NODE}` && body.includes(end.job_id),
   );
   expect(JSON.parse(ended.body)).toMatchObject({
     usage: { prompt_tokens: 1000 },

@@ -98,10 +98,12 @@ test("a client that knows nothing but the NATS protocol gets an answer, the even
   expect(result).toMatchObject({ status: "finished", security_level: "P2", node_id: "here", diagnostic: true });
   expect(result.message?.content).toContain("diagnostic loopback");
   await client.next(
-    ({ subject, body: event }) => subject === "mesh.main.event.job_decided.P2" && event.includes(result.job_id),
+    ({ subject, body: event }) =>
+      subject === "mesh.main.event.job_decided.P2.router.router" && event.includes(result.job_id),
   );
   await client.next(
-    ({ subject, body: event }) => subject === "mesh.main.event.job_ended.P2" && event.includes(result.job_id),
+    ({ subject, body: event }) =>
+      subject === "mesh.main.event.job_ended.P2.agent.here" && event.includes(result.job_id),
   );
 
   client.publish("$SRV.PING", "", "_INBOX.raw.services");
@@ -111,7 +113,10 @@ test("a client that knows nothing but the NATS protocol gets an answer, the even
     );
 
   const entries = await audited(client, result.job_id);
-  expect(entries.map(({ type }) => type)).toEqual(["job_decided", "job_ended"]);
+  expect(entries.map(({ type, source }) => [type, source])).toEqual([
+    ["job_decided", "router/router"],
+    ["job_ended", "agent/here"],
+  ]);
   expect(client.messages.filter(({ subject }) => subject === "_INBOX.raw.answer")).toHaveLength(1);
 });
 
@@ -126,7 +131,7 @@ test("a job without a class is P0: in clear it is refused, says how to seal it, 
   expect(result).toMatchObject({ status: "refused", security_level: "P0", error: { code: "encryption_required" } });
   // One connection sees both in the order in which the broker took them.
   const decided = client.messages.findIndex(
-    ({ subject, body }) => subject === "mesh.main.event.job_decided.P0" && body.includes(result.job_id),
+    ({ subject, body }) => subject === "mesh.main.event.job_decided.P0.router.router" && body.includes(result.job_id),
   );
   expect(decided).toBeGreaterThanOrEqual(0);
   expect(decided).toBeLessThan(client.messages.indexOf(answer));

@@ -110,7 +110,7 @@ test("bad headers are named, and no subject but an inbox is ever spoken to", asy
   const spy = bus.listen(">", (msg) => void overheard.push(msg.subject));
   const aims = [
     control("here"),
-    event("job_ended", "P0"),
+    event("job_ended", "P0", "agent", "here"),
     "mesh.main.heartbeat.L0.here",
     "somewhere.else",
     "$JS.API.STREAM.PURGE.AUDIT",

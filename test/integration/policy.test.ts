@@ -93,7 +93,7 @@ beforeAll(async () => {
   client = new MeshClient(await connectBus("test", address, log));
   await ensureAuditStream(client.bus);
   for (const type of ["policy_changed", "policy_rejected"] as const) {
-    client.bus.listen(client.bus.subjects.event(type, "none"), (msg) => {
+    client.bus.listen(client.bus.subjects.eventsOf(type, "none"), (msg) => {
       seen.push({ type, router: msg.headers?.get("ce-source") ?? "", data: msg.json() });
     });
   }

@@ -95,7 +95,7 @@ test("a P0 chat by MeshClient streams its answer, and no message on the bus hold
   expect(answer).toContain(marker);
   const jobId = end?.type === "end" ? end.job_id : "";
   await eventually("the ending on record", () =>
-    heard.some(({ subject, bytes }) => subject.endsWith("event.job_ended.P0") && bytes.includes(jobId)),
+    heard.some(({ subject, bytes }) => subject.includes(".event.job_ended.P0.agent.") && bytes.includes(jobId)),
   );
   expect(heardAnywhere(marker)).toEqual([]);
   // The wiretap hears: the same in clear is found at once.

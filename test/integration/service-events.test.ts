@@ -1,3 +1,5 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import path from "node:path";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { headers, type Msg } from "@nats-io/nats-core";
 import { Packr } from "msgpackr";
@@ -17,9 +19,11 @@ import { subscribeHeartbeats } from "../../service/heartbeats.ts";
 import { createLog } from "../../service/log.ts";
 import { headersFor } from "../../service/messages.ts";
 import { announceService } from "../../service/micro.ts";
+import { Spool } from "../../service/spool.ts";
 import { ensureAuditStream } from "../../service/streams.ts";
 import { serveStructures } from "../../service/structures-exchange.ts";
 import { startTestBus, type TestBus } from "../kit/bus.ts";
+import { tempDir } from "../kit/temp-dir.ts";
 import { waitFor } from "../kit/wait-for.ts";
 
 const log = createLog("test", "silent");
@@ -43,7 +47,7 @@ async function stored(): Promise<number> {
 }
 
 test("an event waits for the stream that is not there yet, and is then stored once", async () => {
-  const events = new EventPublisher(bus, "test", log);
+  const events = new EventPublisher(bus, "test", "test", log);
   const first = events.record("node_left", left);
   await bus.nc.flush();
   expect(events.pendingCount).toBe(1);
@@ -54,13 +58,13 @@ test("an event waits for the stream that is not there yet, and is then stored on
 });
 
 test("an event carries its CloudEvents attributes, and its trace", async () => {
-  const events = new EventPublisher(bus, "router/r1", log);
+  const events = new EventPublisher(bus, "router", "r1", log);
   const { promise, resolve } = Promise.withResolvers<Msg>();
   const subscription = bus.nc.subscribe(bus.subjects.events, { callback: (_error, msg) => resolve(msg) });
   const { id } = events.record("node_left", left, { dataClass: "P1", traceparent: "00-1-1-01" });
   const msg = await promise;
   subscription.unsubscribe();
-  expect(msg.subject).toBe("mesh.main.event.node_left.P1");
+  expect(msg.subject).toBe("mesh.main.event.node_left.P1.router.r1");
   const header = (name: string) => msg.headers?.get(name);
   expect(
     [HEADERS.ceId, HEADERS.msgId, HEADERS.ceSource, HEADERS.ceType, HEADERS.ceSpecVersion, HEADERS.traceparent].map(
@@ -73,7 +77,7 @@ test("an event carries its CloudEvents attributes, and its trace", async () => {
 
 test("events recorded while the server is killed are stored once each when it is back, and the bus reconnects", async () => {
   const before = await stored();
-  const events = new EventPublisher(bus, "test", log);
+  const events = new EventPublisher(bus, "test", "test", log);
   const recorded = Array.from({ length: 200 }, () => events.record("node_left", left));
   await server.kill();
   await waitFor(() => expect(bus.connected()).toBe(false));
@@ -87,7 +91,7 @@ test("events recorded while the server is killed are stored once each when it is
 
 test("the same event sent twice is stored once", async () => {
   const before = await stored();
-  const events = new EventPublisher(bus, "test", log);
+  const events = new EventPublisher(bus, "test", "test", log);
   for (let i = 0; i < 2; i++) await events.record("node_left", left, { id: "01J0000000000000000000TWIN" }).durable;
   expect(await stored()).toBe(before + 1);
   await events.close();
@@ -96,12 +100,57 @@ test("the same event sent twice is stored once", async () => {
 test("what was not stored at the stop is refused, not forgotten", async () => {
   await server.kill();
   await waitFor(() => expect(bus.connected()).toBe(false));
-  const events = new EventPublisher(bus, "test", log);
+  const events = new EventPublisher(bus, "test", "test", log);
   const { durable } = events.record("node_left", left);
   await events.close(50);
   await expect(durable).rejects.toMatchObject({ code: "audit_unavailable" });
   await server.restart();
   await waitFor(() => expect(bus.connected()).toBe(true));
+});
+
+test("what a former process left in its spool is said in the name of the one that found it, old subjects and all", async () => {
+  await using home = tempDir();
+  const folder = path.join(home.path, "router");
+  mkdirSync(folder);
+  const body = JSON.stringify(left);
+  const lines = [
+    // Before subjects named their source.
+    `+01J0000000000000000000AAAA mesh.main.event.node_left.P1 node_left 2026-01-02T03:04:05.678Z router%2Fr0 00-1-1-01 ${body}`,
+    `+01J0000000000000000000BBBB mesh.main.event.node_left.none node_left 2026-01-02T03:04:05.678Z up  ${body}`,
+    `+01J0000000000000000000CCCC node_left P2 2026-01-02T03:04:05.678Z 00-2-2-01 ${body}`,
+    `+01J0000000000000000000DDDD mesh.main.event.node_left.P1 node_lost 2026-01-02T03:04:05.678Z up  ${body}`,
+    `+01J0000000000000000000EEEE node_left P2 2026-01-02T03:04:05.678Z %E0%A4%A ${body}`,
+  ];
+  writeFileSync(path.join(folder, "00000001.spool"), `${lines.join("\n")}\n`);
+  const before = await stored();
+  const spool = await Spool.open(home.path, "router", log);
+  const events = new EventPublisher(bus, "router", "r1", log, spool);
+  await waitFor(() => expect(events.pendingCount).toBe(0));
+  expect(spool.waitingCount).toBe(0);
+  const manager = await jetstreamManager(bus.nc);
+  const found = await Promise.all(
+    [1, 2, 3].map(async (i) => {
+      const message = await manager.streams.getMessage("AUDIT", { seq: before + i });
+      return [message?.subject, message?.header.get("ce-source"), message?.header.get("ce-time"), message?.string()];
+    }),
+  );
+  const said = ["router/r1", "2026-01-02T03:04:05.678Z", body];
+  expect(found).toEqual([
+    ["mesh.main.event.node_left.P1.router.r1", ...said],
+    ["mesh.main.event.node_left.none.router.r1", ...said],
+    ["mesh.main.event.node_left.P2.router.r1", ...said],
+  ]);
+  expect(await stored()).toBe(before + 3);
+  await events.close();
+});
+
+test("a process whose name is no subject token cannot speak at all", () => {
+  for (const [process, name] of [
+    ["agent", "a.b"],
+    ["agent", ">"],
+    ["", "n1"],
+  ] as const)
+    expect(() => new EventPublisher(bus, process, name, log)).toThrow("letters, digits, _ and -");
 });
 
 test("making sure of the stream again keeps its events", async () => {

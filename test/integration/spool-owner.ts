@@ -11,7 +11,7 @@ const [url = "", user = "", password = "", folder = ""] = process.argv.slice(2);
 const log = createLog("spool-owner", "warn");
 const bus = await connectBus("spool-owner", { url, user, password }, log);
 const spool = await Spool.open(folder, "owner", log);
-const events = new EventPublisher(bus, "owner", log, spool);
+const events = new EventPublisher(bus, "owner", "owner", log, spool);
 console.log(`sent again ${spool.leftovers.length}`);
 setInterval(() => {
   const { id } = events.record("node_left", { node_id: "n1", layer: "L1", reason: null }, { dataClass: "P2" });

@@ -11,7 +11,10 @@ import { pause } from "../../service/loop.ts";
 export interface BusKeeperOptions {
   env: NodeJS.ProcessEnv;
   stateDir: string;
+  host: string;
   port: number;
+  /** Text of the accounts file, asked for at each start. */
+  accounts: () => string;
   onProgress: (line: string) => void;
   onRestart: (exit: string) => void;
 }
@@ -45,8 +48,7 @@ export class BusKeeper {
     signal.addEventListener("abort", abort, { once: true });
     const bus = await startEmbeddedBus({
       binary: server.path,
-      stateDir: options.stateDir,
-      port: options.port,
+      ...serverOptions(options),
       signal: start.signal,
     })
       .catch((error: unknown) => {
@@ -82,10 +84,11 @@ export class BusKeeper {
   }
 
   async #startAgain(): Promise<void> {
-    const { stateDir, port, onProgress } = this.#options;
+    const { onProgress } = this.#options;
     while (!this.#stopping.signal.aborted) {
       try {
-        this.#bus = await startEmbeddedBus({ binary: this.#binary, stateDir, port, signal: this.#stopping.signal });
+        const options = serverOptions(this.#options);
+        this.#bus = await startEmbeddedBus({ binary: this.#binary, ...options, signal: this.#stopping.signal });
         return;
       } catch (error) {
         if (!this.#stopping.signal.aborted)
@@ -94,4 +97,8 @@ export class BusKeeper {
       }
     }
   }
+}
+
+function serverOptions({ stateDir, host, port, accounts }: BusKeeperOptions) {
+  return { stateDir, host, port, accounts: accounts() };
 }

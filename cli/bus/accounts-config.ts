@@ -1,0 +1,57 @@
+import { permissionsOf, type Holder, type Permissions, type Role } from "../../bus-schemas/index.ts";
+
+/** A user of the bus as the broker is told of it: a public key and what its role may do. */
+export interface BusUser {
+  role: Role;
+  publicKey: string;
+  /** For people who read the file: `agent gpu-1`. */
+  label: string;
+  holder: Holder;
+}
+
+/** How long and how often a message may be answered by who heard it (`replies` in bus-schemas/permissions.ts). */
+const REPLIES = '{ max: 1, expires: "30s" }';
+
+/**
+ * The part of a nats-server's configuration that says who may do what. The server's own system account has no user: nobody of
+ * the mesh is in it. The file holds public keys, no secret.
+ */
+export function renderAccounts(users: readonly BusUser[]): string {
+  const lines = [
+    "# Written by tiermesh at each change of who may join; changes here are lost.",
+    "# What each role may do: docs/security.md, from bus-schemas/permissions.ts.",
+    "system_account: SYS",
+    "accounts {",
+    "  SYS {}",
+    "  MESH {",
+    "    jetstream: enabled",
+    "    users: [",
+    ...users.flatMap(renderUser),
+    "    ]",
+    "  }",
+    "}",
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+function renderUser({ role, publicKey, label, holder }: BusUser): string[] {
+  const permissions = permissionsOf(role, holder);
+  const { publish, subscribe, denySubscribe, replies } = permissions;
+  return [
+    `      # ${label}`,
+    `      {`,
+    `        nkey: ${publicKey}`,
+    // No WebSocket, MQTT or leaf node speaks in its name.
+    `        allowed_connection_types: ["STANDARD"]`,
+    `        permissions {`,
+    `          publish: { allow: [${list(publish)}] }`,
+    `          subscribe: { allow: [${list(subscribe)}]${denySubscribe.length === 0 ? "" : `, deny: [${list(denySubscribe)}]`} }`,
+    ...(replies ? [`          allow_responses: ${REPLIES}`] : []),
+    `        }`,
+    `      }`,
+  ];
+}
+
+function list(grants: Permissions["publish"]): string {
+  return [...new Set(grants.map(({ subject }) => JSON.stringify(subject)))].join(", ");
+}

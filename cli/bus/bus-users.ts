@@ -1,0 +1,110 @@
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { z } from "zod";
+import { NodeEntry, TOOL_INBOX, ownInbox, type Layer, type Role } from "../../bus-schemas/index.ts";
+import { keptNkey, type UserNkey } from "../../service/access/nkey-file.ts";
+import { replaceFile } from "../../service/bus-server/reload.ts";
+import { renderAccounts, type BusUser } from "./accounts-config.ts";
+
+/** Roles that have one user each; nodes have one of their own, and a token has one until it was used. */
+export const SHARED_ROLES = [
+  "keeper",
+  "router",
+  "gateway",
+  "auditor",
+  "monitor",
+  "operator",
+  "client",
+] as const satisfies Role[];
+type SharedRole = (typeof SHARED_ROLES)[number];
+
+/** A node of the broker's own machine: it has its key without a token. */
+export interface LocalNode {
+  nodeId: string;
+  layer: Layer;
+  publicKey: string;
+}
+
+/** The operator's second user, for the nats command line and other tools that make their inboxes where all do. */
+const TOOLS = "operator-tools";
+
+/** The users of one bus: the keys of the shared roles in `<folder>/keys`, the nodes as the registry has them. */
+export class BusUsers {
+  readonly #folder: string;
+  readonly #cell: string;
+  readonly #keys = new Map<string, UserNkey>();
+  readonly #locals: readonly LocalNode[];
+
+  /** Makes the keys that are missing. @throws MeshError `bad_config` naming a file that cannot be used */
+  constructor(folder: string, cell: string, locals: readonly LocalNode[]) {
+    this.#folder = folder;
+    this.#cell = cell;
+    this.#locals = locals;
+    mkdirSync(join(folder, "keys"), { recursive: true, mode: 0o700 });
+    for (const name of [...SHARED_ROLES, TOOLS] as const) this.#keys.set(name, keptNkey(this.keyFile(name)));
+  }
+
+  /** Where the key of a role is. */
+  keyFile(name: SharedRole | typeof TOOLS): string {
+    return join(this.#folder, "keys", `${name}.nk`);
+  }
+
+  isLocal(nodeId: string): boolean {
+    return this.#locals.some((local) => local.nodeId === nodeId);
+  }
+
+  /**
+   * The accounts file for these entries.
+   * @param stillJoining the user of a token that was just used: its holder waits for the answer
+   */
+  render(entries: readonly NodeEntry[], nowMs: number, stillJoining?: { key: string; node: string }): string {
+    const shared = SHARED_ROLES.map((role) => this.#user(role, role, this.#keys.get(role)));
+    const tools = { ...this.#user("operator", TOOLS, this.#keys.get(TOOLS)), holder: { cell: this.#cell, inbox: TOOL_INBOX } };
+    const nodes = entries.flatMap((entry) => this.#usersOf(entry, nowMs));
+    const joining = stillJoining === undefined ? [] : [this.#joinUser(stillJoining.key, stillJoining.node)];
+    const locals = this.#locals.map((local) => this.#node(local.nodeId, local.layer, local.publicKey));
+    return renderAccounts([...shared, tools, ...locals, ...nodes, ...joining]);
+  }
+
+  /** The entries that the last keeper of this folder wrote down: the broker's first accounts, before its bucket can be read. */
+  lastEntries(): NodeEntry[] {
+    try {
+      return z.array(NodeEntry).parse(JSON.parse(readFileSync(this.#entriesFile, "utf8")));
+    } catch {
+      return [];
+    }
+  }
+
+  async keepEntries(entries: readonly NodeEntry[]): Promise<void> {
+    if (entries.length > 0 || existsSync(this.#entriesFile)) await replaceFile(this.#entriesFile, JSON.stringify(entries, null, 1));
+  }
+
+  get #entriesFile(): string {
+    return join(this.#folder, "nodes.json");
+  }
+
+  #usersOf(entry: NodeEntry, nowMs: number): BusUser[] {
+    const { node_id: nodeId, layer, state, public_key: publicKey, join_key: joinKey } = entry;
+    if (this.isLocal(nodeId)) return [];
+    if (state === "joined" && publicKey !== null) return [this.#node(nodeId, layer, publicKey)];
+    if (state === "pending" && joinKey !== null && (entry.join_expires_unix_ms ?? 0) > nowMs)
+      return [this.#joinUser(joinKey, nodeId)];
+    return [];
+  }
+
+  #node(node: string, layer: Layer, publicKey: string): BusUser {
+    const role = layer === "L2" ? "egress" : "agent";
+    const holder = { cell: this.#cell, inbox: ownInbox(publicKey), node, layer };
+    return { role, publicKey, label: `${role} ${node}, ${layer}`, holder };
+  }
+
+  #joinUser(publicKey: string, node: string): BusUser {
+    const holder = { cell: this.#cell, inbox: ownInbox(publicKey), node };
+    return { role: "join", publicKey, label: `join token of ${node}`, holder };
+  }
+
+  #user(role: Role, label: string, nkey: UserNkey | undefined): BusUser {
+    const { publicKey = "", inbox = "" } = nkey ?? {};
+    return { role, publicKey, label, holder: { cell: this.#cell, inbox } };
+  }
+}

@@ -1,0 +1,100 @@
+import { InvalidArgumentError, Option } from "commander";
+import { JOIN_HOURS, LAYERS, type Layer, type NodeEntry } from "../../bus-schemas/index.ts";
+import { joinMesh } from "../../agent/membership.ts";
+import { stateDir } from "../../service/paths.ts";
+import { examples, type CommandModule } from "../command.ts";
+import { table } from "../format/table.ts";
+import { note, print, printJson } from "../format/terminal.ts";
+import { subjectToken } from "../options.ts";
+import { addNode, listNodes, revokeNode } from "../registry-client.ts";
+import { readSecret } from "../secret-input.ts";
+import { withClient } from "../with-client.ts";
+
+export const node: CommandModule = (program) => {
+  const command = program.command("node").description("which machines may speak on the bus");
+  command
+    .command("add")
+    .description("let a machine in: prints a join token, good for one join")
+    .argument("<name>", "the node's id in the mesh", subjectToken)
+    .addOption(new Option("--layer <layer>", "L0 terminal, L1 server, L2 cloud egress").choices(LAYERS).default("L0"))
+    .addOption(
+      new Option("--hours <n>", `how long the token is good, at most ${JOIN_HOURS.most}`)
+        .default(JOIN_HOURS.usual)
+        .argParser(hours),
+    )
+    .option("--replace", "the node is in the mesh already: its old key is revoked at once")
+    .option("--url <url>", "address of the bus as that machine sees it")
+    .option("--json", "as JSON")
+    .addHelpText(
+      "after",
+      examples(
+        "tiermesh node add gpu-1 --layer L1",
+        "tiermesh node add laptop-7 --hours 1 --url nats://bus.example:4222",
+        "tiermesh node add gpu-1 --layer L1 | ssh gpu-1 tiermesh node join -",
+      ),
+    )
+    .action((name: string, flags: { layer: Layer; hours: number; replace?: boolean; url?: string; json?: boolean }) =>
+      withClient(async (client) => {
+        const { entry, token, urls } = await addNode(client, name, flags.layer, { ...flags, replace: flags.replace === true });
+        if (flags.json === true) return printJson({ ...entry, token, urls });
+        print(token);
+        note(`${name} may join as ${flags.layer} until ${new Date(entry.join_expires_unix_ms ?? 0).toISOString()}, once:`);
+        note(`  tiermesh node join <token>      then start its agent; the token is a secret until it was used`);
+        if ((flags.url === undefined ? urls : [flags.url]).every(isLoopback))
+          note("this bus listens on this machine only; no other can reach it (README, \"More than one machine\")");
+      }),
+    );
+  command
+    .command("join")
+    .description("make this machine a node, by a token from `tiermesh node add`")
+    .argument("<token>", "the token, or - to read it from standard input")
+    .option("--json", "as JSON")
+    .addHelpText("after", examples("tiermesh node join tmjoin_…", "tiermesh node join - < token.txt"))
+    .action(async (argument: string, flags: { json?: boolean }) => {
+      const member = await joinMesh(await readSecret(argument), stateDir());
+      const { node_id, layer, cell, urls } = member;
+      if (flags.json === true) printJson({ node_id, layer, cell, urls });
+      else print(`this machine is ${node_id}, ${layer}, of the cell ${cell}; start its agent: tiermesh agent run`);
+    });
+  command
+    .command("revoke")
+    .description("take a machine's right to speak: it is cut at once")
+    .argument("<name>", "the node's id", subjectToken)
+    .option("--reason <text>", "for the record")
+    .option("--json", "as JSON")
+    .addHelpText("after", examples('tiermesh node revoke laptop-7 --reason "stolen"'))
+    .action((name: string, flags: { reason?: string; json?: boolean }) =>
+      withClient(async (client) => {
+        const entry = await revokeNode(client, name, flags.reason);
+        if (flags.json === true) printJson(entry);
+        else print(`${name} is revoked; its connections are cut and its key is worth nothing`);
+      }),
+    );
+  command
+    .command("list")
+    .description("the machines that were let in, and those that were shown out")
+    .option("--json", "as JSON")
+    .addHelpText("after", examples("tiermesh node list"))
+    .action((flags: { json?: boolean }) =>
+      withClient(async (client) => {
+        const entries = await listNodes(client);
+        if (flags.json === true) printJson(entries);
+        else if (entries.length === 0) print("no machine was let in but the bus's own; see tiermesh node add --help");
+        else print(table([["NODE", "LAYER", "STATE", "SINCE", "BY", "REASON"], ...entries.map(row)]));
+      }),
+    );
+};
+
+function row({ node_id, layer, state, changed_unix_ms, by, reason }: NodeEntry): string[] {
+  return [node_id, layer, state, new Date(changed_unix_ms).toISOString(), by, reason ?? ""];
+}
+
+function hours(text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && value <= JOIN_HOURS.most)) throw new InvalidArgumentError(`a number above 0, at most ${JOIN_HOURS.most}`);
+  return value;
+}
+
+function isLoopback(url: string): boolean {
+  return /\/\/(127\.|localhost|\[::1\])/.test(url);
+}

@@ -1,0 +1,76 @@
+import { MeshError, RegistryReply, parseOrThrow, type Layer, type NodeEntry } from "../bus-schemas/index.ts";
+import type { MeshClient } from "../client/index.ts";
+import { newUserNkey } from "../service/access/nkey-file.ts";
+import { writeJoinToken } from "../service/access/join-token.ts";
+import { operator } from "./policy/source.ts";
+
+/** The broker's keeper answers within this time, milliseconds: it writes, and the broker reads its accounts anew. */
+const ANSWER_LIMIT_MS = 8000;
+
+export interface Added {
+  entry: NodeEntry;
+  /** Secret, good once. */
+  token: string;
+  urls: string[];
+}
+
+/** Lets a node in: makes its join token. @throws MeshError `conflict`, or `bus_unavailable` when no keeper answers */
+export async function addNode(
+  client: MeshClient,
+  nodeId: string,
+  layer: Layer,
+  { hours, replace, url }: { hours: number; replace: boolean; url?: string | undefined },
+): Promise<Added> {
+  const { bus } = client;
+  // The secret half is made here and goes into the token: it never travels on the bus.
+  const nkey = newUserNkey();
+  const body = { node_id: nodeId, layer, join_key: nkey.publicKey, hours, replace, by: operator() };
+  const { entries, urls, ca_pem } = await ask(client, bus.subjects.registryAdd, body);
+  const entry = theOne(entries);
+  const cell = bus.subjects.prefix.slice("mesh.".length);
+  const token = writeJoinToken({
+    v: 1,
+    urls: url === undefined ? urls : [url],
+    cell,
+    node: nodeId,
+    layer,
+    seed: new TextDecoder().decode(nkey.seed),
+    expires_unix_ms: entry.join_expires_unix_ms ?? 0,
+    ca_pem,
+  });
+  return { entry, token, urls };
+}
+
+/** Takes a node's key away: when this resolves its connections are cut. @throws MeshError `not_found`, `bus_unavailable` */
+export async function revokeNode(client: MeshClient, nodeId: string, reason: string | undefined): Promise<NodeEntry> {
+  const body = { node_id: nodeId, by: operator(), reason: reason ?? null };
+  return theOne((await ask(client, client.bus.subjects.registryRevoke, body)).entries);
+}
+
+/** Every node that was ever let in. @throws MeshError `bus_unavailable` */
+export async function listNodes(client: MeshClient): Promise<NodeEntry[]> {
+  const { entries } = await ask(client, client.bus.subjects.registryList, {});
+  return entries.toSorted((a, b) => a.node_id.localeCompare(b.node_id));
+}
+
+async function ask({ bus }: MeshClient, subject: string, body: object): Promise<RegistryReply> {
+  let reply: RegistryReply;
+  try {
+    const message = await bus.nc.request(subject, JSON.stringify(body), { timeout: ANSWER_LIMIT_MS });
+    reply = parseOrThrow(RegistryReply, message.json(), "internal");
+  } catch (cause) {
+    if (cause instanceof MeshError) throw cause;
+    throw new MeshError(
+      "bus_unavailable",
+      "no keeper of the bus answers: either this bus is none that tiermesh runs, or your key is no operator's",
+      { cause },
+    );
+  }
+  if (reply.error !== null) throw MeshError.fromWire(reply.error);
+  return reply;
+}
+
+function theOne([entry]: NodeEntry[]): NodeEntry {
+  if (entry === undefined) throw new MeshError("internal", "the keeper's answer holds no entry");
+  return entry;
+}
