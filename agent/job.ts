@@ -11,6 +11,16 @@ import {
 import type { Answer } from "./answer.ts";
 import type { RuntimeChunk, RuntimeDone } from "./runtimes/runtime.ts";
 
+/** The class of a job in each place that may declare it, word for word. */
+export interface DeclaredClasses {
+  /** The subject that it came on, which the broker's permissions guard. */
+  subject: DataClass;
+  header: string | undefined;
+  body: string | undefined;
+  /** Of a sealed job. */
+  ticket?: DataClass;
+}
+
 /** A job as it came off the bus, checked. */
 export interface JobFacts {
   jobId: string;
@@ -18,6 +28,7 @@ export interface JobFacts {
   messages: readonly ChatMessage[];
   parameters: Readonly<Record<string, unknown>>;
   dataClass: DataClass;
+  declared: DeclaredClasses;
   model: string;
   inbox: string;
   deadlineMs: number;

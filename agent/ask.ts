@@ -1,0 +1,30 @@
+import { HEADERS, MeshError, isDataClass, meantClass, type DataClass, type Layer } from "../bus-schemas/index.ts";
+import type { JobFacts } from "./job.ts";
+import type { Ask } from "./model/admission.ts";
+
+/**
+ * What admission is asked about a job that was read.
+ * @throws MeshError `bad_request` when its header names no class: whoever sends jobs to a node writes it exactly, so one that
+ * cannot be read is a fault or a trick, whatever it was meant to say.
+ */
+export function askOf({ declared, deadlineMs }: JobFacts, layer: Layer): Ask {
+  const { subject, header, body } = declared;
+  if (header !== undefined && !isDataClass(header))
+    throw new MeshError("bad_request", "Mesh-Class: not P0, P1 or P2", { field: HEADERS.dataClass });
+  return { subjectClass: subject, headerClass: header, bodyClass: bodyClassOf(body, layer), deadlineMs };
+}
+
+/**
+ * The class that the caller itself declared. One that is no class counts as the one it looks like; what it is otherwise is
+ * the policy's to say, which an agent does not know, and what leaves the house is not taken on such a word.
+ */
+function bodyClassOf(declared: string | undefined, layer: Layer): DataClass | undefined {
+  if (declared === undefined || declared === "") return undefined;
+  if (isDataClass(declared)) return declared;
+  return layer === "L2" ? "P0" : meantClass(declared);
+}
+
+/** Whether an error says that a job's class keeps it from running: no everyday refusal, so it is recorded. */
+export function isAboutClass({ code }: Pick<MeshError, "code">): boolean {
+  return code === "forbidden" || code === "anonymiser_required";
+}
