@@ -22,7 +22,7 @@ import type { Rejections } from "../service/rejections.ts";
 import { learnFromPeer } from "../service/structures-exchange.ts";
 import { within } from "../service/within.ts";
 import { Answer } from "./answer.ts";
-import { askOf, isAboutClass } from "./ask.ts";
+import { askOf, bodyDeclares, isAboutClass } from "./ask.ts";
 import { contentOf } from "./job-content.ts";
 import { Job, type Ended, type JobFacts } from "./job.ts";
 import { refuse, type Ask } from "./model/admission.ts";
@@ -155,7 +155,7 @@ export class Intake {
       request,
       ...contentOf(request),
       dataClass,
-      declared: { subject: dataClass, header: classHeader(msg), body: request.security_level },
+      declared: { subject: dataClass, header: classHeader(msg), body: bodyDeclares(request) },
       model,
       inbox,
       deadlineMs,
@@ -168,7 +168,7 @@ export class Intake {
   }
 
   #take(facts: JobFacts, answer: Answer, verdicts: string | undefined): void {
-    const { desk, events, layer, log, nodeId } = this.#parts;
+    const { desk, events, layer, log, nodeId, rejections } = this.#parts;
     const job: Job = new Job(facts, answer, { nodeId, layer, ...desk.placeOf(facts.model) }, (ended) => {
       this.#jobs.delete(facts.jobId);
       this.tell(verdicts, {
@@ -186,6 +186,9 @@ export class Intake {
           log.error({ err: error, job: facts.jobId }, "an ending could not be recorded");
         }
       }
+      // Admission took it and the egress gate did not: one of the two walls has a hole.
+      const { error } = ended.event;
+      if (error !== null && isAboutClass(error)) rejections.add("egress", MeshError.fromWire(error));
       this.#parts.onEnded(job, ended);
       if (this.#jobs.size === 0) this.#onIdle();
     });

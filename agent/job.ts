@@ -9,17 +9,7 @@ import {
   type Timing,
 } from "../bus-schemas/index.ts";
 import type { Answer } from "./answer.ts";
-import type { RuntimeChunk, RuntimeDone } from "./runtimes/runtime.ts";
-
-/** The class of a job in each place that may declare it, word for word. */
-export interface DeclaredClasses {
-  /** The subject that it came on, which the broker's permissions guard. */
-  subject: DataClass;
-  header: string | undefined;
-  body: string | undefined;
-  /** Of a sealed job. */
-  ticket?: DataClass;
-}
+import type { DeclaredClasses, RuntimeChunk, RuntimeDone } from "./runtimes/runtime.ts";
 
 /** A job as it came off the bus, checked. */
 export interface JobFacts {

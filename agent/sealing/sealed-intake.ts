@@ -22,7 +22,7 @@ import { MAX_BODY_BYTES, classHeader, header, respond } from "../../service/mess
 import type { Rejections } from "../../service/rejections.ts";
 import { openJob, readTicket, type FrameKey } from "../../service/sealing/index.ts";
 import { Answer } from "../answer.ts";
-import { askOf, isAboutClass } from "../ask.ts";
+import { askOf, bodyDeclares, isAboutClass } from "../ask.ts";
 import type { Intake } from "../intake.ts";
 import { contentOf } from "../job-content.ts";
 import type { JobFacts } from "../job.ts";
@@ -133,7 +133,7 @@ export class SealedIntake {
       declared: {
         subject: subjectClass,
         header: classHeader(msg),
-        body: request.security_level,
+        body: bodyDeclares(request),
         ticket: ticket.class,
       },
       model: ticket.model,
