@@ -126,6 +126,29 @@ test("the class walls stand at the intake too: P0 in the body of a P2 job is ref
   expect(parts.verdicts()).toMatchObject([{ type: "refused", error: { code: "forbidden" } }]);
 });
 
+test.each(["p0", "\u04200", "PO", "P0;P2", "P\u200b0"])(
+  "%j in the body of a P2 job is refused: it may be meant as P0",
+  (level) => {
+    const parts = agentParts();
+    parts.submit({ prompt: "x", security_level: level });
+    expect(parts.verdicts()).toMatchObject([{ type: "refused", error: { code: "forbidden" } }]);
+    expect(parts.rejected).toMatchObject([{ kind: "run", error: { code: "forbidden" } }]);
+    expect(parts.work.runs).toEqual([]);
+    // Where it came as what it looks like, it is taken.
+    parts.submit({ prompt: "x", security_level: level }, { [HEADERS.dataClass]: "P0" }, "P0");
+    expect(parts.work.runs).toHaveLength(1);
+  },
+);
+
+test.each(["P 0", "garbage", "P2,P2"])("the header %j on a job of whatever class is refused", (said) => {
+  const parts = agentParts();
+  for (const dataClass of ["P0", "P1", "P2"] as const)
+    parts.submit(undefined, { [HEADERS.dataClass]: said }, dataClass);
+  const refused = { kind: "run", error: { code: "bad_request", field: HEADERS.dataClass } };
+  expect(parts.rejected).toMatchObject([refused, refused, refused]);
+  expect(parts.work.runs).toEqual([]);
+});
+
 test("an egress node does not even listen on P0 and P1", () => {
   const parts = agentParts({ layer: "L2" });
   parts.submit(undefined, { [HEADERS.dataClass]: "P0" }, "P0");

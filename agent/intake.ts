@@ -7,7 +7,6 @@ import {
   MeshError,
   estimatePromptTokens,
   isInbox,
-  isDataClass,
   lastToken,
   type DataClass,
   type Layer,
@@ -18,11 +17,12 @@ import type { Bus } from "../service/bus.ts";
 import { encode } from "../service/codec.ts";
 import type { EventPublisher } from "../service/events.ts";
 import type { Log } from "../service/log.ts";
-import { header, headersFor, readBody } from "../service/messages.ts";
+import { classHeader, header, headersFor, readBody } from "../service/messages.ts";
 import type { Rejections } from "../service/rejections.ts";
 import { learnFromPeer } from "../service/structures-exchange.ts";
 import { within } from "../service/within.ts";
 import { Answer } from "./answer.ts";
+import { askOf, bodyDeclares, isAboutClass } from "./ask.ts";
 import { contentOf } from "./job-content.ts";
 import { Job, type Ended, type JobFacts } from "./job.ts";
 import { refuse, type Ask } from "./model/admission.ts";
@@ -80,8 +80,10 @@ export class Intake {
 
   #onRun(msg: Msg, subjectClass: DataClass): void {
     let facts: JobFacts;
+    let ask: Ask;
     try {
       facts = this.#read(msg, subjectClass);
+      ask = askOf(facts, this.#parts.layer);
     } catch (error) {
       const rejection = MeshError.from(error);
       if (rejection.code === "codec_unknown") learnFromPeer(this.#parts.bus, header(msg, HEADERS.contentType));
@@ -97,18 +99,11 @@ export class Intake {
         });
       return;
     }
-    const headerClass = header(msg, HEADERS.dataClass);
-    const ask = {
-      subjectClass,
-      headerClass: isDataClass(headerClass) ? headerClass : undefined,
-      bodyClass: bodyClassOf(facts.request.security_level, this.#parts.layer),
-      deadlineMs: facts.deadlineMs,
-    };
     const answer = () => new Answer(this.#parts.bus, msg, facts.inbox, facts.request.stream === true);
     const no = this.admit(facts, ask, answer, msg.reply);
     if (no === undefined) return;
     // A node that is full is no news; classes that disagree are.
-    if (no.code === "forbidden" || no.code === "anonymiser_required") this.#parts.rejections.add("run", no);
+    if (isAboutClass(no)) this.#parts.rejections.add("run", no);
     const { load, nodeId } = this.#parts;
     this.tell(msg.reply, {
       type: "refused",
@@ -142,7 +137,6 @@ export class Intake {
     const inbox = header(msg, HEADERS.reply);
     const model = header(msg, HEADERS.model);
     const deadlineMs = Number(header(msg, HEADERS.deadline));
-    const headerClass = header(msg, HEADERS.dataClass);
     const attempt = header(msg, HEADERS.attempt) ?? "1";
     const decisionId = header(msg, HEADERS.decision) ?? null;
     // A job cannot make an agent speak on the mesh's own subjects.
@@ -152,8 +146,6 @@ export class Intake {
     if (!Number.isFinite(deadlineMs))
       throw new MeshError("bad_request", "Mesh-Deadline: not a time", { field: HEADERS.deadline });
     // What follows goes into frames and events, whose schemas would refuse the job's ending.
-    if (headerClass !== undefined && !isDataClass(headerClass))
-      throw new MeshError("bad_request", "Mesh-Class: not P0, P1 or P2", { field: HEADERS.dataClass });
     if (!/^[1-9]\d{0,3}$/.test(attempt))
       throw new MeshError("bad_request", "Mesh-Attempt: a whole number from 1 to 9999", { field: HEADERS.attempt });
     if (decisionId !== null && decisionId.length > MAX_DECISION_ID_CHARS)
@@ -163,6 +155,7 @@ export class Intake {
       request,
       ...contentOf(request),
       dataClass,
+      declared: { subject: dataClass, header: classHeader(msg), body: bodyDeclares(request) },
       model,
       inbox,
       deadlineMs,
@@ -175,7 +168,7 @@ export class Intake {
   }
 
   #take(facts: JobFacts, answer: Answer, verdicts: string | undefined): void {
-    const { desk, events, layer, log, nodeId } = this.#parts;
+    const { desk, events, layer, log, nodeId, rejections } = this.#parts;
     const job: Job = new Job(facts, answer, { nodeId, layer, ...desk.placeOf(facts.model) }, (ended) => {
       this.#jobs.delete(facts.jobId);
       this.tell(verdicts, {
@@ -193,6 +186,9 @@ export class Intake {
           log.error({ err: error, job: facts.jobId }, "an ending could not be recorded");
         }
       }
+      // Admission took it and the egress gate did not: one of the two walls has a hole.
+      const { error } = ended.event;
+      if (error !== null && isAboutClass(error)) rejections.add("egress", MeshError.fromWire(error));
       this.#parts.onEnded(job, ended);
       if (this.#jobs.size === 0) this.#onIdle();
     });
@@ -214,16 +210,6 @@ export class Intake {
     if (nc.isClosed() || (reply !== subjects.verdict(router, nodeId, dispatch) && !isInbox(reply))) return;
     nc.publish(reply, encode(verdict, "shared"), { headers: headersFor("shared") });
   }
-}
-
-/**
- * The class that the caller itself declared. One that is misspelt is the policy's to read, which an agent does not know; what
- * leaves the house is not taken on such a word.
- */
-export function bodyClassOf(declared: string | undefined, layer: Layer): DataClass | undefined {
-  if (declared === undefined || declared === "") return undefined;
-  if (isDataClass(declared)) return declared;
-  return layer === "L2" ? "P0" : undefined;
 }
 
 /** @throws MeshError naming the header. */

@@ -9,7 +9,7 @@ import {
   type Timing,
 } from "../bus-schemas/index.ts";
 import type { Answer } from "./answer.ts";
-import type { RuntimeChunk, RuntimeDone } from "./runtimes/runtime.ts";
+import type { DeclaredClasses, RuntimeChunk, RuntimeDone } from "./runtimes/runtime.ts";
 
 /** A job as it came off the bus, checked. */
 export interface JobFacts {
@@ -18,6 +18,7 @@ export interface JobFacts {
   messages: readonly ChatMessage[];
   parameters: Readonly<Record<string, unknown>>;
   dataClass: DataClass;
+  declared: DeclaredClasses;
   model: string;
   inbox: string;
   deadlineMs: number;

@@ -3,12 +3,13 @@ import { Load, RuntimeRecord } from "../bus-schemas/index.ts";
 import type { Job } from "./job.ts";
 import { RuntimeDesk } from "./runtime-desk.ts";
 import { FakeWork, agentParts, runtimeState } from "../test/kit/agent-parts.ts";
+import { runtimeJob } from "../test/kit/runtime-job.ts";
 
 /** An accepted job as the desk sees it. */
 function fakeJob(desk: RuntimeDesk, jobId: string, model = "tiny") {
   const failures: string[] = [];
   const job = {
-    facts: { jobId, model, messages: [], parameters: {}, promptTokens: 10 },
+    facts: { ...runtimeJob({ jobId, model }), promptTokens: 10 },
     prefilling: true,
     stop: undefined as (() => void) | undefined,
     started: (stop: () => void) => void (job.stop = stop),

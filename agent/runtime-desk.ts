@@ -106,10 +106,10 @@ export class RuntimeDesk {
 
   #start(desk: Desk, job: Job): void {
     const work = this.#work();
-    const { jobId, model, messages, parameters } = job.facts;
+    const { jobId, model, messages, parameters, declared } = job.facts;
     const id = work.run(
       desk.state.record.name,
-      { jobId, model, messages, parameters },
+      { jobId, model, messages, parameters, declared },
       { onChunk: (chunk) => job.onChunk(chunk), onFailed: (error) => job.fail(error) },
     );
     job.started(() => work.cancel(id));

@@ -93,7 +93,7 @@ test("a decision of one class on a subject of another is kept as rejected", () =
     message({ subject: `mesh.main.event.job_decided.${dataClass}.router.r1`, body, headers });
   expect(toEntry(on("P0"), 1)).toMatchObject({ type: "job_decided", security_level: "P0" });
   for (const wrong of ["P1", "P2", "none"])
-    expect(reasonOf(on(wrong))).toBe("decision.security_level: not the class of the subject");
+    expect(reasonOf(on(wrong))).toBe("security_level: not the class of the subject");
 });
 
 test("no message, however broken, makes it throw", () => {

@@ -9,6 +9,7 @@ import {
   eventSource,
   parseEventSubject,
   parseOrThrow,
+  type Decision,
   type EventType,
   type LogEntry,
 } from "../bus-schemas/index.ts";
@@ -63,9 +64,9 @@ function readEvent(message: StoredMessage): EventRecord {
   if (source !== eventSource(subject)) throw new MeshError("bad_request", "ce-source: not the source of the subject");
   const securityLevel = subject.dataClass === NO_CLASS ? null : parseOrThrow(DataClass, subject.dataClass);
   const data = parseOrThrow(EVENTS[type as EventType].data, parseBody(message.data));
-  const decided = (data as { decision?: { security_level: DataClass } | null }).decision?.security_level;
-  if (decided !== undefined && decided !== securityLevel)
-    throw new MeshError("bad_request", "decision.security_level: not the class of the subject");
+  const { security_level: said, decision } = data as { security_level?: DataClass; decision?: Decision | null };
+  if ((said ?? decision?.security_level ?? securityLevel) !== securityLevel)
+    throw new MeshError("bad_request", "security_level: not the class of the subject");
   const record = {
     id: message.header(HEADERS.ceId),
     source,

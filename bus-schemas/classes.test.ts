@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { DATA_CLASSES, effectiveClass, isDataClass, stricter } from "./index.ts";
+import { DATA_CLASSES, declaredAs, effectiveClass, isDataClass, meantClass, stricter } from "./index.ts";
 
 const Class = fc.constantFrom(...DATA_CLASSES);
 
@@ -19,6 +19,44 @@ test("a job without a class takes the policy's default, and without one P0", () 
   expect(effectiveClass([])).toBe("P0");
   expect(effectiveClass([undefined, ""])).toBe("P0");
   expect(effectiveClass([undefined], "P2")).toBe("P2");
+});
+
+test("what looks like a stricter class than the default counts as that", () => {
+  expect(effectiveClass(["p0"], "P2")).toBe("P0");
+  expect(effectiveClass(["P2", "p1"], "P2")).toBe("P1");
+  expect(effectiveClass(["secret", "P0;P2"], "P1")).toBe("P0");
+});
+
+test("what looks like a wider class than the default counts as the default", () => {
+  expect(effectiveClass(["p2"], "P1")).toBe("P1");
+  expect(effectiveClass(["p1"])).toBe("P0");
+  expect(effectiveClass(["public"], "P2")).toBe("P2");
+});
+
+test("whatever is declared, the class is the strictest of what it is, looks like and would be by default", () => {
+  const Said = fc.oneof(Class, fc.constantFrom("p0", "P1 ", "Р0", "p2", "secret", ""), fc.string({ unit: "binary" }));
+  fc.assert(
+    fc.property(fc.array(Said), Class, (declared, fallback) => {
+      const said = declared.filter((value) => value !== "");
+      const each = said.map((value) => {
+        if (isDataClass(value)) return value;
+        const meant = meantClass(value);
+        return meant !== undefined && meant < fallback ? meant : fallback;
+      });
+      const strictest = each.toSorted()[0] ?? fallback;
+      expect(effectiveClass(declared, fallback)).toBe(strictest);
+    }),
+  );
+});
+
+test("a declaration is put down as a class, as unreadable or as none, never by its words", () => {
+  expect(["P1", "p1", "my salary is 3000", "", undefined].map(declaredAs)).toEqual([
+    "P1",
+    "unreadable",
+    "unreadable",
+    null,
+    null,
+  ]);
 });
 
 test("an unknown class never widens what another place declared", () => {

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { meantClass } from "./meant-class.ts";
 
 /** Data classes of SEED 数据分级标准, strictest first: P0 core secrets, P1 sensitive, P2 general. */
 export const DATA_CLASSES = ["P0", "P1", "P2"] as const;
@@ -23,15 +24,26 @@ export function isDataClass(value: unknown): value is DataClass {
 
 /**
  * The class a job is handled under. Every place that may declare one is passed in (header, body); the strictest
- * declaration wins, an unrecognised declaration counts as `fallback`, and with no declaration at all it is `fallback`.
- * `fallback` is the policy's `default_level`, and without one P0 (DESIGN §2).
+ * declaration wins, and with no declaration at all it is `fallback`: the policy's `default_level`, and without one P0
+ * (DESIGN §2). A declaration that is not exactly a class counts as `fallback` too, or as the class that a person may
+ * have meant by it where that is stricter: never as a wider one.
  */
 export function effectiveClass(declared: readonly (string | undefined)[], fallback: DataClass = "P0"): DataClass {
   let result: DataClass | undefined;
   for (const value of declared) {
     if (value === undefined || value === "") continue;
-    const known = isDataClass(value) ? value : fallback;
+    const known = isDataClass(value) ? value : stricter(meantClass(value) ?? fallback, fallback);
     result = result === undefined ? known : stricter(result, known);
   }
   return result ?? fallback;
+}
+
+/** What one place declares, without its words: they could hold anything. null = nothing. */
+export const DeclaredAs = z.enum([...DATA_CLASSES, "unreadable"]).nullable();
+export type DeclaredAs = z.infer<typeof DeclaredAs>;
+
+/** A declaration as it may be recorded. */
+export function declaredAs(value: string | undefined): DeclaredAs {
+  if (value === undefined || value === "") return null;
+  return isDataClass(value) ? value : "unreadable";
 }

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { DataClass, Layer } from "./classes.ts";
+import { DataClass, DeclaredAs, Layer } from "./classes.ts";
 import { Decision } from "./decision.ts";
 import { RecordedInputs } from "./decision-inputs.ts";
 import { WireError } from "./errors.ts";
@@ -38,6 +38,18 @@ export const EVENTS = {
       decision: Decision,
       sizes: Sizes,
       inputs: Inputs,
+    }),
+  },
+  class_mismatch: {
+    summary: "Header and body of a job declare different classes, or one that is no class; the strictest counts.",
+    data: z.object({
+      job_id: JobId,
+      /** What `Mesh-Class` says. */
+      header: DeclaredAs,
+      /** What the body's `security_level` says. */
+      body: DeclaredAs,
+      /** The class that the job is handled under. */
+      security_level: DataClass,
     }),
   },
   job_redispatched: {

@@ -11,6 +11,7 @@ export * from "./events.ts";
 export * from "./headers.ts";
 export * from "./job.ts";
 export * from "./json-schemas.ts";
+export * from "./meant-class.ts";
 export * from "./node-record.ts";
 export * from "./permissions.ts";
 export * from "./policy.ts";

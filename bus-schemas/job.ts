@@ -51,7 +51,8 @@ export const RUNTIME_PARAMETERS = Object.keys(RuntimeParameters) as (keyof typeo
 /**
  * A job as anyone may submit it; `{"task_type":"chat","security_level":"P2"}` of SEED's curl is one (it can be routed,
  * and is refused at dispatch for want of `messages`). Unknown keys are ignored, so an older mesh serves newer clients;
- * an unknown or misspelt `security_level` takes the policy's default, so a typo never widens the class.
+ * an unknown `security_level` takes the policy's default, and one that looks like P0 or P1 counts as that where it is
+ * stricter (classes.ts), so a typo never widens the class.
  */
 export const JobRequest = z.object({
   job_id: JobId.optional(),

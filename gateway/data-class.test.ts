@@ -24,6 +24,19 @@ test("an unknown declaration is passed on for the router's default, beside the k
   expect(declaredClass(["x".repeat(1000)], {}).securityLevel?.length).toBe(64);
 });
 
+test("of several unknown declarations the one that looks strictest is passed on", () => {
+  expect(declaredClass(["secret"], { security_level: "p0", "metadata.security_level": "p1" })).toEqual({
+    securityLevel: "p0",
+  });
+});
+
+test("letters of other scripts in a header are read as they were written", () => {
+  const asNodeHasIt = Buffer.from("\uff30\uff10").toString("latin1");
+  expect(declaredClass([asNodeHasIt], {})).toEqual({ securityLevel: "\uff30\uff10" });
+  // Not UTF-8: an O with a stroke in Latin-1.
+  expect(declaredClass(["P\u00d8"], {})).toEqual({ securityLevel: "P\u00d8" });
+});
+
 test("a level that is not text is a bad request naming the field", () => {
   expect(() => declaredClass([], { "metadata.security_level": 0 })).toThrow(
     expect.objectContaining({ code: "bad_request", field: "metadata.security_level" }),
@@ -31,7 +44,8 @@ test("a level that is not text is a bad request naming the field", () => {
 });
 
 test("whatever is declared where, the router ends up with the class of all declarations together", () => {
-  const level = fc.constantFrom<string | undefined>(...DATA_CLASSES, undefined, "secret", "p0", "");
+  const misspelt = ["secret", "p0", "p1", " P2", "P0;P2", `${"x".repeat(70)}P1`, `p1${"x".repeat(70)}P0`];
+  const level = fc.constantFrom<string | undefined>(...DATA_CLASSES, undefined, "", ...misspelt);
   fc.assert(
     fc.property(
       level,

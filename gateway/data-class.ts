@@ -1,10 +1,11 @@
-import { MeshError, isDataClass, stricter, type DataClass } from "../bus-schemas/index.ts";
+import { isUtf8 } from "node:buffer";
+import { MeshError, isDataClass, meantClass, stricter, type DataClass } from "../bus-schemas/index.ts";
 
 /** Class of a job as its caller declared it, in the two places that a MeshClient takes. */
 export interface DeclaredClass {
   /** The strictest of the known declarations. */
   dataClass?: DataClass;
-  /** A declaration that is no class, which the router counts as the policy's default, beside the known ones. */
+  /** The strictest-looking declaration that is no class, which the router counts beside the known ones. */
   securityLevel?: string;
 }
 
@@ -25,7 +26,7 @@ export function declaredClass(
   const declared: DeclaredClass = {};
   for (const header of headers) {
     if (header === undefined) continue;
-    for (const value of Array.isArray(header) ? header : header.split(",")) declare(declared, value.trim());
+    for (const value of Array.isArray(header) ? header : header.split(",")) declare(declared, textOf(value).trim());
   }
   for (const [field, value] of Object.entries(fields)) {
     if (value === undefined || value === null) continue;
@@ -38,6 +39,24 @@ export function declaredClass(
 
 function declare(declared: DeclaredClass, value: string): void {
   if (value === "") return;
-  if (!isDataClass(value)) declared.securityLevel = value.slice(0, MAX_LEVEL_CHARS);
-  else declared.dataClass = declared.dataClass === undefined ? value : stricter(declared.dataClass, value);
+  if (isDataClass(value)) {
+    declared.dataClass = declared.dataClass === undefined ? value : stricter(declared.dataClass, value);
+    return;
+  }
+  const kept = value.slice(0, MAX_LEVEL_CHARS);
+  const { securityLevel } = declared;
+  if (securityLevel === undefined || looks(kept) < looks(securityLevel)) declared.securityLevel = kept;
+  // What is cut off may be what it was meant to say.
+  if (looks(value) < looks(kept)) declare(declared, looks(value));
+}
+
+/** The class that an unknown declaration counts as at least, whatever the policy's default is. */
+function looks(value: string): DataClass {
+  return meantClass(value) ?? "P2";
+}
+
+/** A header's text: Node hands out its bytes as Latin-1, and most who write other letters write UTF-8. */
+function textOf(header: string): string {
+  const bytes = Buffer.from(header, "latin1");
+  return isUtf8(bytes) ? bytes.toString("utf8") : header;
 }

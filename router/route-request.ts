@@ -74,7 +74,7 @@ export function toRouteRequest(
 
 const NOBODY: ReadonlySet<string> = new Set();
 
-/** The class a job is handled under: the strictest of header and body, the policy's default for none or an unknown one. */
+/** The class a job is handled under: the strictest of header and body, by the policy's default (bus-schemas/classes.ts). */
 export function classOf(
   job: Pick<JobRequest, "security_level">,
   envelope: Pick<Envelope, "headerClass">,

@@ -10,10 +10,11 @@ import {
   lastToken,
 } from "../bus-schemas/index.ts";
 import { newId } from "../service/ids.ts";
-import { header, readBody, respond } from "../service/messages.ts";
+import { classHeader, header, readBody, respond } from "../service/messages.ts";
 import { learnFromPeer } from "../service/structures-exchange.ts";
 import { VERSION } from "../service/version.ts";
 import { answerEnding } from "./answer.ts";
+import { recordMismatch } from "./class-mismatch.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 import type { RouterParts } from "./parts.ts";
 import { decide } from "./policy/decide.ts";
@@ -57,13 +58,15 @@ export class Router {
   async #onSubmit(msg: Msg): Promise<void> {
     this.stats.submit.requests++;
     const jobId = header(msg, HEADERS.job) ?? newId();
+    let job: JobRequest;
     let request: RouteRequest;
     try {
-      request = this.#admit(msg, jobId);
+      ({ job, request } = this.#admit(msg, jobId));
     } catch (error) {
       return this.#refuseMalformed(msg, jobId, error);
     }
     try {
+      recordMismatch(this.#parts.events, msg, job, request);
       await this.#decideAndSend(msg, request);
     } catch (cause) {
       const error = MeshError.from(cause);
@@ -74,7 +77,7 @@ export class Router {
   }
 
   /** Checks a job before anything is decided. @throws MeshError naming the field. */
-  #admit(msg: Msg, jobId: string): RouteRequest {
+  #admit(msg: Msg, jobId: string): { job: JobRequest; request: RouteRequest } {
     if (!isInbox(msg.reply ?? "")) throw noInbox();
     const job = readBody(msg, JobRequest);
     if (job.messages === undefined && job.prompt === undefined) {
@@ -85,7 +88,7 @@ export class Router {
     if (job.job_id === undefined && !JobId.safeParse(jobId).success)
       throw new MeshError("bad_request", "Mesh-Job: 8 to 64 letters, digits, _ and -", { field: HEADERS.job });
     const id = job.job_id ?? jobId;
-    return this.#toRequest(msg, job, id, lastToken(msg.subject), false);
+    return { job, request: this.#toRequest(msg, job, id, lastToken(msg.subject), false) };
   }
 
   /** @param sealed the job goes to its node sealed; a body that was submitted did not */
@@ -97,7 +100,7 @@ export class Router {
     const envelope = {
       jobId,
       queue,
-      headerClass: header(msg, HEADERS.dataClass),
+      headerClass: classHeader(msg),
       headerDeadlineMs: deadline === undefined ? undefined : Number(deadline),
       bodyBytes: msg.data.length,
       encrypted: sealed,

@@ -16,6 +16,7 @@ import { encode } from "../service/codec.ts";
 import { TicketSigner } from "../service/sealing/index.ts";
 import { learnFromPeer } from "../service/structures-exchange.ts";
 import { VERSION } from "../service/version.ts";
+import { recordMismatch } from "./class-mismatch.ts";
 import { DispatchTable, type Dispatch } from "./dispatch-table.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 import type { RouterParts } from "./parts.ts";
@@ -90,6 +91,7 @@ export class Tickets {
       this.#release(jobId);
       if (this.#out.waitingCount >= MAX_OUT)
         throw new MeshError("all_busy", "this router has too many tickets out", { retryAfterMs: 1000 });
+      recordMismatch(events, msg, query, request);
       const { decision, inputs } = decideRecorded(request, fleet.fleet, policy(), Date.now(), random, VERSION);
       const attemptsLeft = Math.max(0, policy().routing.defaults.retry_attempts + 1 - attempt);
       if (!decision.sealed)

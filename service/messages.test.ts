@@ -1,6 +1,7 @@
-import { headers as libraryHeaders } from "@nats-io/nats-core";
+import { headers as libraryHeaders, type Msg } from "@nats-io/nats-core";
 import { expect, test } from "vitest";
-import { headersFor, makeHeaders } from "./messages.ts";
+import { effectiveClass, isDataClass } from "../bus-schemas/index.ts";
+import { classHeader, headersFor, makeHeaders } from "./messages.ts";
 
 test("headers are those that the library itself would send, in the same order", () => {
   const theirs = libraryHeaders();
@@ -15,4 +16,21 @@ test("headers are those that the library itself would send, in the same order", 
 
 test.each(["a\r\nMesh-Class: P2", "a\nb", "a\rb", "\n"])("a value cannot begin a header of its own: %j", (value) => {
   expect(() => makeHeaders({ "Mesh-Job": "ok", traceparent: value })).toThrow(/^traceparent: has a line break$/);
+});
+
+test("a class header counts however it is cased, and one that came twice is read whole", () => {
+  const said = (...lines: [string, string][]) => {
+    const headers = libraryHeaders();
+    for (const [name, value] of lines) headers.append(name, value);
+    return classHeader({ headers } as Msg);
+  };
+  expect(classHeader({} as Msg)).toBeUndefined();
+  expect(said()).toBeUndefined();
+  expect(said(["Mesh-Class", ""])).toBeUndefined();
+  expect(said(["Mesh-Class", "P1"])).toBe("P1");
+  expect(said(["mesh-class", "P0"])).toBe("P0");
+  const twice = said(["Mesh-Class", "P2"], ["Mesh-Class", "P0"]);
+  expect(isDataClass(twice)).toBe(false);
+  expect(effectiveClass([twice], "P2")).toBe("P0");
+  expect(effectiveClass([said(["Mesh-Class", "P2"], ["MESH-CLASS", "P1"])], "P2")).toBe("P1");
 });

@@ -1,4 +1,4 @@
-import { MsgHdrsImpl, type Msg, type MsgHdrs } from "@nats-io/nats-core";
+import { Match, MsgHdrsImpl, type Msg, type MsgHdrs } from "@nats-io/nats-core";
 import { HEADERS, MeshError, isInbox, parseOrThrow } from "../bus-schemas/index.ts";
 import type { z } from "zod";
 import { answerEncoding, contentType, decode, encode, type Encoding } from "./codec.ts";
@@ -26,6 +26,16 @@ export function header(msg: Msg, name: string): string | undefined {
   // The library's own `get` copies and filters all names for each look-up.
   const value = headers instanceof MsgHdrsImpl ? headers.headers.get(name)?.[0] : headers?.get(name);
   return value === undefined || value === "" ? undefined : value;
+}
+
+/**
+ * What a message's headers declare as its class, however their name is cased. A header that came twice declares all of
+ * its values, which together are no class but look like the strictest of them (bus-schemas/meant-class.ts): a second one
+ * never makes the class wider.
+ */
+export function classHeader(msg: Msg): string | undefined {
+  const said = (msg.headers?.values(HEADERS.dataClass, Match.IgnoreCase) ?? []).filter((value) => value !== "");
+  return said.length === 0 ? undefined : said.join(", ");
 }
 
 /** Headers for a body in this encoding, and others beside. @throws MeshError as `makeHeaders` does. */

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import type { ChatMessage } from "../../bus-schemas/index.ts";
+import { runtimeJob } from "../../test/kit/runtime-job.ts";
 import { anthropicBody } from "./anthropic-request.ts";
 import type { CloudModel } from "./provider.ts";
 
@@ -13,7 +14,7 @@ const model: CloudModel = {
   price: undefined,
 };
 const body = (messages: ChatMessage[], parameters: Record<string, unknown> = {}) =>
-  anthropicBody({ jobId: "job-00000001", model: "claude", messages, parameters }, model);
+  anthropicBody(runtimeJob({ model: "claude", messages, parameters }), model);
 const hi: ChatMessage = { role: "user", content: "hi" };
 
 test("a plain chat has the model's own name and the max_tokens that the API requires", () => {

@@ -9,6 +9,7 @@ import {
   chunk,
   type FakeProvider,
 } from "../../test/kit/provider-servers.ts";
+import { runtimeJob } from "../../test/kit/runtime-job.ts";
 
 afterEach(closeProviders);
 
@@ -191,7 +192,7 @@ test("a connection whose answer is complete serves the next job; one that was le
   };
   // Node gives the connection back a moment after the end of the body.
   await expect.poll(async () => (await run()) && server.requests.length - sockets.size).toBeGreaterThan(0);
-  const job = { jobId: "job-00000001", model: "mesh-model", messages: [], parameters: {} };
+  const job = runtimeJob({ model: "mesh-model" });
   server.behave = (request, response) => {
     closed.push(new Promise((resolve) => request.socket.once("close", () => resolve())));
     head(response).write(chunk({ content: "a" }));

@@ -5,6 +5,7 @@ import type { LearnedRates } from "../runtimes/learned-rates.ts";
 import { isOwnGateway } from "../runtimes/loopback-http.ts";
 import type { StreamDone } from "../runtimes/openai-answer.ts";
 import type { Runtime, RuntimeJob, RuntimeState } from "../runtimes/runtime.ts";
+import { passGate } from "./gate.ts";
 import { APIS } from "./index.ts";
 import { ProviderFailure, connectionFailure, failureOf } from "./provider-failure.ts";
 import { ProviderHealth } from "./provider-health.ts";
@@ -84,8 +85,8 @@ function stateOf(provider: Provider, health: ProviderHealth, rates: LearnedRates
 }
 
 /**
- * One call, under the circuit breaker.
- * @throws MeshError `runtime_failed`, `rate_limited` or `all_busy` (retryable: another node may do it), `bad_request` or
+ * One call, behind the egress gate and under the circuit breaker.
+ * @throws MeshError what the gate says; `runtime_failed`, `rate_limited` or `all_busy` (retryable: another node may do it), `bad_request` or
  * `payload_too_large` (the caller's fault); never quoting what the provider said.
  */
 async function* call(
@@ -95,6 +96,7 @@ async function* call(
   job: RuntimeJob,
   signal: AbortSignal,
 ): AsyncIterable<DeltaFrame | StreamDone> {
+  passGate(job.declared);
   const { provider, key, http } = parts;
   const { healthy, reason, waitMs } = health.availability;
   if (!healthy || key === undefined)

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { createLog } from "../../service/log.ts";
 import { OPENAI_ERRORS, OPENAI_HELLO, startProvider } from "../../test/kit/provider-servers.ts";
 import { tempDir } from "../../test/kit/temp-dir.ts";
+import { runtimeJob } from "../../test/kit/runtime-job.ts";
 import { createEgress } from "./providers.ts";
 import { prepareEgress } from "./start.ts";
 
@@ -46,7 +47,7 @@ function egress(text: string, env: Record<string, string> = { K: KEY }) {
   };
   const run = async (name: string) => {
     const runtime = (await look()).found.get(name)?.runtime;
-    const job = { jobId: "job-00000001", model: `${name}-model`, messages: [], parameters: {} };
+    const job = runtimeJob({ model: `${name}-model` });
     for await (const _ of runtime!.run(job, never));
   };
   return { look, run, clock, log, write: (body: string) => writeFileSync(at("p.yaml"), `providers:\n${body}`) };

@@ -14,6 +14,7 @@ import {
   type TestServer,
 } from "../../test/kit/runtime-servers.ts";
 import { SURFACES } from "../../test/kit/runtime-surfaces.ts";
+import { runtimeJob } from "../../test/kit/runtime-job.ts";
 
 /** One suite over all kinds: each is a real HTTP server with that runtime's documented answers. */
 
@@ -24,12 +25,14 @@ afterAll(async () => {
 
 const never = new AbortController().signal;
 const secret = "the-secret-prompt";
-const job = (model: string): RuntimeJob => ({
-  jobId: "job-12345678",
-  model,
-  messages: [{ role: "user", content: secret }],
-  parameters: { max_tokens: 9, stream: false },
-});
+/** Of the strictest class: what runs in the house asks nothing about it. */
+const job = (model: string): RuntimeJob =>
+  runtimeJob({
+    model,
+    messages: [{ role: "user", content: secret }],
+    parameters: { max_tokens: 9, stream: false },
+    declared: { subject: "P0", header: "P0", body: "P0" },
+  });
 
 interface Subject {
   kind: string;

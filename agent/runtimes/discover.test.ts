@@ -4,6 +4,7 @@ import type { ServedModel } from "../../bus-schemas/index.ts";
 import { createRuntimes, type NamedEndpoint, type RuntimesOptions } from "./discover.ts";
 import { CHAT, deltaEvent, event, HELLO, startServer, type TestServer } from "../../test/kit/runtime-servers.ts";
 import { SURFACES } from "../../test/kit/runtime-surfaces.ts";
+import { runtimeJob } from "../../test/kit/runtime-job.ts";
 
 const servers: TestServer[] = [];
 afterEach(async () => {
@@ -199,8 +200,7 @@ test("a runtime too busy for inspections stays healthy while it answers a job", 
   );
   for (const key of server.routes.keys()) if (key !== CHAT) server.routes.delete(key);
   server.routes.set("*", () => undefined);
-  for await (const _chunk of runtime.run({ jobId: "job-12345678", model: "m", messages: [], parameters: {} }, never))
-    break;
+  for await (const _chunk of runtime.run(runtimeJob(), never)) break;
   expect((await runtimes.inspect(never)).runtimes.get(runtime.name)?.state.record.healthy).toBe(true);
 });
 
@@ -221,10 +221,7 @@ test("rates are learned from real answers and told with the model", async () => 
   });
   const runtimes = create({ endpoints: [server.url], now: () => nowMs });
   const { runtime } = [...(await runtimes.inspect(never)).runtimes.values()][0]!;
-  for await (const chunk of runtime.run(
-    { jobId: "job-12345678", model: "gemma3-270m", messages: [], parameters: {} },
-    never,
-  ))
+  for await (const chunk of runtime.run(runtimeJob({ model: "gemma3-270m" }), never))
     if (chunk.type === "delta") nowMs += 50;
   const found = await runtimes.inspect(never);
   expect(found.runtimes.get(runtime.name)?.state.models).toMatchObject([{ ms_per_token: 50 }]);

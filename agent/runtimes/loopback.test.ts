@@ -1,13 +1,9 @@
 import { expect, test } from "vitest";
+import { runtimeJob } from "../../test/kit/runtime-job.ts";
 import { loopbackRuntime } from "./loopback.ts";
 import type { RuntimeChunk } from "./runtime.ts";
 
-const job = {
-  jobId: "job-12345678",
-  model: "loopback",
-  messages: [{ role: "user" as const, content: "the-secret-prompt" }],
-  parameters: {},
-};
+const job = runtimeJob({ model: "loopback", messages: [{ role: "user", content: "the-secret-prompt" }] });
 
 test("says that no model was run, tells the prompt's length and not the prompt, in several pieces", async () => {
   const chunks: RuntimeChunk[] = [];

@@ -2,8 +2,8 @@ import type { ServerResponse } from "node:http";
 import { afterEach, expect, test } from "vitest";
 import type { StreamDone } from "./openai-answer.ts";
 import { streamChat } from "./openai-http.ts";
-import type { RuntimeJob } from "./runtime.ts";
 import { CHAT, deltaEvent, event, startServer, stream, type TestServer } from "../../test/kit/runtime-servers.ts";
+import { runtimeJob } from "../../test/kit/runtime-job.ts";
 
 const servers: TestServer[] = [];
 afterEach(async () => {
@@ -12,12 +12,7 @@ afterEach(async () => {
 
 const never = new AbortController().signal;
 const secret = "the-secret-prompt";
-const job: RuntimeJob = {
-  jobId: "job-12345678",
-  model: "m",
-  messages: [{ role: "user", content: secret }],
-  parameters: {},
-};
+const job = runtimeJob({ messages: [{ role: "user", content: secret }] });
 
 async function run(route: unknown, signal: AbortSignal = never) {
   const server = await startServer({ [CHAT]: route });

@@ -1,5 +1,15 @@
 import type { ChatMessage, Cost, DeltaFrame, RuntimeRecord, ServedModel, Usage } from "../../bus-schemas/index.ts";
 
+/** The class of a job in each place that may declare it, word for word: undefined = that place says nothing. */
+export interface DeclaredClasses {
+  /** The subject that it came on, which the broker's permissions guard. */
+  subject: string;
+  header: string | undefined;
+  body: string | undefined;
+  /** Of a sealed job. */
+  ticket?: string;
+}
+
 /** What a runtime is asked to do. `parameters` are OpenAI-named and go through unchanged. */
 export interface RuntimeJob {
   jobId: string;
@@ -7,6 +17,8 @@ export interface RuntimeJob {
   model: string;
   messages: readonly ChatMessage[];
   parameters: Readonly<Record<string, unknown>>;
+  /** For what is sent out of the house (egress/gate.ts); a runtime of this machine has no use for it. */
+  declared: DeclaredClasses;
 }
 
 /** How an answer ended; `cost` where a price is known. */

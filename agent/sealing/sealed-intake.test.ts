@@ -121,6 +121,7 @@ test.each<[string, Partial<Ticket>, { dataClass?: DataClass; header?: string; bo
   ["subject wider than ticket", { class: "P0" }, { dataClass: "P2" }],
   ["subject stricter than ticket", { class: "P2" }, { dataClass: "P0" }],
   ["body stricter than ticket", { class: "P2" }, { dataClass: "P2", body: "P0" }],
+  ["body that looks stricter than ticket", { class: "P2" }, { dataClass: "P2", body: "p0" }],
   ["header stricter than ticket", { class: "P1" }, { dataClass: "P1", header: "P0" }],
 ])("classes that disagree are refused and recorded: %s", async (_, of, { dataClass = "P0", header, body }) => {
   const { refusal, rejected, ticket, work } = kit;
@@ -131,6 +132,22 @@ test.each<[string, Partial<Ticket>, { dataClass?: DataClass; header?: string; bo
   expect(rejected).toMatchObject([{ kind: "sealed", error: { code: "forbidden" } }]);
   expect(work.runs).toEqual([]);
 });
+
+test.each(["p0", "P 0", "\u04200", "garbage", "p2"])(
+  "a header that is no class is refused and recorded: %j",
+  async (said) => {
+    const { refusal, rejected, ticket, work } = kit;
+    for (const of of ["P0", "P2"] as const) {
+      const result = await refusal(ticket({ class: of }), undefined, {
+        dataClass: of,
+        headers: { [HEADERS.dataClass]: said },
+      });
+      expect(result).toMatchObject({ status: "refused", error: { code: "bad_request", field: HEADERS.dataClass } });
+    }
+    expect(rejected).toMatchObject([{ kind: "sealed" }, { kind: "sealed" }]);
+    expect(work.runs).toEqual([]);
+  },
+);
 
 test("a body that says a wider class than the ticket does not widen it", async () => {
   const { first, key } = await kit.run(kit.ticket(), { prompt: "x", stream: true, security_level: "P2" });

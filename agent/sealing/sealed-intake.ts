@@ -8,7 +8,6 @@ import {
   MeshError,
   TICKET_LIFE_MS,
   estimatePromptTokens,
-  isDataClass,
   isInbox,
   parseOrThrow,
   type DataClass,
@@ -19,11 +18,12 @@ import {
 import type { Bus } from "../../service/bus.ts";
 import { decode } from "../../service/codec.ts";
 import type { Log } from "../../service/log.ts";
-import { MAX_BODY_BYTES, header, respond } from "../../service/messages.ts";
+import { MAX_BODY_BYTES, classHeader, header, respond } from "../../service/messages.ts";
 import type { Rejections } from "../../service/rejections.ts";
 import { openJob, readTicket, type FrameKey } from "../../service/sealing/index.ts";
 import { Answer } from "../answer.ts";
-import { bodyClassOf, type Intake } from "../intake.ts";
+import { askOf, bodyDeclares, isAboutClass } from "../ask.ts";
+import type { Intake } from "../intake.ts";
 import { contentOf } from "../job-content.ts";
 import type { JobFacts } from "../job.ts";
 import type { NodeKeys } from "./node-keys.ts";
@@ -77,10 +77,10 @@ export class SealedIntake {
       const token = header(msg, HEADERS.ticket) ?? "";
       ticket = await this.#checkTicket(token);
       const { facts, key } = await this.#open(msg, token, ticket, subjectClass);
-      const no = this.#admit(msg, ticket, subjectClass, facts, key);
+      const no = this.#admit(msg, ticket, facts, key);
       if (no === undefined) return;
       // A node that is full is no news; classes that disagree are.
-      if (no.code === "forbidden" || no.code === "anonymiser_required") this.#parts.rejections.add("sealed", no);
+      if (isAboutClass(no)) this.#parts.rejections.add("sealed", no);
       this.#refuse(msg, ticket, no);
     } catch (cause) {
       const error = MeshError.from(cause);
@@ -130,6 +130,12 @@ export class SealedIntake {
       request,
       ...contentOf(request),
       dataClass: ticket.class,
+      declared: {
+        subject: subjectClass,
+        header: classHeader(msg),
+        body: bodyDeclares(request),
+        ticket: ticket.class,
+      },
       model: ticket.model,
       inbox: msg.reply ?? "",
       deadlineMs: Math.min(ticket.deadline_unix_ms, request.deadline_unix_ms ?? Infinity),
@@ -142,17 +148,10 @@ export class SealedIntake {
     return { facts, key: answer };
   }
 
-  #admit(msg: Msg, ticket: Ticket, subjectClass: DataClass, facts: JobFacts, key: FrameKey): MeshError | undefined {
+  #admit(msg: Msg, ticket: Ticket, facts: JobFacts, key: FrameKey): MeshError | undefined {
     const { bus, intake, layer } = this.#parts;
-    const headerClass = header(msg, HEADERS.dataClass);
-    const ask = {
-      subjectClass,
-      headerClass: isDataClass(headerClass) ? headerClass : undefined,
-      bodyClass: bodyClassOf(facts.request.security_level, layer),
-      deadlineMs: facts.deadlineMs,
-    };
     const answer = () => new Answer(bus, msg, facts.inbox, facts.request.stream === true, key);
-    return intake.admit(facts, ask, answer, this.#verdictSubject(ticket));
+    return intake.admit(facts, askOf(facts, layer), answer, this.#verdictSubject(ticket));
   }
 
   #verdictSubject({ router, id }: Ticket): string {

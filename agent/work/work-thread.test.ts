@@ -1,6 +1,7 @@
 import { afterEach, expect, test } from "vitest";
 import { createLog } from "../../service/log.ts";
 import type { RuntimeChunk } from "../runtimes/runtime.ts";
+import { runtimeJob } from "../../test/kit/runtime-job.ts";
 import { WorkThread } from "./work-thread.ts";
 
 const ENTRY = new URL("../../test/kit/fake-worker.ts", import.meta.url);
@@ -31,17 +32,13 @@ function start(pingEveryMs = 20) {
 function run(thread: WorkThread, model: string) {
   const chunks: RuntimeChunk[] = [];
   const { promise, resolve } = Promise.withResolvers<string>();
-  const id = thread.run(
-    "fake",
-    { jobId: "job-00000001", model, messages: [], parameters: {} },
-    {
-      onChunk: (chunk) => {
-        chunks.push(chunk);
-        if (chunk.type === "done") resolve("done");
-      },
-      onFailed: (error) => resolve(error.code),
+  const id = thread.run("fake", runtimeJob({ model }), {
+    onChunk: (chunk) => {
+      chunks.push(chunk);
+      if (chunk.type === "done") resolve("done");
     },
-  );
+    onFailed: (error) => resolve(error.code),
+  });
   return { id, chunks, ended: promise };
 }
 
@@ -126,7 +123,7 @@ test("the real worker finds the diagnostic runtime, runs a job on it and stops o
   );
   open.push(thread);
   expect(await found).toContain("loopback");
-  const task = { jobId: "job-00000001", model: "loopback", messages: [], parameters: {} };
+  const task = runtimeJob({ model: "loopback" });
   const all = Promise.withResolvers<RuntimeChunk[]>();
   const chunks: RuntimeChunk[] = [];
   const handlers = (onDone: () => void) => ({

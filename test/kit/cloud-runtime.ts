@@ -5,6 +5,7 @@ import { cloudRuntime } from "../../agent/egress/provider-runtime.ts";
 import { parseProviders } from "../../agent/egress/providers-file.ts";
 import { LearnedRates } from "../../agent/runtimes/learned-rates.ts";
 import type { RuntimeChunk, RuntimeJob } from "../../agent/runtimes/runtime.ts";
+import { runtimeJob } from "./runtime-job.ts";
 import { startProvider, type FakeProvider } from "./provider-servers.ts";
 
 export const KEY = "sk-secret-key-1234567890";
@@ -51,13 +52,7 @@ export async function cloudOver(
     onChange: () => changes++,
   });
   const run = async (overrides: Partial<RuntimeJob> = {}, signal: AbortSignal = never) => {
-    const job: RuntimeJob = {
-      jobId: "job-00000001",
-      model: "mesh-model",
-      messages: [{ role: "user", content: PROMPT }],
-      parameters: {},
-      ...overrides,
-    };
+    const job = runtimeJob({ model: "mesh-model", messages: [{ role: "user", content: PROMPT }], ...overrides });
     const chunks: RuntimeChunk[] = [];
     for await (const piece of runtime.run(job, signal)) chunks.push(piece);
     return chunks;

@@ -37,6 +37,8 @@ export interface FakeProvider extends AsyncDisposable {
   bytesOut(): number;
   /** Connections that are open now. */
   open(): number;
+  /** Connections that ever were. */
+  connections(): number;
 }
 
 /** @param tls PEM key and certificate; without them plain HTTP on loopback */
@@ -70,6 +72,7 @@ export async function startProvider(behave: Behaviour, tls?: { key: string; cert
     bytesIn: () => all.reduce((sum, socket) => sum + socket.bytesRead, 0),
     bytesOut: () => all.reduce((sum, socket) => sum + socket.bytesWritten, 0),
     open: () => sockets.size,
+    connections: () => all.length,
     [Symbol.asyncDispose]: () =>
       new Promise((resolve) => {
         for (const socket of sockets) socket.destroy();
