@@ -41,6 +41,8 @@ export const EVENTS = {
     }),
   },
   class_mismatch: {
+    by: ["router"],
+    ofJob: true,
     summary: "Header and body of a job declare different classes, or one that is no class; the strictest counts.",
     data: z.object({
       job_id: JobId,

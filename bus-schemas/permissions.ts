@@ -66,7 +66,8 @@ function reads(stream: string, why: string): Grant[] {
 /** Answering discovery (NATS ADR-32). */
 function micro(process: string): Grant[] {
   const why = "found by nats micro";
-  return ["$SRV.*", `$SRV.*.tiermesh-${process}`, `$SRV.*.tiermesh-${process}.*`].map((subject) => ({ subject, why }));
+  const whom = ["", `.tiermesh-${process}`, `.tiermesh-${process}.*`];
+  return ["PING", "INFO", "STATS"].flatMap((verb) => whom.map((name) => ({ subject: `$SRV.${verb}${name}`, why })));
 }
 
 /** The events that a process records, under its own name only. */
@@ -250,6 +251,8 @@ const TEMPLATES: Record<Role, Template> = {
       { subject: s.policyBucket.key, why: "the first policy" },
       { subject: s.nodesBucket.keys, why: "who may join" },
       { subject: "$JS.API.INFO", why: "whether there is JetStream" },
+      // Not by `replies`: the server forgets what may be answered when it reads its accounts anew, which is what is answered here.
+      answers,
       codec(s),
     ],
     subscribe: [
@@ -261,7 +264,6 @@ const TEMPLATES: Record<Role, Template> = {
       codec(s),
       own(inbox),
     ],
-    replies: true,
   }),
   join: (s, { inbox, node }) => {
     if (node === undefined) throw new RangeError("a join token is for a node");
