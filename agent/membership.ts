@@ -1,14 +1,7 @@
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import {
-  Layer,
-  MeshError,
-  NodeId,
-  RegistryReply,
-  SubjectToken,
-  parseOrThrow,
-} from "../bus-schemas/index.ts";
+import { Layer, MeshError, NodeId, RegistryReply, SubjectToken, parseOrThrow } from "../bus-schemas/index.ts";
 import { readJoinToken, type JoinToken } from "../service/access/join-token.ts";
 import { keptNkey, userNkeyOf, type UserNkey } from "../service/access/nkey-file.ts";
 import { connectBus } from "../service/bus.ts";
@@ -114,7 +107,11 @@ function memberFile(stateDir: string): string {
 async function askToJoin(token: JoinToken, nkey: UserNkey, caFile: string | null): Promise<boolean> {
   let reply: RegistryReply;
   try {
-    const bus = await connectBus("join", { ...addressOf(token, caFile), nkey: userNkeyOf(token.seed, "the token") }, quiet);
+    const bus = await connectBus(
+      "join",
+      { ...addressOf(token, caFile), nkey: userNkeyOf(token.seed, "the token") },
+      quiet,
+    );
     try {
       const body = JSON.stringify({ public_key: nkey.publicKey });
       const message = await bus.nc.request(bus.subjects.registryJoin(token.node), body, { timeout: JOIN_LIMIT_MS });

@@ -24,12 +24,17 @@ test("every subject that can be spelled has its line in the contract, and no lin
   const spelled = Object.entries(s)
     .filter(([, value]) => typeof value !== "string" || !/[*>]/.test(value))
     .filter(
-      ([name]) => !["prefix", "auditStream", "policyBucket", "qualityBucket", "nodesBucket", "verdicts", "eventsOf"].includes(name),
+      ([name]) =>
+        !["prefix", "auditStream", "policyBucket", "qualityBucket", "nodesBucket", "verdicts", "eventsOf"].includes(
+          name,
+        ),
     )
     .map(
       ([name, value]) =>
         call[name]?.() ??
-        (typeof value === "string" ? value : (value as (...parts: string[]) => string)(words.token, words.token, words.token)),
+        (typeof value === "string"
+          ? value
+          : (value as (...parts: string[]) => string)(words.token, words.token, words.token)),
     );
   expect(CHANNELS.map(({ address }) => filled(address)).toSorted()).toEqual([...new Set(spelled)].toSorted());
 });

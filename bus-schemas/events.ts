@@ -179,10 +179,7 @@ export const EVENTS = {
     summary: "A part of the mesh started or was restarted by its supervisor.",
     data: z.object({ process: SubjectToken, restarts: Count, exit: z.string().max(60).nullable() }),
   },
-} as const satisfies Record<
-  string,
-  { by: readonly EventSource[]; ofJob: boolean; summary: string; data: z.ZodType }
->;
+} as const satisfies Record<string, { by: readonly EventSource[]; ofJob: boolean; summary: string; data: z.ZodType }>;
 
 export type EventType = keyof typeof EVENTS;
 export type EventData<T extends EventType> = z.infer<(typeof EVENTS)[T]["data"]>;

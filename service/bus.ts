@@ -1,4 +1,11 @@
-import { AuthorizationError, connect, nkeyAuthenticator, type Msg, type NatsConnection, type Subscription } from "@nats-io/transport-node";
+import {
+  AuthorizationError,
+  connect,
+  nkeyAuthenticator,
+  type Msg,
+  type NatsConnection,
+  type Subscription,
+} from "@nats-io/transport-node";
 import { MeshError, TOOL_INBOX, subjects, type Subjects } from "../bus-schemas/index.ts";
 import { readNkeyFile, type UserNkey } from "./access/nkey-file.ts";
 import { newId } from "./ids.ts";
@@ -124,8 +131,7 @@ async function watch(nc: NatsConnection, log: Log, setConnected: (connected: boo
     } else if (status.type === "error") {
       if (status.error instanceof AuthorizationError) log.error(`the bus refuses this process: ${UNKNOWN_KEY}`);
       else log.warn({ err: status.error }, "bus error");
-    }
-    else if (status.type === "slowConsumer") log.warn("slow consumer: messages wait in this process");
+    } else if (status.type === "slowConsumer") log.warn("slow consumer: messages wait in this process");
   }
 }
 
@@ -133,7 +139,9 @@ const UNKNOWN_KEY = "its key or password is not known there, or was revoked";
 
 function notConnected({ url }: BusAddress, cause: unknown): MeshError {
   if (cause instanceof AuthorizationError)
-    return new MeshError("unauthorized", `the bus at ${redactUrl(url)} refuses this process: ${UNKNOWN_KEY}`, { cause });
+    return new MeshError("unauthorized", `the bus at ${redactUrl(url)} refuses this process: ${UNKNOWN_KEY}`, {
+      cause,
+    });
   return new MeshError("bus_unavailable", `no bus answers at ${redactUrl(url)}; is the mesh up? (tiermesh up)`, {
     cause,
   });

@@ -47,7 +47,12 @@ export class Broker {
   readonly #rejections: Rejections;
   readonly #registrar: Registrar;
 
-  private constructor(users: BusUsers, server: BusKeeper, bus: Bus, parts: Pick<Broker, "events"> & { rejections: Rejections; registrar: Registrar }) {
+  private constructor(
+    users: BusUsers,
+    server: BusKeeper,
+    bus: Bus,
+    parts: Pick<Broker, "events"> & { rejections: Rejections; registrar: Registrar },
+  ) {
     this.users = users;
     this.#server = server;
     this.bus = bus;
@@ -98,7 +103,11 @@ export class Broker {
 
   /** How a process of this role connects. */
   addressOf(role: Parameters<BusUsers["keyFile"]>[0]): BusAddress & { nkeyFile: string } {
-    return { url: this.#server.bus.url, nkeyFile: this.users.keyFile(role), cell: this.bus.subjects.prefix.slice("mesh.".length) };
+    return {
+      url: this.#server.bus.url,
+      nkeyFile: this.users.keyFile(role),
+      cell: this.bus.subjects.prefix.slice("mesh.".length),
+    };
   }
 
   get server(): Pick<BusKeeper["bus"], "pid" | "port" | "url" | "version"> {
@@ -116,7 +125,8 @@ export class Broker {
 
 /** What the mesh keeps on the bus. The keeper alone may make streams; all others find them. */
 async function makeStreams(bus: Bus, { routingConfig, log }: BrokerOptions): Promise<void> {
-  if (bus.nc.info?.jetstream !== true) throw new MeshError("bad_config", "nats-server runs without JetStream, which keeps the audit");
+  if (bus.nc.info?.jetstream !== true)
+    throw new MeshError("bad_config", "nats-server runs without JetStream, which keeps the audit");
   await ensureAuditStream(bus);
   await QualityBucket.make(bus);
   const policy = await PolicyBucket.open(bus);

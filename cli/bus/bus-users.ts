@@ -59,7 +59,10 @@ export class BusUsers {
    */
   render(entries: readonly NodeEntry[], nowMs: number, stillJoining?: { key: string; node: string }): string {
     const shared = SHARED_ROLES.map((role) => this.#user(role, role, this.#keys.get(role)));
-    const tools = { ...this.#user("operator", TOOLS, this.#keys.get(TOOLS)), holder: { cell: this.#cell, inbox: TOOL_INBOX } };
+    const tools = {
+      ...this.#user("operator", TOOLS, this.#keys.get(TOOLS)),
+      holder: { cell: this.#cell, inbox: TOOL_INBOX },
+    };
     const nodes = entries.flatMap((entry) => this.#usersOf(entry, nowMs));
     const joining = stillJoining === undefined ? [] : [this.#joinUser(stillJoining.key, stillJoining.node)];
     const locals = this.#locals.map((local) => this.#node(local.nodeId, local.layer, local.publicKey));
@@ -76,7 +79,8 @@ export class BusUsers {
   }
 
   async keepEntries(entries: readonly NodeEntry[]): Promise<void> {
-    if (entries.length > 0 || existsSync(this.#entriesFile)) await replaceFile(this.#entriesFile, JSON.stringify(entries, null, 1));
+    if (entries.length > 0 || existsSync(this.#entriesFile))
+      await replaceFile(this.#entriesFile, JSON.stringify(entries, null, 1));
   }
 
   get #entriesFile(): string {

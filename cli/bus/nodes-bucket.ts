@@ -69,7 +69,10 @@ export class NodesBucket {
       this.#held.set(entry.node_id, { entry, revision: seq });
     } catch (error) {
       if (!isApiError(error, KV_ERR.wrongLastSequence)) throw error;
-      throw new MeshError("conflict", `${entry.node_id} was changed by somebody else at the same time; look, and try again`);
+      throw new MeshError(
+        "conflict",
+        `${entry.node_id} was changed by somebody else at the same time; look, and try again`,
+      );
     }
   }
 

@@ -100,7 +100,9 @@ export class Registrar {
     const { bucket, nowMs, users } = this.#parts;
     const { node_id, layer, join_key, hours, replace, by } = readBody(msg, RegistryAdd);
     if (users.isLocal(node_id))
-      throw new MeshError("conflict", `${node_id} is the broker's own machine; it needs no token`, { field: "node_id" });
+      throw new MeshError("conflict", `${node_id} is the broker's own machine; it needs no token`, {
+        field: "node_id",
+      });
     if (bucket.find(node_id)?.state === "joined" && !replace)
       throw new MeshError("conflict", `${node_id} is in the mesh; revoke it first, or add it with --replace`, {
         field: "node_id",
@@ -113,7 +115,9 @@ export class Registrar {
     const { bucket, users } = this.#parts;
     const { node_id, by, reason } = readBody(msg, RegistryRevoke);
     if (users.isLocal(node_id))
-      throw new MeshError("conflict", `${node_id} is the broker's own machine; stop its agent there`, { field: "node_id" });
+      throw new MeshError("conflict", `${node_id} is the broker's own machine; stop its agent there`, {
+        field: "node_id",
+      });
     const entry = bucket.find(node_id);
     if (entry === undefined)
       throw new MeshError("not_found", `no node ${node_id}; see \`tiermesh node list\``, { field: "node_id" });

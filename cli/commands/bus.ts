@@ -33,7 +33,9 @@ export const bus: CommandModule = (program) => {
       for (const [name, value] of Object.entries(variables))
         print(`export ${name}='${value.replaceAll("'", String.raw`'\''`)}'`);
       if (inbox !== TOOL_INBOX)
-        print(`# answers come only below its own inbox: nats --inbox-prefix ${inbox} req …, inboxPrefix in other clients`);
+        print(
+          `# answers come only below its own inbox: nats --inbox-prefix ${inbox} req …, inboxPrefix in other clients`,
+        );
     });
 };
 

@@ -35,13 +35,18 @@ export const node: CommandModule = (program) => {
     )
     .action((name: string, flags: { layer: Layer; hours: number; replace?: boolean; url?: string; json?: boolean }) =>
       withClient(async (client) => {
-        const { entry, token, urls } = await addNode(client, name, flags.layer, { ...flags, replace: flags.replace === true });
+        const { entry, token, urls } = await addNode(client, name, flags.layer, {
+          ...flags,
+          replace: flags.replace === true,
+        });
         if (flags.json === true) return printJson({ ...entry, token, urls });
         print(token);
-        note(`${name} may join as ${flags.layer} until ${new Date(entry.join_expires_unix_ms ?? 0).toISOString()}, once:`);
+        note(
+          `${name} may join as ${flags.layer} until ${new Date(entry.join_expires_unix_ms ?? 0).toISOString()}, once:`,
+        );
         note(`  tiermesh node join <token>      then start its agent; the token is a secret until it was used`);
         if ((flags.url === undefined ? urls : [flags.url]).every(isLoopback))
-          note("this bus listens on this machine only; no other can reach it (README, \"More than one machine\")");
+          note('this bus listens on this machine only; no other can reach it (README, "More than one machine")');
       }),
     );
   command
@@ -91,7 +96,8 @@ function row({ node_id, layer, state, changed_unix_ms, by, reason }: NodeEntry):
 
 function hours(text: string): number {
   const value = Number(text);
-  if (!(value > 0 && value <= JOIN_HOURS.most)) throw new InvalidArgumentError(`a number above 0, at most ${JOIN_HOURS.most}`);
+  if (!(value > 0 && value <= JOIN_HOURS.most))
+    throw new InvalidArgumentError(`a number above 0, at most ${JOIN_HOURS.most}`);
   return value;
 }
 

@@ -58,8 +58,9 @@ beforeAll(async () => {
       LOG_LEVEL: "DEBUG",
     },
     ["--providers", providersFile],
+    { openBus: true },
   );
-  spy = await RawNats.open(mesh.busPort, mesh.address.user, mesh.address.password);
+  spy = await RawNats.open(mesh.busPort, mesh.tools);
   spy.subscribe("mesh.main.>");
   spy.subscribe("_INBOX.>");
   client = await MeshClient.connect(mesh.address);

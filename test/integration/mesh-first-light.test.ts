@@ -9,7 +9,7 @@ let mesh: TestMesh;
 beforeAll(async () => void (mesh = await startMesh()));
 afterAll(async () => mesh[Symbol.asyncDispose]());
 
-const raw = () => RawNats.open(mesh.busPort, mesh.address.user, mesh.address.password);
+const raw = () => RawNats.open(mesh.busPort, mesh.tools);
 
 /** What `tiermesh up --json` has said, by event. */
 function said(event: string): Record<string, unknown>[] {

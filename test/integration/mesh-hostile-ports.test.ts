@@ -67,7 +67,7 @@ test("the bus port takes neither garbage, nor strangers, nor what is too large",
   await using stranger = await RawNats.greet(mesh.busPort);
   stranger.write('CONNECT {"user":"tiermesh","pass":"guess"}\r\nPING\r\n');
   await eventually("an error", () => stranger.errors.some((error) => /authorization/i.test(error)));
-  await using large = await RawNats.open(mesh.busPort, mesh.address.user, mesh.address.password);
+  await using large = await RawNats.open(mesh.busPort, mesh.tools);
   large.write(`PUB mesh.main.job.submit.chat ${64 * 1024 * 1024}\r\n`);
   await eventually("an error", () => large.errors.some((error) => /payload/i.test(error)));
   // The largest that the bus takes is too large once the mesh has put its headers on it.

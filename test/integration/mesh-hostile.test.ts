@@ -27,7 +27,7 @@ let client: MeshClient;
 let pids: number[] = [];
 
 beforeAll(async () => {
-  mesh = await startMesh({ LOG_LEVEL: "DEBUG" });
+  mesh = await startMesh({ LOG_LEVEL: "DEBUG" }, [], { openBus: true });
   bus = await connectBus("hostile", mesh.address, createLog("test", "silent"));
   client = await MeshClient.connect({ ...mesh.address, log: createLog("test", "silent") });
   // A router's own token is in the reply subject of each job that it dispatches.

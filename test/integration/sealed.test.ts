@@ -26,7 +26,7 @@ beforeAll(async () => {
   runtime = await startServer({ ...surface.routes, "GET /props": props, [CHAT]: echo }, surface.headers);
   // A new key every second: what runs meanwhile must not notice.
   const env = { TIERMESH_SEAL_KEY_HOURS: String(1 / 3600), TIERMESH_RUNTIMES: runtime.url };
-  mesh = await startMesh({ ...env, TIERMESH_LOOPBACK: "false" });
+  mesh = await startMesh({ ...env, TIERMESH_LOOPBACK: "false" }, [], { openBus: true });
   client = await MeshClient.connect({ ...mesh.address, name: "caller" });
   tap = await connectBus("wiretap", mesh.address, createLog("test", "silent"));
   tap.listen(">", (msg) => {

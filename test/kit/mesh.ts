@@ -2,10 +2,14 @@ import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { spawnSync } from "node:child_process";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { readNkeyFile } from "../../service/access/nkey-file.ts";
+import type { BusAddress } from "../../service/bus.ts";
 import { busFiles } from "../../service/bus-server/server-config.ts";
 import { cacheDir } from "../../service/paths.ts";
+import { startTestBus } from "./bus.ts";
 import { freePorts } from "./process-bus.ts";
 import { startProc, type Proc } from "./proc.ts";
+import type { Identity } from "./raw-nats.ts";
 import { tempDir } from "./temp-dir.ts";
 
 const MAIN = fileURLToPath(new URL("../../cli/main.ts", import.meta.url));
@@ -16,8 +20,9 @@ const READY_LIMIT_MS = 60_000;
 interface MeshFile {
   pid: number;
   nats_url: string;
-  nats_user: string;
-  nats_password: string;
+  nats_nkey: string;
+  nats_tools_nkey: string;
+  nats_client_nkey: string;
   gateway_url: string;
   node_id: string;
   processes: { name: string; pid: number | null; state: string; restarts: number; health_port: number }[];
@@ -30,8 +35,10 @@ export interface TestMesh extends AsyncDisposable {
   gatewayUrl: string;
   gatewayPort: number;
   busPort: number;
-  /** For connectBus and MeshClient.connect. */
-  address: { url: string; user: string; password: string };
+  /** For connectBus and MeshClient.connect: an operator's, or on an open bus one of somebody who may do everything. */
+  address: BusAddress;
+  /** For RawNats: an operator's second key, whose inboxes are where all make them; on an open bus as `address`. */
+  tools: Identity;
   nodeId: string;
   env: Readonly<Record<string, string | undefined>>;
   /** As it is now. */
@@ -51,11 +58,14 @@ export interface TestMesh extends AsyncDisposable {
 /**
  * Starts a mesh in a home of its own on free ports; resolves when its node is there.
  * @param args more flags of `tiermesh up`
+ * @param openBus on a bus where everybody may do everything, for tests of what our code does when the broker lets all pass
  */
 export async function startMesh(
   env: Readonly<Record<string, string | undefined>> = {},
   args: readonly string[] = [],
+  { openBus = false } = {},
 ): Promise<TestMesh> {
+  const open = openBus ? await startTestBus() : undefined;
   const folder = tempDir("tiermesh-mesh-");
   const home = folder.path;
   const [gatewayPort = 0, busPort = 0] = await freePorts(2);
@@ -66,7 +76,9 @@ export async function startMesh(
     TIERMESH_EMBEDDED: "off",
     TIERMESH_LOOPBACK: "true",
     TIERMESH_NODE_ID: "here",
-    TIERMESH_NATS_URL: undefined,
+    TIERMESH_NATS_URL: open?.url,
+    TIERMESH_NATS_USER: open?.user,
+    TIERMESH_NATS_PASSWORD: open?.pass,
     LOG_LEVEL: "INFO",
     ...env,
   };
@@ -81,6 +93,7 @@ export async function startMesh(
     await proc.exited;
     clearTimeout(timer);
     for (const pid of seen) if (isAlive(pid)) process.kill(pid, "SIGKILL");
+    await open?.stop();
     await folder.remove();
   };
   try {
@@ -90,7 +103,8 @@ export async function startMesh(
     await dispose();
     throw error;
   }
-  const { nats_url: url, nats_user: user, nats_password: password, gateway_url: gatewayUrl, node_id: nodeId } = file();
+  const { nats_url: url, nats_nkey, nats_tools_nkey, gateway_url: gatewayUrl, node_id: nodeId } = file();
+  const password = open === undefined ? undefined : { user: open.user, password: open.pass };
   const part = (name: string) => {
     const found = file().processes.find((each) => each.name === name);
     if (found === undefined) throw new Error(`no part ${name}`);
@@ -101,8 +115,9 @@ export async function startMesh(
     home,
     gatewayUrl,
     gatewayPort,
-    busPort,
-    address: { url, user, password },
+    busPort: Number(new URL(url).port),
+    address: { url, ...(password ?? { nkeyFile: nats_nkey }) },
+    tools: password ?? readNkeyFile(nats_tools_nkey),
     nodeId,
     env: full,
     file,

@@ -1,5 +1,10 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
+import { fromSeed } from "@nats-io/nkeys";
+import type { UserNkey } from "../../service/access/nkey-file.ts";
+
+/** Who connects: by a password, or by an nkey. */
+export type Identity = { user: string; password: string } | Pick<UserNkey, "publicKey" | "seed">;
 
 export interface RawMessage {
   subject: string;
@@ -15,6 +20,8 @@ export class RawNats implements AsyncDisposable {
   readonly errors: string[] = [];
   readonly #waiting = new Set<() => void>();
   #buffer = Buffer.alloc(0);
+  /** What the server wants signed by who has a key; empty where it wants passwords. */
+  readonly #nonce = Promise.withResolvers<string>();
   #pongs = 0;
   #sids = 0;
 
@@ -28,10 +35,15 @@ export class RawNats implements AsyncDisposable {
     socket.on("error", (error) => this.errors.push(error.message));
   }
 
-  static async open(port: number, user: string, password: string): Promise<RawNats> {
+  static async open(port: number, as: Identity): Promise<RawNats> {
     const client = await RawNats.greet(port);
+    const nonce = await client.#nonce.promise;
+    const who =
+      "password" in as
+        ? { user: as.user, pass: as.password }
+        : { nkey: as.publicKey, sig: Buffer.from(fromSeed(as.seed).sign(Buffer.from(nonce))).toString("base64url") };
     client.write(
-      `CONNECT ${JSON.stringify({ user, pass: password, verbose: false, pedantic: false, headers: true, no_responders: true, lang: "raw", version: "0", protocol: 1 })}\r\n`,
+      `CONNECT ${JSON.stringify({ ...who, verbose: false, pedantic: false, headers: true, no_responders: true, lang: "raw", version: "0", protocol: 1 })}\r\n`,
     );
     await client.flush();
     return client;
@@ -112,6 +124,7 @@ export class RawNats implements AsyncDisposable {
       this.#buffer = this.#buffer.subarray(end + 2);
       if (verb === "PING") this.write("PONG\r\n");
       if (verb === "PONG") this.#pongs++;
+      if (verb === "INFO") this.#nonce.resolve((JSON.parse(rest.join(" ")) as { nonce?: string }).nonce ?? "");
       if (verb === "-ERR") this.errors.push(rest.join(" "));
       return true;
     }
