@@ -6,6 +6,7 @@ import {
   RegistryJoin,
   RegistryReply,
   RegistryRevoke,
+  isInbox,
   lastToken,
 } from "../../bus-schemas/index.ts";
 import type { Bus } from "../../service/bus.ts";
@@ -80,6 +81,9 @@ export class Registrar {
         void this.#inTurn(async () => {
           let reply: Partial<RegistryReply>;
           try {
+            // What JetStream delivers where its asker says has a reply subject of its own: that is nobody who may ask us.
+            if (!isInbox(msg.reply ?? ""))
+              throw new MeshError("bad_request", "reply: not an inbox", { field: "reply" });
             await this.#parts.bucket.refresh();
             reply = { entries: await handle(msg), urls: [...urls], ca_pem: caPem };
           } catch (cause) {
@@ -134,7 +138,7 @@ export class Registrar {
     // Its first answer was lost.
     if (entry?.state === "joined" && entry.public_key === public_key) return [entry];
     const usable = entry?.state === "pending" && (entry.join_expires_unix_ms ?? 0) > nowMs() ? entry : undefined;
-    if (usable?.join_key == null)
+    if (usable === undefined || usable.join_key === null)
       throw new MeshError("forbidden", "the join token was used, is too old, or was replaced; ask for a new one");
     if (this.#taken(public_key))
       throw new MeshError("conflict", "public_key: another node has this key", { field: "public_key" });
