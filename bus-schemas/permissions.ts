@@ -1,6 +1,6 @@
 import type { Layer } from "./classes.ts";
 import { EVENTS, EVENT_TYPES, type EventSource } from "./events.ts";
-import { NO_CLASS, subjectPatterns, type EventClass, type Subjects } from "./subjects.ts";
+import { NO_CLASS, subjectPatterns, subjects, type EventClass, type Subjects } from "./subjects.ts";
 
 /**
  * What each role may do on the bus: the templates that the broker's configuration is made from (ADR 0013) and that the table
@@ -95,8 +95,11 @@ function calls(s: Subjects): Grant[] {
   ];
 }
 
-/** @throws RangeError for an agent or a token without a node */
+/** @throws RangeError for an agent or a token without a node, and for a node or a cell that is not one word */
 export function permissionsOf(role: Role, holder: Holder): Permissions {
+  // The patterns below take wildcards: in place of a name one would permit what all the others may.
+  const { control } = subjects(holder.cell);
+  if (holder.node !== undefined) control(holder.node);
   const s = subjectPatterns(holder.cell);
   const lists = TEMPLATES[role](s, holder);
   return {
