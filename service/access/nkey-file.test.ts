@@ -58,7 +58,7 @@ test.each([
     }
     expect(caught).toMatchObject({ code: "bad_config", message: expect.stringContaining(one) });
     const { message, stack = "" } = caught as Error;
-    if (content.length > 8) expect(message + stack).not.toContain(content.slice(0, 12));
+    expect(message + stack).not.toContain(content.slice(0, 12) || "nothing to quote");
   }
   expect(readFileSync(one, "utf8")).toBe(content);
 });
