@@ -134,7 +134,7 @@ export class Registrar {
     // Its first answer was lost.
     if (entry?.state === "joined" && entry.public_key === public_key) return [entry];
     const usable = entry?.state === "pending" && (entry.join_expires_unix_ms ?? 0) > nowMs() ? entry : undefined;
-    if (usable?.join_key == null)
+    if (usable === undefined || usable.join_key === null)
       throw new MeshError("forbidden", "the join token was used, is too old, or was replaced; ask for a new one");
     if (this.#taken(public_key))
       throw new MeshError("conflict", "public_key: another node has this key", { field: "public_key" });
