@@ -8,7 +8,8 @@ import { type GuardedServer, type ServerExit, startGuarded } from "./guard.ts";
 import { endLeftover } from "./leftover.ts";
 import { describeHolder, type PortHolder, whoHoldsPort } from "./port-holder.ts";
 import { infoOf, portsOf, type ServerPorts } from "./ready.ts";
-import { busFiles, type ClusterOptions, renderConfig } from "./server-config.ts";
+import { busFiles, type ClusterOptions, renderConfig, type TlsFiles } from "./server-config.ts";
+import { readServerVersion } from "./server-version.ts";
 
 export interface EmbeddedBusOptions {
   /** Path of the nats-server, from obtainNatsServer. */
@@ -22,6 +23,8 @@ export interface EmbeddedBusOptions {
   /** HTTP monitoring port; undefined = none, 0 = any free one. */
   monitorPort?: number | undefined;
   cluster?: ClusterOptions | undefined;
+  /** Certificate files, which clients and routes then have to use. */
+  tls?: TlsFiles | undefined;
   /** The server's log, line by line; it holds neither credentials nor messages. */
   onLog?: (line: string) => void;
   /** How long the server may take until it answers, milliseconds; a large JetStream store takes time to recover. */
@@ -31,7 +34,7 @@ export interface EmbeddedBusOptions {
 }
 
 export interface EmbeddedBus {
-  /** `nats://host:port`, without credentials. */
+  /** `nats://host:port`, with TLS `tls://host:port`, without credentials. */
   url: string;
   user: string;
   password: string;
@@ -127,6 +130,7 @@ async function startLocked(options: EmbeddedBusOptions, lock: FileLock): Promise
     port = 0,
     monitorPort,
     cluster,
+    tls,
     onLog = () => {},
     readyTimeoutMs = 30_000,
     signal,
@@ -138,9 +142,9 @@ async function startLocked(options: EmbeddedBusOptions, lock: FileLock): Promise
   const credentials = await keptCredentials(files.credentials);
   // Removed first: the mode counts only for a new file.
   await rm(files.config, { force: true });
-  await writeFile(files.config, renderConfig({ host, port, monitorPort, stateDir, cluster, ...credentials }), {
-    mode: 0o600,
-  });
+  const version = tls === undefined ? undefined : await readServerVersion(binary, signal);
+  const config = renderConfig({ host, port, monitorPort, stateDir, cluster, tls, version, ...credentials });
+  await writeFile(files.config, config, { mode: 0o600 });
   const wanted = [port, monitorPort ?? 0, cluster?.port ?? 0].filter((each) => each !== 0);
   await refuseHeldPorts(host, wanted);
 
@@ -155,7 +159,7 @@ async function startLocked(options: EmbeddedBusOptions, lock: FileLock): Promise
     return exit;
   });
   try {
-    const { ports, url, version } = await whenReady(server, files.ports, readyTimeoutMs, signal);
+    const { ports, url, version: greeted } = await whenReady(server, files.ports, readyTimeoutMs, signal);
     const stop = async () => {
       await server.stop();
       await exited;
@@ -171,7 +175,7 @@ async function startLocked(options: EmbeddedBusOptions, lock: FileLock): Promise
       monitorUrl: ports.monitoring?.[0],
       pid: server.pid,
       guardianPid: server.guardianPid,
-      version,
+      version: greeted,
       exited,
       stop,
     };
