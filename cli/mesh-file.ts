@@ -17,6 +17,8 @@ const MeshFile = z.object({
   nats_url: z.string(),
   nats_user: z.string().optional(),
   nats_password: z.string().optional(),
+  /** File of the authority that the bus is checked by. */
+  nats_ca: z.string().optional(),
   gateway_url: z.string(),
   node_id: z.string().nullable(),
   state_dir: z.string(),
@@ -58,18 +60,26 @@ export function readMeshFile(env: Environment): MeshFile | undefined {
 }
 
 /**
- * Address of the bus for a command: `TIERMESH_NATS_URL` and its user and password, else the mesh on this machine.
+ * Address of the bus for a command: `TIERMESH_NATS_URL` and its user, password and CA, else the mesh on this machine.
  * @throws MeshError `bus_unavailable` saying how to start one.
  */
-export function busAddress(env: Environment): { url: string; user?: string; password?: string; cell: string } {
+export function busAddress(env: Environment): {
+  url: string;
+  user?: string;
+  password?: string;
+  caFile?: string;
+  cell: string;
+} {
   const url = env["TIERMESH_NATS_URL"];
   if (url !== undefined && url !== "") {
     const [user, password] = [env["TIERMESH_NATS_USER"], env["TIERMESH_NATS_PASSWORD"]];
+    const caFile = env["TIERMESH_NATS_CA"];
     return {
       url,
       cell: env["TIERMESH_CELL"] ?? "main",
       ...(user === undefined ? {} : { user }),
       ...(password === undefined ? {} : { password }),
+      ...(caFile === undefined || caFile === "" ? {} : { caFile }),
     };
   }
   const file = readMeshFile(env);
@@ -83,5 +93,6 @@ export function busAddress(env: Environment): { url: string; user?: string; pass
     cell: file.cell,
     ...(file.nats_user === undefined ? {} : { user: file.nats_user }),
     ...(file.nats_password === undefined ? {} : { password: file.nats_password }),
+    ...(file.nats_ca === undefined ? {} : { caFile: file.nats_ca }),
   };
 }
