@@ -49,7 +49,13 @@ runProcess(log, async (lifecycle) => {
 
   const bus = await connectBus(
     `agent-${nodeId}`,
-    { url: config.natsUrl, user: config.natsUser, password: config.natsPassword, cell: config.cell },
+    {
+      url: config.natsUrl,
+      user: config.natsUser,
+      password: config.natsPassword,
+      caFile: config.natsCa,
+      cell: config.cell,
+    },
     log,
     { retry: true },
   );

@@ -26,8 +26,8 @@ runProcess(log, async (lifecycle) => {
   }
   lifecycle.onClose("lock", () => lock.release());
 
-  const { natsUrl: url, natsUser: user, natsPassword: password, cell } = config;
-  const bus = await connectBus("auditor", { url, user, password, cell }, log, { retry: true });
+  const { natsUrl: url, natsUser: user, natsPassword: password, natsCa: caFile, cell } = config;
+  const bus = await connectBus("auditor", { url, user, password, caFile, cell }, log, { retry: true });
   lifecycle.onClose("bus", () => bus.drain());
   serveStructures(bus);
   const metrics = new Metrics("auditor");

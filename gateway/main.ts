@@ -24,7 +24,13 @@ runProcess(log, async (lifecycle) => {
   const { gatewayHost: host, gatewayPort: port } = config;
   const bus = await connectBus(
     "gateway",
-    { url: config.natsUrl, user: config.natsUser, password: config.natsPassword, cell: config.cell },
+    {
+      url: config.natsUrl,
+      user: config.natsUser,
+      password: config.natsPassword,
+      caFile: config.natsCa,
+      cell: config.cell,
+    },
     log,
     { retry: true },
   );

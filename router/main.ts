@@ -45,7 +45,8 @@ runProcess(log, async (lifecycle) => {
   );
   const file = { ...readRoutingConfig(config.routingConfigPath), path: config.routingConfigPath };
 
-  const address = { url: config.natsUrl, user: config.natsUser, password: config.natsPassword, cell: config.cell };
+  const { natsUrl: url, natsUser: user, natsPassword: password, natsCa: caFile, cell } = config;
+  const address = { url, user, password, caFile, cell };
   const bus = await connectBus(config.routerId, address, log, { retry: true });
   lifecycle.onClose("bus", () => bus.drain());
   serveStructures(bus);

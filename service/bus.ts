@@ -1,11 +1,14 @@
 import { connect, type Msg, type NatsConnection, type Subscription } from "@nats-io/transport-node";
 import { MeshError, subjects, type Subjects } from "../bus-schemas/index.ts";
+import { tlsOptions, tlsTrouble } from "./bus-tls.ts";
 import { newId } from "./ids.ts";
 import type { Log } from "./log.ts";
 
 export interface BusAddress {
-  /** `nats://host:port`, or several separated by commas. */
+  /** `nats://host:port`, or several separated by commas; with `tls://` they have to offer TLS. */
   url: string;
+  /** File of the authority (PEM) that the bus is checked by; with it TLS is required. */
+  caFile?: string | undefined;
   user?: string | undefined;
   password?: string | undefined;
   /** Cell whose subjects this process speaks. */
@@ -42,6 +45,7 @@ const RECONNECT_MS = { wait: 100, jitter: 400 };
  * Connects to the bus and stays connected: it reconnects for ever. What is published while the connection is away is lost
  * (the library empties its buffer at each new dial; tried with nats-core 3.4.0): who needs it delivered sends it again.
  * @throws MeshError `bus_unavailable` when the first connection cannot be made within `timeoutMs` and `retry` is not set.
+ * @throws MeshError `bad_config` when the authority's file cannot be used.
  */
 export async function connectBus(
   name: string,
@@ -50,6 +54,7 @@ export async function connectBus(
   options: { timeoutMs?: number; retry?: boolean; noEcho?: boolean } = {},
 ): Promise<Bus> {
   const { timeoutMs = 5000, retry = false, noEcho = false } = options;
+  const tls = tlsOptions(address, (line) => log.warn(line));
   let nc: NatsConnection;
   try {
     nc = await connect({
@@ -61,6 +66,8 @@ export async function connectBus(
       waitOnFirstConnect: retry,
       reconnectTimeWait: RECONNECT_MS.wait,
       reconnectJitter: RECONNECT_MS.jitter,
+      reconnectJitterTLS: RECONNECT_MS.jitter,
+      ...tls,
       ignoreAuthErrorAbort: true,
       noEcho,
       pingInterval: 5000,
@@ -68,9 +75,10 @@ export async function connectBus(
       ...FLUSH,
     });
   } catch (error) {
+    const where = redactUrl(address.url);
     throw new MeshError(
       "bus_unavailable",
-      `no bus answers at ${redactUrl(address.url)}; is the mesh up? (tiermesh up)`,
+      tlsTrouble(error, where, address) ?? `no bus answers at ${where}; is the mesh up? (tiermesh up)`,
       { cause: error },
     );
   }

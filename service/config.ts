@@ -88,6 +88,8 @@ export const BaseConfig = z.object({
   natsUrl: z.string().min(1).default("nats://127.0.0.1:4222"),
   natsUser: z.string().optional(),
   natsPassword: z.string().optional(),
+  /** File of the authority (PEM) that the bus is checked by; with it TLS is required. */
+  natsCa: z.string().optional(),
   cell: z
     .string()
     .regex(/^[A-Za-z0-9_-]{1,64}$/, "letters, digits, _ and -")
@@ -99,6 +101,7 @@ export const BASE_ENV = {
   natsUrl: "TIERMESH_NATS_URL",
   natsUser: "TIERMESH_NATS_USER",
   natsPassword: "TIERMESH_NATS_PASSWORD",
+  natsCa: "TIERMESH_NATS_CA",
   cell: "TIERMESH_CELL",
   healthPort: "TIERMESH_HEALTH_PORT",
 } as const;

@@ -13,11 +13,12 @@ export const bus: CommandModule = (program) => {
       examples('eval "$(tiermesh bus env)"; nats sub "mesh.main.event.>"', 'eval "$(tiermesh bus env)"; nats micro ls'),
     )
     .action((flags: { json?: boolean }) => {
-      const { url, user, password } = busAddress(process.env);
+      const { url, user, password, caFile } = busAddress(process.env);
       const variables = {
         NATS_URL: url,
         ...(user === undefined ? {} : { NATS_USER: user }),
         ...(password === undefined ? {} : { NATS_PASSWORD: password }),
+        ...(caFile === undefined ? {} : { NATS_CA: caFile }),
       };
       if (flags.json === true) printJson(variables);
       else

@@ -61,9 +61,14 @@ export const status: CommandModule = (program) => {
     });
 };
 
-async function answers({ nats_url: url, nats_user: user, nats_password: password }: MeshFile): Promise<boolean> {
+async function answers({
+  nats_url: url,
+  nats_user: user,
+  nats_password: password,
+  nats_ca: caFile,
+}: MeshFile): Promise<boolean> {
   try {
-    const bus = await connectBus("status", { url, user, password }, createLog("status", "silent"), {
+    const bus = await connectBus("status", { url, user, password, caFile }, createLog("status", "silent"), {
       timeoutMs: HEALTH_LIMIT_MS,
     });
     await bus.drain();
