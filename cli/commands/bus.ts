@@ -101,8 +101,9 @@ function addRun(command: Command): void {
   command
     .command("run")
     .description("run the bus alone until Ctrl-C: nats-server, its streams, and who may join")
+    .option("--json", "what happens as JSON lines")
     .addHelpText("after", examples("tiermesh bus init --host 0.0.0.0 && tiermesh bus run"))
-    .action(async () => {
+    .action(async (flags: { json?: boolean }) => {
       const { env } = process;
       const folder = busFolder(stateDir());
       const settings = readBusSettings(folder);
@@ -113,7 +114,9 @@ function addRun(command: Command): void {
       const broker = await Broker.start(parts, stopping.signal);
       const { port, version } = broker.server;
       const where = `${settings.host}:${port}${speaksTls(settings) ? " with TLS" : ""}`;
-      print(`bus        nats-server ${version} on ${where}, data in ${folder}`);
+      if (flags.json === true)
+        print(JSON.stringify({ event: "ready", port, version, folder, tls: speaksTls(settings) }));
+      else print(`bus        nats-server ${version} on ${where}, data in ${folder}`);
       if (isLoopback(settings.host)) note("it listens on this machine only; tiermesh bus init --host 0.0.0.0 opens it");
       await told;
       await broker.stop();
