@@ -21,6 +21,8 @@ export class Dispatcher {
   readonly gate = new AuditGate();
   readonly #parts: RouterParts;
   readonly #table = new DispatchTable();
+  /** Who hears the verdicts to a name of this router's; those to other routers tell their node's load. */
+  readonly #listeners = new Map<string, (msg: Msg) => void>();
   #sweptAtMs = -Infinity;
 
   constructor(parts: RouterParts) {
@@ -34,11 +36,18 @@ export class Dispatcher {
 
   start(): void {
     const { bus, id } = this.#parts;
-    const toUs = bus.subjects.verdict(id, "");
-    bus.listen(bus.subjects.verdicts, (msg) =>
-      msg.subject.startsWith(toUs) ? this.#onVerdict(msg) : this.#onVerdictToOther(msg),
-    );
+    this.onVerdictsTo(id, (msg) => this.#onVerdict(msg));
+    bus.listen(bus.subjects.verdicts, (msg) => {
+      const listener = this.#listeners.get(msg.subject.split(".").at(-2) ?? "");
+      if (listener === undefined) this.#onVerdictToOther(msg);
+      else listener(msg);
+    });
     bus.listen(bus.subjects.cancels, (msg) => this.#onCancel(msg));
+  }
+
+  /** Hands over verdicts to `router`, another name of ours: a subscription of its own would have each of them come twice. */
+  onVerdictsTo(router: string, listener: (msg: Msg) => void): void {
+    this.#listeners.set(router, listener);
   }
 
   /** Waits until no job waits for its record or for a node's word; one that does has it within the limits per try. */
