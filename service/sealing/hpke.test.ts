@@ -18,7 +18,7 @@ const toHex = (data: Uint8Array) => Buffer.from(data).toString("hex");
 function pairOf(privateHex: string) {
   const der = Buffer.concat([Buffer.from("302e020100300506032b656e04220420", "hex"), Buffer.from(privateHex, "hex")]);
   const object = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
-  return x25519Pair(object, createPublicKey(object).export({ format: "der", type: "spki" }));
+  return x25519Pair(object, createPublicKey(object));
 }
 
 /** RFC 9180, A.1.1: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-128-GCM, base mode. */
