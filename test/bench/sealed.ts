@@ -15,6 +15,7 @@ const PAUSE_MS = 4;
 
 const BY_HAND = "P1 in clear, by hand";
 const BY_HAND_P2 = "P2 in clear, by hand";
+const STREAMED = "P1 in clear, by hand, streamed as P0 is";
 const BY_CLIENT = "P1 in clear, by MeshClient, which asks first";
 const SEALED = "P0 sealed";
 
@@ -77,11 +78,24 @@ async function chats(report: Report, mesh: TestMesh, name: string, { pauseMs }: 
       if (!reply.string().includes('"finished"')) throw new Error("not finished");
     });
   };
+  let ended: () => void = () => undefined;
+  const inbox = `${bus.inbox}.chat`;
+  bus.listen(inbox, (msg) => {
+    if (msg.string().includes('"type":"end"')) ended();
+  });
+  const streamed = timed(async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    ended = resolve;
+    const job = { security_level: "P1", prompt: "Hello, who are you?", stream: true };
+    bus.nc.publish(bus.subjects.submit("chat"), JSON.stringify(job), { reply: inbox });
+    await promise;
+  });
   // MeshClient waits for a router; by hand there must be one.
   await chat("P0")();
   const comparison = await paired(name, {
     [BY_HAND]: byHand("P1"),
     [SEALED]: chat("P0"),
+    [STREAMED]: streamed,
     [BY_CLIENT]: chat("P1"),
     [BY_HAND_P2]: byHand("P2"),
     "P2 in clear, by MeshClient": chat("P2"),
@@ -94,6 +108,7 @@ async function chats(report: Report, mesh: TestMesh, name: string, { pauseMs }: 
     report.note(`${variant} takes ${median} ms more at p50 (${low} to ${high}) than ${than}`);
   };
   more(SEALED, BY_HAND);
+  more(SEALED, STREAMED);
   more(SEALED, BY_CLIENT);
   more(BY_HAND, BY_HAND_P2);
 }
