@@ -6,6 +6,7 @@ import {
   RegistryJoin,
   RegistryReply,
   RegistryRevoke,
+  isInbox,
   lastToken,
 } from "../../bus-schemas/index.ts";
 import type { Bus } from "../../service/bus.ts";
@@ -80,6 +81,9 @@ export class Registrar {
         void this.#inTurn(async () => {
           let reply: Partial<RegistryReply>;
           try {
+            // What JetStream delivers where its asker says has a reply subject of its own: that is nobody who may ask us.
+            if (!isInbox(msg.reply ?? ""))
+              throw new MeshError("bad_request", "reply: not an inbox", { field: "reply" });
             await this.#parts.bucket.refresh();
             reply = { entries: await handle(msg), urls: [...urls], ca_pem: caPem };
           } catch (cause) {
