@@ -1,13 +1,5 @@
 import type { Msg } from "@nats-io/nats-core";
-import {
-  CONTENT_TYPES,
-  HEADERS,
-  MeshError,
-  Verdict,
-  lastToken,
-  verdictNode,
-  verdictRouter,
-} from "../bus-schemas/index.ts";
+import { CONTENT_TYPES, HEADERS, MeshError, lastToken, type Verdict } from "../bus-schemas/index.ts";
 import { pause } from "../service/loop.ts";
 import { header, makeHeaders } from "../service/messages.ts";
 import { VERSION } from "../service/version.ts";

@@ -11,10 +11,9 @@ import {
   type TicketReply,
   type Verdict,
 } from "../bus-schemas/index.ts";
-import { header, headersFor, readBody, respond } from "../service/messages.ts";
+import { header, headersFor, respond } from "../service/messages.ts";
 import { encode } from "../service/codec.ts";
 import { TicketSigner } from "../service/sealing/index.ts";
-import { learnFromPeer } from "../service/structures-exchange.ts";
 import { VERSION } from "../service/version.ts";
 import { recordMismatch } from "./class-mismatch.ts";
 import { DispatchTable, type Dispatch } from "./dispatch-table.ts";
