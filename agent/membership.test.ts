@@ -1,11 +1,11 @@
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { newUserNkey } from "../service/access/nkey-file.ts";
 import { writeJoinToken } from "../service/access/join-token.ts";
 import { freePorts } from "../test/kit/process-bus.ts";
 import { tempDir } from "../test/kit/temp-dir.ts";
-import { asMember, forgetMember, joinMesh, readMember, type Member } from "./membership.ts";
+import { asMember, joinMesh, readMember, type Member } from "./membership.ts";
 
 function stateDir(): string {
   const folder = tempDir("tiermesh-member-");
@@ -73,13 +73,6 @@ test.each(["", "null", "{", '{"v":2}', '{"v":1,"node_id":"a.b"}'])(
       expect(look).toThrow(/member\.json is damaged; join again/);
   },
 );
-
-test("a membership is forgotten with its key", () => {
-  const { dir, member } = joined();
-  forgetMember(dir);
-  expect([readMember(dir), existsSync(member.nkey_file)]).toEqual([undefined, false]);
-  forgetMember(dir);
-});
 
 test("a token that is none leaves nothing behind", async () => {
   const dir = stateDir();

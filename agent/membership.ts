@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { Layer, MeshError, NodeId, RegistryReply, SubjectToken, parseOrThrow } from "../bus-schemas/index.ts";
@@ -92,13 +92,6 @@ export function asMember(env: Environment, stateDir: string): Environment {
     cell: member.cell,
   });
   return { ...env, ...said, ...bus };
-}
-
-/** Forgets the membership; the broker still knows the key until `tiermesh node revoke`. */
-export function forgetMember(stateDir: string): void {
-  const member = readMember(stateDir);
-  if (member !== undefined) rmSync(member.nkey_file, { force: true });
-  rmSync(memberFile(stateDir), { force: true });
 }
 
 function memberFile(stateDir: string): string {

@@ -226,7 +226,7 @@ const TEMPLATES: Record<Role, Template> = {
       ...reads(s.policyBucket.stream, "the policy"),
       { subject: s.qualityBucket.keys, why: "quality of models" },
       ...reads(s.qualityBucket.stream, "quality of models"),
-      { subject: `$JS.API.STREAM.INFO.${s.auditStream}`, why: "the stream of events" },
+      ...reads(s.auditStream, "events that happened"),
       { subject: "$JS.API.INFO", why: "tools ask whether there is JetStream" },
       { subject: "$SRV.>", why: "nats micro" },
       answers,

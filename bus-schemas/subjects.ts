@@ -118,6 +118,11 @@ export function parseHeartbeatSubject(subject: string): { layer: string; node: s
   return { layer, node };
 }
 
+/** The router of a verdict's subject. */
+export function verdictRouter(subject: string): string {
+  return subject.split(".").at(-3) ?? "";
+}
+
 /** The node of a verdict's subject. */
 export function verdictNode(subject: string): string {
   return subject.split(".").at(-2) ?? "";

@@ -6,6 +6,7 @@ import { joinMesh, readMember } from "../../agent/membership.ts";
 import { NodeEntry } from "../../bus-schemas/index.ts";
 import { MeshClient } from "../../client/index.ts";
 import { Broker } from "../../cli/bus/broker.ts";
+import { checkBusSettings } from "../../cli/bus/bus-settings.ts";
 import { addNode, listNodes, revokeNode } from "../../cli/registry-client.ts";
 import { newUserNkey, readNkeyFile, userNkeyOf } from "../../service/access/nkey-file.ts";
 import { readJoinToken } from "../../service/access/join-token.ts";
@@ -31,9 +32,7 @@ const startBroker = () =>
     {
       env: process.env,
       folder: path.join(folder.path, "bus"),
-      cell: "main",
-      host: "127.0.0.1",
-      port,
+      settings: checkBusSettings({ port }, "test"),
       locals: [{ nodeId: "here", layer: "L0", publicKey: newUserNkey().publicKey }],
       routingConfig: path.join(REPO, "deploy", "routing.yaml"),
       log: quiet,
@@ -170,7 +169,7 @@ test("a token that another has replaced is refused; the newer one is good", asyn
   await expect(addNode(operator, "gpu-7", "L1", USUAL)).rejects.toMatchObject({ code: "conflict" });
   await addNode(operator, "gpu-7", "L1", { hours: 1, replace: true });
   const nkeyFile = readMember(stateDir)?.nkey_file;
-  await expect(connectBus("agent", { url: broker.server.url, nkeyFile }, quiet)).rejects.toMatchObject({
+  await expect(connectBus("agent", { url: broker.addressOf("operator").url, nkeyFile }, quiet)).rejects.toMatchObject({
     code: "unauthorized",
   });
 });
@@ -179,7 +178,11 @@ test("a node that is revoked is cut within a second, and its key is refused when
   const { token } = await addNode(operator, "gpu-8", "L1", USUAL);
   const stateDir = machine();
   const member = await joinMesh(token, stateDir);
-  const bus = await connectBus("agent", { url: broker.server.url, nkeyFile: member.nkey_file, cell: "main" }, quiet);
+  const bus = await connectBus(
+    "agent",
+    { url: broker.addressOf("operator").url, nkeyFile: member.nkey_file, cell: "main" },
+    quiet,
+  );
   onTestFinished(() => bus.nc.close());
   const cut = Promise.withResolvers<number>();
   void (async () => {
@@ -189,14 +192,14 @@ test("a node that is revoked is cut within a second, and its key is refused when
   await revokeNode(operator, "gpu-8", "stolen");
   expect((await cut.promise) - askedAt).toBeLessThan(1000);
   await expect(
-    connectBus("agent", { url: broker.server.url, nkeyFile: member.nkey_file, cell: "main" }, quiet),
+    connectBus("agent", { url: broker.addressOf("operator").url, nkeyFile: member.nkey_file, cell: "main" }, quiet),
   ).rejects.toMatchObject({ code: "unauthorized" });
   expect(bus.connected()).toBe(false);
   await expect(joinMesh(token, machine())).rejects.toMatchObject({ code: "unauthorized" });
 });
 
 test("all of it is on record, with who did it", async () => {
-  const js = jetstream(broker.bus.nc);
+  const js = jetstream(operator.bus.nc);
   const { token } = await addNode(operator, "gpu-9", "L2", USUAL);
   await joinMesh(token, machine());
   await revokeNode(operator, "gpu-9", "over");

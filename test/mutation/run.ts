@@ -23,6 +23,8 @@ const CRITICAL: readonly string[] = [
   "router/policy/context.ts",
   "router/policy/reject.ts",
   "agent/model/admission.ts",
+  "agent/ask.ts",
+  "agent/egress/gate.ts",
 ];
 /** A mutant that loops for ever is caught by this, milliseconds. */
 const LIMIT_MS = 120_000;
