@@ -15,7 +15,7 @@ export const ROLES = {
   monitor: "watches and raises alerts",
   client: "a program that submits jobs",
   operator: "an administrator, and `tiermesh` at the keyboard",
-  keeper: "beside the broker: streams, who may join, the system account's advisories",
+  keeper: "beside the broker: makes the streams, knows who may join",
   join: "holder of a join token: good for one thing, once",
 } as const;
 export type Role = keyof typeof ROLES;
@@ -90,7 +90,7 @@ function calls(s: Subjects): Grant[] {
     { subject: s.submit("*"), why: "jobs" },
     { subject: s.route, why: "where would it go; tickets" },
     { subject: s.sealed("*" as never, "*"), why: "sealed jobs, with a ticket" },
-    { subject: s.cancel("*"), why: "cancels its jobs" },
+    { subject: s.cancel("*"), why: "cancels a job whose id it knows" },
     codec(s),
   ];
 }
