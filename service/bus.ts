@@ -11,6 +11,7 @@ import { readNkeyFile, type UserNkey } from "./access/nkey-file.ts";
 import { tlsOptions, tlsTrouble } from "./bus-tls.ts";
 import { newId } from "./ids.ts";
 import type { Log } from "./log.ts";
+import { pause } from "./loop.ts";
 
 export interface BusAddress {
   /** `nats://host:port`, or several separated by commas; with `tls://` they have to offer TLS. */
@@ -55,6 +56,9 @@ const RECONNECT_MS = { wait: 100, jitter: 400 };
 /** The same to a bus that refuses our key: it may be known again one day. */
 const REFUSED_MS = { wait: 5000, jitter: 5000 };
 
+/** Who is refused at a first login tries once more after this time, milliseconds: longer than a reload of accounts takes. */
+const REDIAL_REFUSED_MS = 250;
+
 /**
  * Connects to the bus and stays connected: it reconnects for ever. What is published while the connection is away is lost
  * (the library empties its buffer at each new dial; tried with nats-core 3.4.0): who needs it delivered sends it again.
@@ -92,7 +96,12 @@ export async function connectBus(
     });
   let nc: NatsConnection;
   try {
-    nc = await dial(false);
+    nc = await dial(false).catch(async (cause: unknown) => {
+      // nats-server cuts whom it finds in the middle of a login when it reads its accounts anew: the second refusal counts.
+      if (!(cause instanceof AuthorizationError)) throw cause;
+      await pause(REDIAL_REFUSED_MS);
+      return dial(false);
+    });
   } catch (cause) {
     const error = notConnected(address, cause);
     if (!retry) throw error;
