@@ -227,6 +227,7 @@ const TEMPLATES: Record<Role, Template> = {
       { subject: s.qualityBucket.keys, why: "quality of models" },
       ...reads(s.qualityBucket.stream, "quality of models"),
       ...reads(s.auditStream, "events that happened"),
+      { subject: `$JS.API.CONSUMER.INFO.${s.auditStream}.auditor`, why: "how far the auditor is" },
       { subject: "$JS.API.INFO", why: "tools ask whether there is JetStream" },
       { subject: "$SRV.>", why: "nats micro" },
       answers,

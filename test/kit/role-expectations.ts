@@ -65,7 +65,8 @@ function operator(): Expected {
   return {
     says: `${CALLS} mesh.main.node.control.* mesh.main.audit.query mesh.main.registry.{add,revoke,list}
       $KV.tiermesh-policy-main.routing $KV.tiermesh-quality-main.> ${READS("policy")} ${READS("quality")}
-      $JS.API.STREAM.INFO.AUDIT $JS.API.STREAM.MSG.GET.AUDIT $JS.API.INFO $SRV.> _INBOX.>`,
+      $JS.API.STREAM.INFO.AUDIT $JS.API.STREAM.MSG.GET.AUDIT
+      $JS.API.CONSUMER.INFO.AUDIT.auditor $JS.API.INFO $SRV.> _INBOX.>`,
     hears: `mesh.main.heartbeat.*.* mesh.main.event.> mesh.main.alert.> mesh.main.codec.* <inbox>.>`,
   };
 }
