@@ -235,7 +235,7 @@ export const CHANNELS: readonly Channel[] = [
   {
     name: "auditQuery",
     address: address((s) => s.auditQuery),
-    from: "operator, gateway, cli",
+    from: "operator",
     to: "auditor",
     guarantee: "Request; one reply, from what is durable in the auditor's log.",
     messages: [{ name: "AuditQuery", summary: "Which entries of the log.", schema: AuditQuery }],
