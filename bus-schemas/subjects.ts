@@ -21,9 +21,9 @@ export function subjects(cell = DEFAULT_CELL) {
   return spell(cell, token);
 }
 
-/** As `subjects`, with `*` allowed in the places: what a broker may be told to permit. */
+/** As `subjects`, with `*` and `>` allowed in the places: what a broker may be told to permit or to refuse. */
 export function subjectPatterns(cell = DEFAULT_CELL) {
-  return spell(cell, (value) => (value === "*" ? value : token(value)));
+  return spell(cell, (value) => (value === "*" || value === ">" ? value : token(value)));
 }
 
 function spell(cell: string, token: (value: string) => string) {
