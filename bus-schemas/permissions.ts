@@ -31,8 +31,6 @@ export interface Permissions {
   subscribe: Grant[];
   /** Refused whatever the lists above say. */
   denySubscribe: Grant[];
-  /** May answer each message that it heard, once, on the reply subject that came with it. */
-  replies: boolean;
 }
 
 /** Who is meant, beside the role. */
@@ -80,6 +78,10 @@ function records(s: Subjects, process: EventSource, name: string, dataClass = "*
 
 const codec = (s: Subjects): Grant => ({ subject: s.codec("*"), why: "tables of shared structures" });
 const own = (inbox: string): Grant => ({ subject: `${inbox}.>`, why: "answers to it" });
+/**
+ * By name, and never by nats-server's `allow_responses`: that lets a user speak once on whatever reply subject came with a
+ * message it heard, and it hears its own on `codec.*`. Any user could so speak on any subject, the registry's too.
+ */
 const answers: Grant = { subject: `${TOOL_INBOX}.>`, why: "answers to callers" };
 
 /** What callers may do: submit, ask for tickets, send what is sealed, cancel. */
@@ -107,7 +109,6 @@ export function permissionsOf(role: Role, holder: Holder): Permissions {
       ...(holder.inbox === TOOL_INBOX ? [{ subject: `${OWN_INBOXES}.>`, why: "answers to others" }] : []),
       ...lists.subscribe.filter(endsInStar).map(deeper),
     ],
-    replies: lists.replies ?? false,
   };
 }
 
@@ -122,7 +123,7 @@ function deeper({ subject }: Grant): Grant {
 type Template = (
   s: Subjects,
   holder: Holder,
-) => Pick<Permissions, "publish" | "subscribe"> & Partial<Pick<Permissions, "denySubscribe" | "replies">>;
+) => Pick<Permissions, "publish" | "subscribe"> & Partial<Pick<Permissions, "denySubscribe">>;
 
 /** An agent of the house hears all classes; one on L2 hears P2, and P0 and P1 are denied beside that. */
 function agentTemplate(process: "agent", classes: readonly string[], denied: readonly string[]): Template {
@@ -154,7 +155,6 @@ function agentTemplate(process: "agent", classes: readonly string[], denied: rea
           why: `${dataClass} stays at home`,
         })),
       ),
-      replies: true,
     };
   };
 }
@@ -181,14 +181,12 @@ const TEMPLATES: Record<Role, Template> = {
       ...micro("router"),
       own(inbox),
     ],
-    replies: true,
   }),
   agent: agentTemplate("agent", ["P0", "P1", "P2"], []),
   egress: agentTemplate("agent", ["P2"], ["P0", "P1"]),
   gateway: (s, { inbox }) => ({
-    publish: [...calls(s), { subject: "$SRV.PING.tiermesh-router", why: "whether a router is there" }],
+    publish: [...calls(s), { subject: "$SRV.PING.tiermesh-router", why: "whether a router is there" }, answers],
     subscribe: [{ subject: s.heartbeats, why: "the models that there are" }, codec(s), ...micro("gateway"), own(inbox)],
-    replies: true,
   }),
   auditor: (s, { inbox }) => ({
     publish: [
@@ -199,13 +197,13 @@ const TEMPLATES: Record<Role, Template> = {
         why: "its own consumer",
       })),
       { subject: `$JS.ACK.${s.auditStream}.auditor.>`, why: "what is in the log" },
+      answers,
       codec(s),
     ],
     subscribe: [{ subject: s.auditQuery, why: "questions about the log" }, codec(s), ...micro("auditor"), own(inbox)],
-    replies: true,
   }),
   monitor: (s, { inbox }) => ({
-    publish: [{ subject: s.alert("*", "*"), why: "alerts" }, codec(s)],
+    publish: [{ subject: s.alert("*", "*"), why: "alerts" }, answers, codec(s)],
     subscribe: [
       { subject: s.heartbeats, why: "the fleet" },
       { subject: s.events, why: "what happens" },
@@ -213,9 +211,8 @@ const TEMPLATES: Record<Role, Template> = {
       ...micro("monitor"),
       own(inbox),
     ],
-    replies: true,
   }),
-  client: (s, { inbox }) => ({ publish: calls(s), subscribe: [codec(s), own(inbox)], replies: true }),
+  client: (s, { inbox }) => ({ publish: [...calls(s), answers], subscribe: [codec(s), own(inbox)] }),
   operator: (s, { inbox }) => ({
     publish: [
       ...calls(s),
@@ -229,6 +226,7 @@ const TEMPLATES: Record<Role, Template> = {
       { subject: `$JS.API.STREAM.INFO.${s.auditStream}`, why: "the stream of events" },
       { subject: "$JS.API.INFO", why: "tools ask whether there is JetStream" },
       { subject: "$SRV.>", why: "nats micro" },
+      answers,
     ],
     subscribe: [
       { subject: s.heartbeats, why: "the fleet" },
@@ -237,7 +235,6 @@ const TEMPLATES: Record<Role, Template> = {
       codec(s),
       own(inbox),
     ],
-    replies: true,
   }),
   keeper: (s, { inbox }) => ({
     publish: [
@@ -251,7 +248,6 @@ const TEMPLATES: Record<Role, Template> = {
       { subject: s.policyBucket.key, why: "the first policy" },
       { subject: s.nodesBucket.keys, why: "who may join" },
       { subject: "$JS.API.INFO", why: "whether there is JetStream" },
-      // Not by `replies`: the server forgets what may be answered when it reads its accounts anew, which is what is answered here.
       answers,
       codec(s),
     ],

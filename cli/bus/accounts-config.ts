@@ -9,9 +9,6 @@ export interface BusUser {
   holder: Holder;
 }
 
-/** How long and how often a message may be answered by who heard it (`replies` in bus-schemas/permissions.ts). */
-const REPLIES = '{ max: 1, expires: "30s" }';
-
 /**
  * The part of a nats-server's configuration that says who may do what. The server's own system account has no user: nobody of
  * the mesh is in it. The file holds public keys, no secret.
@@ -36,7 +33,7 @@ export function renderAccounts(users: readonly BusUser[]): string {
 
 function renderUser({ role, publicKey, label, holder }: BusUser): string[] {
   const permissions = permissionsOf(role, holder);
-  const { publish, subscribe, denySubscribe, replies } = permissions;
+  const { publish, subscribe, denySubscribe } = permissions;
   return [
     `      # ${label}`,
     `      {`,
@@ -46,7 +43,6 @@ function renderUser({ role, publicKey, label, holder }: BusUser): string[] {
     `        permissions {`,
     `          publish: { allow: [${list(publish)}] }`,
     `          subscribe: { allow: [${list(subscribe)}]${denySubscribe.length === 0 ? "" : `, deny: [${list(denySubscribe)}]`} }`,
-    ...(replies ? [`          allow_responses: ${REPLIES}`] : []),
     `        }`,
     `      }`,
   ];
