@@ -4,6 +4,7 @@ import { HEADERS, StreamFrame, type StreamFrame as Frame } from "../bus-schemas/
 import type { Bus } from "../service/bus.ts";
 import { contentType, decode, type Encoding } from "../service/codec.ts";
 import { headersFor } from "../service/messages.ts";
+import { FrameKey } from "../service/sealing/index.ts";
 import { INBOX } from "../test/kit/agent-parts.ts";
 import { FakeBus } from "../test/kit/router-parts.ts";
 import { Answer } from "./answer.ts";
@@ -50,6 +51,34 @@ test("a stream's frames are numbered from 0 without holes and in the caller's en
     ]);
     expect(new Set(sent().map(({ type }) => type))).toEqual(new Set([contentType(encoding)]));
   }
+});
+
+test("a sealed stream gathers the text of one turn and keeps the order of everything", async () => {
+  const bus = new FakeBus();
+  const key = new FrameKey(new Uint8Array(32), FINISHED.job_id);
+  const answer = new Answer(bus as unknown as Bus, { headers: headersFor("json") } as Msg, INBOX, true, key);
+  const frames = () =>
+    bus.on(INBOX).map(({ data, headers }, seq) => {
+      expect(headers?.get(HEADERS.seq)).toBe(String(seq));
+      expect(data.length % 256).toBe(16);
+      return StreamFrame.parse(decode(key.open(seq, data), undefined));
+    });
+  answer.accepted(ACCEPTED);
+  for (const content of ["a", "b"]) answer.delta({ type: "delta", content });
+  answer.delta({ type: "delta", reasoning: "hm" });
+  answer.delta({ type: "delta", content: "c" });
+  await new Promise(setImmediate);
+  for (const content of ["d", "e"]) answer.delta({ type: "delta", content });
+  answer.end(FINISHED);
+  answer.delta({ type: "delta", content: "late" });
+  await new Promise(setImmediate);
+  expect(frames().slice(1, -1)).toEqual([
+    { type: "delta", content: "ab" },
+    { type: "delta", reasoning: "hm" },
+    { type: "delta", content: "c" },
+    { type: "delta", content: "de" },
+  ]);
+  expect(frames().at(-1)).toMatchObject({ type: "end", status: "finished" });
 });
 
 test("nothing is said after the one end, nor after falling silent", () => {

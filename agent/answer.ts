@@ -14,6 +14,7 @@ import type { Bus } from "../service/bus.ts";
 import { answerEncoding, encode, type Encoding } from "../service/codec.ts";
 import { header, headersFor, makeHeaders } from "../service/messages.ts";
 import { paddedJson, type FrameKey } from "../service/sealing/index.ts";
+import { GatheredText } from "./sealing/gathered-text.ts";
 
 /** Silence after which an agent says that it is still working, milliseconds. */
 const WORKING_EVERY_MS = 1000;
@@ -31,6 +32,8 @@ export class Answer {
   readonly #encoding: Encoding;
   readonly #stream: boolean;
   readonly #key: FrameKey | undefined;
+  /** Of a sealed stream. */
+  readonly #gathered: GatheredText | undefined;
   readonly #timer: NodeJS.Timeout | undefined;
   #seq = 0;
   #lastSentMs = 0;
@@ -47,6 +50,7 @@ export class Answer {
     this.#encoding = answerEncoding(header(msg, HEADERS.contentType));
     this.#stream = stream;
     this.#key = key;
+    if (stream && key !== undefined) this.#gathered = new GatheredText((frame) => void this.#publish(frame));
     if (stream) this.#timer = setInterval(() => this.#working(), WORKING_EVERY_MS);
   }
 
@@ -57,6 +61,8 @@ export class Answer {
   /** @returns false when this piece, or the answer with it, is more than can be delivered. */
   delta(chunk: DeltaFrame): boolean {
     if (this.#ended) return true;
+    if (this.#gathered?.add(chunk) === true) return true;
+    this.#gathered?.flush();
     if (this.#stream) return this.#publish(chunk);
     this.#content += chunk.content ?? "";
     this.#bytes += Buffer.byteLength(chunk.content ?? "");
@@ -71,6 +77,7 @@ export class Answer {
   end(ending: JobResultInput): JobResult {
     const result = JobResult.parse(ending);
     if (this.#ended) return result;
+    this.#gathered?.flush();
     if (!this.#stream && result.status === "finished") {
       const toolCalls = joinToolCalls(this.#toolCalls);
       const content = this.#content === "" && toolCalls.length > 0 ? null : this.#content;
@@ -85,6 +92,7 @@ export class Answer {
   /** Falls silent without an end: the caller asked elsewhere. */
   close(): void {
     this.#ended = true;
+    this.#gathered?.drop();
     clearInterval(this.#timer);
   }
 

@@ -30,7 +30,7 @@ function setup(stanceFile = path.join(folder.path, `stance-${count++}.json`)) {
     bus.deliver("mesh.main.node.control.n1", body, { reply: "_INBOX.operator" });
     return ControlReply.parse(bus.sent[before]?.json());
   };
-  return { events, rejected, stance, ask, beats: () => beats };
+  return { bus, events, rejected, stance, ask, beats: () => beats };
 }
 
 test("cordon, drain and resume take effect, are recorded, and the fleet hears of each at once", () => {
@@ -70,4 +70,12 @@ test.each([
 test("a word that cannot be kept is answered with an error", () => {
   const { ask } = setup(path.join(folder.path, "no-such-folder", "stance.json"));
   expect(ask({ command: "cordon" })).toMatchObject({ ok: false, error: { code: "internal" } });
+});
+
+test("a word whose sender cannot hear the answer, as JetStream's own are, changes nothing", () => {
+  const { bus, rejected, stance } = setup();
+  for (const reply of ["", "$JS.ACK.AUDIT.auditor.1.2.3.4.5", "mesh.main.node.control.n1"])
+    bus.deliver("mesh.main.node.control.n1", { command: "drain" }, { reply });
+  expect(stance.status.status).toBe("healthy");
+  expect(rejected.map(({ field }) => field)).toEqual(["reply", "reply", "reply"]);
 });

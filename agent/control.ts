@@ -1,4 +1,4 @@
-import { ControlRequest, MeshError, type ControlReply } from "../bus-schemas/index.ts";
+import { ControlRequest, MeshError, isInbox, type ControlReply } from "../bus-schemas/index.ts";
 import type { Bus } from "../service/bus.ts";
 import type { EventPublisher } from "../service/events.ts";
 import { readBody, respond } from "../service/messages.ts";
@@ -20,6 +20,8 @@ export function serveControl(parts: {
   bus.listen(bus.subjects.control(nodeId), (msg) => {
     let reply: ControlReply;
     try {
+      // What JetStream delivers where its asker says has a reply subject of its own: that is no operator.
+      if (!isInbox(msg.reply ?? "")) throw new MeshError("bad_request", "reply: not an inbox", { field: "reply" });
       const request = readBody(msg, ControlRequest);
       const reason = request.command === "resume" ? null : (request.reason ?? null);
       stance.set(STATUS_AFTER[request.command], reason);

@@ -1,10 +1,10 @@
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { Layer, MeshError, NodeId, RegistryReply, SubjectToken, parseOrThrow } from "../bus-schemas/index.ts";
 import { readJoinToken, type JoinToken } from "../service/access/join-token.ts";
 import { keptNkey, userNkeyOf, type UserNkey } from "../service/access/nkey-file.ts";
-import { connectBus } from "../service/bus.ts";
+import { connectBus, type Bus } from "../service/bus.ts";
 import { BASE_ENV, busVariables, type Environment } from "../service/config.ts";
 import { createLog } from "../service/log.ts";
 
@@ -38,7 +38,9 @@ export async function joinMesh(tokenText: string, stateDir: string): Promise<Mem
   // Under another name until the broker knows it: a key that works is not replaced by one that does not.
   const fresh = join(folder, "bus.nk.joining");
   const nkey = keptNkey(fresh);
-  if (!(await askToJoin(token, nkey, caFile))) await checkMember(token, nkey, caFile);
+  const ask = () => askToJoin(token, nkey, caFile);
+  // Once more after a cut: it may have been a restart of the bus.
+  if (!(await ask()) && !(await ask())) await checkMember(token, nkey, caFile);
   const nkeyFile = join(folder, "bus.nk");
   renameSync(fresh, nkeyFile);
   const { node: node_id, layer, cell, urls } = token;
@@ -92,13 +94,6 @@ export function asMember(env: Environment, stateDir: string): Environment {
   return { ...env, ...said, ...bus };
 }
 
-/** Forgets the membership; the broker still knows the key until `tiermesh node revoke`. */
-export function forgetMember(stateDir: string): void {
-  const member = readMember(stateDir);
-  if (member !== undefined) rmSync(member.nkey_file, { force: true });
-  rmSync(memberFile(stateDir), { force: true });
-}
-
 function memberFile(stateDir: string): string {
   return join(stateDir, "agent", "member.json");
 }
@@ -114,7 +109,8 @@ async function askToJoin(token: JoinToken, nkey: UserNkey, caFile: string | null
     );
     try {
       const body = JSON.stringify({ public_key: nkey.publicKey });
-      const message = await bus.nc.request(bus.subjects.registryJoin(token.node), body, { timeout: JOIN_LIMIT_MS });
+      const asked = bus.nc.request(bus.subjects.registryJoin(token.node), body, { timeout: JOIN_LIMIT_MS });
+      const message = await Promise.race([asked, cutOff(bus)]);
       reply = parseOrThrow(RegistryReply, message.json(), "internal");
     } finally {
       await bus.nc.close();
@@ -125,6 +121,12 @@ async function askToJoin(token: JoinToken, nkey: UserNkey, caFile: string | null
   }
   if (reply.error !== null) throw MeshError.fromWire(reply.error);
   return true;
+}
+
+/** Rejects when the connection is lost: the broker cuts the user of a token that another has just used. */
+async function cutOff({ nc }: Bus): Promise<never> {
+  for await (const { type } of nc.status()) if (type === "disconnect") break;
+  throw new MeshError("unauthorized", "the bus cut the connection of the token");
 }
 
 /** An earlier try may have been answered, though nobody heard it: then the broker knows the key. */

@@ -110,7 +110,7 @@ export const CHANNELS: readonly Channel[] = [
     messages: [{ name: "RouteQuery", summary: "A job, or what routing needs of it.", schema: RouteQuery }],
     reply: [
       { name: "Decision", summary: "Where the job would go, and why.", schema: Decision },
-      { name: "TicketReply", summary: "With ticket: true: the decision and the ticket.", schema: TicketReply },
+      { name: "TicketReply", summary: "With ticket: true: the ticket, or that none is needed.", schema: TicketReply },
       { ...result, name: "TicketRefused", summary: "With ticket: true: the job was refused, this is its ending." },
     ],
   },

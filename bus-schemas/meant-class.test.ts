@@ -30,12 +30,25 @@ test("P0 is meant where both could be", () => {
   expect(meantClass("P1 or p0")).toBe("P0");
 });
 
-test.each(["", "P", "P2", "p2", "P3", "secret", "public", "0P", "\u{1f600}", "\ud800", "P\u0662", "confidential"])(
-  "%j means neither",
-  (declared) => {
-    expect(meantClass(declared)).toBeUndefined();
-  },
-);
+test.each([
+  "",
+  "P",
+  "P2",
+  "p2",
+  "P3",
+  "secret",
+  "public",
+  "0P",
+  "\u{1f600}",
+  "\ud800",
+  "P\u0662",
+  "confidential",
+  "report",
+  "explicit",
+  "important-template",
+])("%j means neither", (declared) => {
+  expect(meantClass(declared)).toBeUndefined();
+});
 
 test("nothing that is no letter or digit, put anywhere, hides a class", () => {
   const hidden = fc

@@ -21,14 +21,22 @@ const CONFUSABLES: ReadonlyMap<string, string> = new Map(
  * would be the very mistake that this is against. Undefined when it looks like neither.
  */
 export function meantClass(declared: string): "P0" | "P1" | undefined {
-  let folded = "";
+  // All in one, where only real digits count ("report" holds no P0), and word for word, where letters and signs do, too.
+  let digits = "";
+  let words = " ";
   // Decomposed and not composed again: marks on a letter fall away from it with all that is no letter or digit.
-  for (const char of declared.slice(0, MAX_CHARS).normalize("NFKD"))
-    if (CONFUSABLES.has(char)) folded += CONFUSABLES.get(char);
-    else if (/\p{Nd}/u.test(char)) folded += digitOf(char);
-    else if (/\p{L}/u.test(char)) folded += char;
-  if (folded.includes("P0")) return "P0";
-  return folded.includes("P1") ? "P1" : undefined;
+  for (const char of declared.slice(0, MAX_CHARS).normalize("NFKD")) {
+    const like = CONFUSABLES.get(char);
+    const digit = /\p{Nd}/u.test(char) ? String(digitOf(char)) : undefined;
+    const letter =
+      like === "P" || (like === undefined && digit === undefined && /\p{L}/u.test(char)) ? (like ?? char) : "";
+    digits += digit ?? letter;
+    if (digit !== undefined || like !== undefined || letter !== "") words += digit ?? like ?? letter;
+    else if (!/[\p{M}\p{Cf}\p{Cc}]/u.test(char)) words += " ";
+  }
+  words += " ";
+  if (digits.includes("P0") || words.includes(" P0 ")) return "P0";
+  return digits.includes("P1") || words.includes(" P1 ") ? "P1" : undefined;
 }
 
 /** Value of a decimal digit of any script: Unicode keeps the ten of each together, in order. */

@@ -1,6 +1,6 @@
 import type { Layer } from "./classes.ts";
 import { EVENTS, EVENT_TYPES, type EventSource } from "./events.ts";
-import { NO_CLASS, subjectPatterns, type EventClass, type Subjects } from "./subjects.ts";
+import { NO_CLASS, subjectPatterns, subjects, type EventClass, type Subjects } from "./subjects.ts";
 
 /**
  * What each role may do on the bus: the templates that the broker's configuration is made from (ADR 0013) and that the table
@@ -15,7 +15,7 @@ export const ROLES = {
   monitor: "watches and raises alerts",
   client: "a program that submits jobs",
   operator: "an administrator, and `tiermesh` at the keyboard",
-  keeper: "beside the broker: streams, who may join, the system account's advisories",
+  keeper: "beside the broker: makes the streams, knows who may join",
   join: "holder of a join token: good for one thing, once",
 } as const;
 export type Role = keyof typeof ROLES;
@@ -79,8 +79,8 @@ function records(s: Subjects, process: EventSource, name: string, dataClass = "*
 const codec = (s: Subjects): Grant => ({ subject: s.codec("*"), why: "tables of shared structures" });
 const own = (inbox: string): Grant => ({ subject: `${inbox}.>`, why: "answers to it" });
 /**
- * By name, and never by nats-server's `allow_responses`: that lets a user speak once on whatever reply subject came with a
- * message it heard, and it hears its own on `codec.*`. Any user could so speak on any subject, the registry's too.
+ * Not by the server's `allow_responses`: that lets whoever heard a message speak once on the reply subject in it, and its
+ * sender writes there what it likes. Who may both say and hear anything could so speak on any subject at all.
  */
 const answers: Grant = { subject: `${TOOL_INBOX}.>`, why: "answers to callers" };
 
@@ -90,13 +90,16 @@ function calls(s: Subjects): Grant[] {
     { subject: s.submit("*"), why: "jobs" },
     { subject: s.route, why: "where would it go; tickets" },
     { subject: s.sealed("*" as never, "*"), why: "sealed jobs, with a ticket" },
-    { subject: s.cancel("*"), why: "cancels its jobs" },
+    { subject: s.cancel("*"), why: "cancels a job whose id it knows" },
     codec(s),
   ];
 }
 
-/** @throws RangeError for an agent or a token without a node */
+/** @throws RangeError for an agent or a token without a node, and for a node or a cell that is not one word */
 export function permissionsOf(role: Role, holder: Holder): Permissions {
+  // The patterns below take wildcards: in place of a name one would permit what all the others may.
+  const { control } = subjects(holder.cell);
+  if (holder.node !== undefined) control(holder.node);
   const s = subjectPatterns(holder.cell);
   const lists = TEMPLATES[role](s, holder);
   return {
@@ -223,7 +226,7 @@ const TEMPLATES: Record<Role, Template> = {
       ...reads(s.policyBucket.stream, "the policy"),
       { subject: s.qualityBucket.keys, why: "quality of models" },
       ...reads(s.qualityBucket.stream, "quality of models"),
-      { subject: `$JS.API.STREAM.INFO.${s.auditStream}`, why: "the stream of events" },
+      ...reads(s.auditStream, "events that happened"),
       { subject: "$JS.API.INFO", why: "tools ask whether there is JetStream" },
       { subject: "$SRV.>", why: "nats micro" },
       answers,

@@ -21,7 +21,7 @@ export function subjects(cell = DEFAULT_CELL) {
   return spell(cell, token);
 }
 
-/** As `subjects`, with `*` and `>` allowed in the places: what a broker may be told to permit or to refuse. */
+/** As `subjects`, with `*` allowed in the places, and `>` in a last one: what a broker may be told to permit or deny. */
 export function subjectPatterns(cell = DEFAULT_CELL) {
   return spell(cell, (value) => (value === "*" || value === ">" ? value : token(value)));
 }
@@ -116,6 +116,11 @@ export function parseHeartbeatSubject(subject: string): { layer: string; node: s
   const [, , kind, layer, node] = parts;
   if (parts.length !== 5 || kind !== "heartbeat" || layer === undefined || node === undefined) return undefined;
   return { layer, node };
+}
+
+/** The router of a verdict's subject. */
+export function verdictRouter(subject: string): string {
+  return subject.split(".").at(-3) ?? "";
 }
 
 /** The node of a verdict's subject. */

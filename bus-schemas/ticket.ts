@@ -1,6 +1,5 @@
 import { z } from "zod";
 import { DataClass, Layer } from "./classes.ts";
-import { Decision } from "./decision.ts";
 import { JobRequest } from "./job.ts";
 import { Count, JobId, KeyBytes, ModelName, NodeId, SubjectToken, Tokens, UnixMs } from "./units.ts";
 
@@ -77,10 +76,14 @@ export const ROUTE_FIELDS = [
 ] as const satisfies readonly (keyof JobRequest)[];
 
 /**
- * The answer to a request for a ticket that was not refused; a refusal is the job's ending (JobResult). Without a ticket
- * the policy does not want this class sealed, and nothing was recorded.
+ * The answer to a request for a ticket that was not refused; a refusal is the job's ending (JobResult). It says only what
+ * the client acts on: the decision's explanation is the record's, and the answer's of `job.route` without `ticket`.
  */
-export const TicketReply = Decision.extend({
+export const TicketReply = z.object({
+  /** The policy wants jobs of this class sealed to their node. False: there is no ticket, and nothing was recorded. */
+  sealed: z.boolean(),
+  /** What the job counts as: the strictest of what was declared. */
+  security_level: DataClass,
   ticket: z.string().max(MAX_TICKET_CHARS).nullable(),
   /** So many further tickets may be asked for when the node refuses. */
   attempts_left: Count,

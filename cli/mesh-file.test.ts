@@ -58,6 +58,11 @@ test("a named bus comes before the mesh on this machine; an empty name counts as
     user: "me",
     password: "hunter2",
   });
+  writeMeshFile(env, file({ nats_ca: "/ours/ca.pem" }));
+  expect(busAddress(env).caFile).toBe("/ours/ca.pem");
+  const named = { ...env, TIERMESH_NATS_URL: "tls://bus:1" };
+  expect(busAddress({ ...named, TIERMESH_NATS_CA: "/theirs/ca.pem" }).caFile).toBe("/theirs/ca.pem");
+  expect(busAddress({ ...named, TIERMESH_NATS_CA: "" })).toMatchObject({ caFile: undefined });
   expect(busAddress({ ...env, TIERMESH_NATS_URL: "nats://bus:1", TIERMESH_CELL: "three" })).toEqual({
     url: "nats://bus:1",
     cell: "three",

@@ -1,4 +1,4 @@
-import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { MeshError } from "../bus-schemas/index.ts";
@@ -6,6 +6,7 @@ import type { BusAddress } from "../service/bus.ts";
 import { BASE_ENV, BaseConfig, busAddressOf, loadConfig, type Environment } from "../service/config.ts";
 import { isAlive } from "../service/process-info.ts";
 import { stateDir } from "../service/paths.ts";
+import { busFolder, localUrl, readBusSettings, speaksTls } from "./bus/bus-settings.ts";
 
 /** How other commands on this machine find the running mesh; readable by its owner only, for it may hold a bus password. */
 const MeshFile = z.object({
@@ -23,6 +24,8 @@ const MeshFile = z.object({
   nats_tools_nkey: z.string().optional(),
   /** For programs that only submit jobs. */
   nats_client_nkey: z.string().optional(),
+  /** File of the authority that the bus is checked by. */
+  nats_ca: z.string().optional(),
   gateway_url: z.string(),
   node_id: z.string().nullable(),
   state_dir: z.string(),
@@ -72,6 +75,8 @@ export function busAddress(env: Environment): BusAddress {
   const url = env["TIERMESH_NATS_URL"];
   if (url !== undefined && url !== "") return busAddressOf(loadConfig(BaseConfig, BASE_ENV, { env }));
   const file = readMeshFile(env);
+  const bus = file === undefined ? busOfThisMachine(env) : undefined;
+  if (bus !== undefined) return bus;
   if (file === undefined)
     throw new MeshError(
       "bus_unavailable",
@@ -80,7 +85,18 @@ export function busAddress(env: Environment): BusAddress {
   return addressIn(file);
 }
 
+/** A bus that runs here without the rest of a mesh (`tiermesh bus run`), as an operator. */
+function busOfThisMachine(env: Environment): BusAddress | undefined {
+  const folder = busFolder(stateDir({ env }));
+  const nkeyFile = join(folder, "keys", "operator.nk");
+  if (!existsSync(nkeyFile)) return undefined;
+  const settings = readBusSettings(folder);
+  const ours = join(folder, "tls", "ca.pem");
+  const caFile = speaksTls(settings) ? (settings.ca_file ?? ours) : undefined;
+  return { url: localUrl(settings, settings.port), nkeyFile, caFile, cell: settings.cell };
+}
+
 /** How that mesh's bus is reached. */
-export function addressIn({ nats_url, nats_user, nats_password, nats_nkey, cell }: MeshFile): BusAddress {
-  return { url: nats_url, user: nats_user, password: nats_password, nkeyFile: nats_nkey, cell };
+export function addressIn({ nats_url, nats_user, nats_password, nats_nkey, nats_ca, cell }: MeshFile): BusAddress {
+  return { url: nats_url, user: nats_user, password: nats_password, nkeyFile: nats_nkey, caFile: nats_ca, cell };
 }

@@ -40,3 +40,11 @@ export function subjectToken(text: string): string {
 export function queueOption(): Option {
   return new Option("--queue <name>", "task queue").default("chat").argParser(subjectToken);
 }
+
+/** A port; 0 = any free one. */
+export function portNumber(text: string): number {
+  const port = Number(text);
+  if (!Number.isInteger(port) || port < 0 || port > 65_535)
+    throw new InvalidArgumentError("a port is a whole number from 0 to 65535");
+  return port;
+}

@@ -59,7 +59,6 @@ export class MeshClient implements AsyncDisposable {
   readonly #inboxes = new Map<string, (msg: Msg) => void>();
   readonly #prefix: string;
   readonly #port: StreamPort;
-  #count = 0;
 
   constructor(bus: Bus) {
     this.bus = bus;
@@ -183,7 +182,8 @@ export class MeshClient implements AsyncDisposable {
   }
 
   #openInbox(onMessage: (msg: Msg) => void): { subject: string; close(): void } {
-    const token = (this.#count++).toString(36);
+    // Not a number: the node that answers one job is told where, and must not know from that where the others are answered.
+    const token = newId();
     this.#inboxes.set(token, onMessage);
     return { subject: this.#prefix + token, close: () => void this.#inboxes.delete(token) };
   }

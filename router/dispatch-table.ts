@@ -39,9 +39,13 @@ export class DispatchTable {
     return this.#running.size;
   }
 
+  /** A token of a verdict subject, for a dispatch that is added later or never. */
+  newToken(): string {
+    return (this.#count++).toString(36);
+  }
+
   /** @returns the token of the verdict subject. */
-  add(dispatch: Dispatch): string {
-    const token = (this.#count++).toString(36);
+  add(dispatch: Dispatch, token = this.newToken()): string {
     this.#waiting.set(token, dispatch);
     this.#byJob.set(dispatch.jobId, token);
     return token;

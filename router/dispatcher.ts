@@ -1,14 +1,14 @@
 import type { Msg } from "@nats-io/nats-core";
-import { CONTENT_TYPES, HEADERS, MeshError, Verdict, lastToken, verdictNode } from "../bus-schemas/index.ts";
+import { CONTENT_TYPES, HEADERS, MeshError, lastToken, type Verdict } from "../bus-schemas/index.ts";
 import { pause } from "../service/loop.ts";
-import { header, makeHeaders, readBody } from "../service/messages.ts";
-import { learnFromPeer } from "../service/structures-exchange.ts";
+import { header, makeHeaders } from "../service/messages.ts";
 import { VERSION } from "../service/version.ts";
 import { answerEnding, statusOf, type RouterEnding } from "./answer.ts";
 import { AuditGate } from "./audit-gate.ts";
 import { DispatchTable, type Dispatch } from "./dispatch-table.ts";
 import type { RouterParts } from "./parts.ts";
 import { decideRecorded, type RecordedDecision } from "./policy/record-inputs.ts";
+import { Verdicts } from "./verdicts.ts";
 
 /** A node says accepted or refused within this time, or the job goes to the next one, milliseconds (DESIGN promise 6). */
 export const ACCEPT_LIMIT_MS = 250;
@@ -19,12 +19,14 @@ const FORGET_AFTER_MS = 10_000;
 export class Dispatcher {
   /** P0 and P1 pass it before each dispatch. */
   readonly gate = new AuditGate();
+  readonly verdicts: Verdicts;
   readonly #parts: RouterParts;
   readonly #table = new DispatchTable();
   #sweptAtMs = -Infinity;
 
   constructor(parts: RouterParts) {
     this.#parts = parts;
+    this.verdicts = new Verdicts(parts);
     parts.fleet.onLost((nodeId) => this.#onNodeLost(nodeId));
   }
 
@@ -34,10 +36,12 @@ export class Dispatcher {
 
   start(): void {
     const { bus, id } = this.#parts;
-    const toUs = `${bus.subjects.verdict(id, "", "").slice(0, -1)}`;
-    bus.listen(bus.subjects.verdicts, (msg) =>
-      msg.subject.startsWith(toUs) ? this.#onVerdict(msg) : this.#onVerdictToOther(msg),
-    );
+    this.verdicts.hear(id, {
+      find: (token) => this.#table.find(token),
+      onVerdict: (verdict, dispatch, token) => this.#onVerdict(verdict, dispatch, token),
+      onNobody: (token) => this.#onNobody(token),
+    });
+    this.verdicts.start();
     bus.listen(bus.subjects.cancels, (msg) => this.#onCancel(msg));
   }
 
@@ -102,64 +106,30 @@ export class Dispatcher {
     metrics.dispatches.inc();
   }
 
-  #onVerdict(msg: Msg): void {
-    const token = lastToken(msg.subject);
-    if (msg.headers?.code === 503 && msg.data.length === 0) {
-      const dispatch = this.#table.waiting(token);
-      if (dispatch === undefined) return;
-      this.#table.remove(token);
-      this.#parts.fleet.onGone(dispatch.nodeId);
-      return this.#redispatch(dispatch, new MeshError("node_lost", `${dispatch.nodeId} is not on the bus`));
-    }
-    const verdict = this.#readVerdict(msg, (error) => this.#parts.rejections.add("verdict", error));
-    if (verdict === undefined) return;
-    const dispatch = this.#table.find(token);
+  #onNobody(token: string): void {
+    const dispatch = this.#table.waiting(token);
     if (dispatch === undefined) return;
-    // The broker guards the subject, not the body; another node cannot take, refuse or end its job.
-    const said = verdict.node_id === verdictNode(msg.subject) ? verdict.node_id : undefined;
-    if (said !== dispatch.nodeId || verdict.job_id !== dispatch.jobId) {
-      const field = said === dispatch.nodeId ? "job_id" : "node_id";
-      return this.#parts.rejections.add(
-        "verdict",
-        new MeshError("forbidden", `${field}: not what was asked`, { field }),
-      );
-    }
-    this.#parts.fleet.onLoad(dispatch.nodeId, verdict.load);
+    this.#table.remove(token);
+    this.#parts.fleet.onGone(dispatch.nodeId);
+    this.#redispatch(dispatch, new MeshError("node_lost", `${dispatch.nodeId} is not on the bus`));
+  }
+
+  #onVerdict(verdict: Verdict, dispatch: Dispatch, token: string): void {
+    const { bus, fleet, metrics } = this.#parts;
     if (verdict.type === "accepted") {
       if (this.#table.markRunning(token) === undefined) return;
-      if (dispatch.cancelled) this.#parts.bus.nc.publish(this.#parts.bus.subjects.cancel(dispatch.jobId), "");
-      this.#parts.metrics.accept.observe((performance.now() - dispatch.sentAtMs) / 1000);
+      if (dispatch.cancelled) bus.nc.publish(bus.subjects.cancel(dispatch.jobId), "");
+      metrics.accept.observe((performance.now() - dispatch.sentAtMs) / 1000);
       return;
     }
     // A job that a node has accepted is that node's to end; it cannot be handed back.
     if (verdict.type === "refused" && this.#table.waiting(token) === undefined) return;
     this.#table.remove(token);
-    this.#parts.fleet.onDone(dispatch.nodeId);
+    fleet.onDone(dispatch.nodeId);
     if (verdict.type === "refused") {
-      this.#parts.fleet.onRefused(dispatch.nodeId);
+      fleet.onRefused(dispatch.nodeId);
       this.#redispatch(dispatch, MeshError.fromWire(verdict.error));
-    } else if (verdict.timing !== null) this.#parts.fleet.observe(dispatch, verdict.timing, verdict.status);
-  }
-
-  /**
-   * A job of another router began, was refused or ended: its node's load as of now. Only that is believed of it, until the
-   * node's own next word: whether the job is ours to end, our table says.
-   */
-  #onVerdictToOther(msg: Msg): void {
-    // A bad one is its router's to reject, as is the broker's 503.
-    const verdict = this.#readVerdict(msg, () => undefined);
-    if (verdict?.node_id === verdictNode(msg.subject)) this.#parts.fleet.onLoad(verdict.node_id, verdict.load);
-  }
-
-  #readVerdict(msg: Msg, onRejected: (error: MeshError) => void): Verdict | undefined {
-    try {
-      return readBody(msg, Verdict);
-    } catch (error) {
-      const rejection = MeshError.from(error);
-      if (rejection.code === "codec_unknown") learnFromPeer(this.#parts.bus, header(msg, HEADERS.contentType));
-      onRejected(rejection);
-      return undefined;
-    }
+    } else if (verdict.timing !== null) fleet.observe(dispatch, verdict.timing, verdict.status);
   }
 
   /** The next pick of the decision, at most `retry_attempts` more; then the job is refused with the last reason. */

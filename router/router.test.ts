@@ -34,7 +34,7 @@ test("a job is decided, recorded and sent with the caller's own bytes and inbox"
   const sent = await bus.next(RUN);
   expect(sent.subject).toBe("mesh.main.job.run.P2.n1");
   expect(sent.data).toEqual(body);
-  expect(sent.reply).toMatch(/^mesh\.main\.job\.verdict\.router-1\.\w+$/);
+  expect(sent.reply).toMatch(/^mesh\.main\.job\.verdict\.router-1\.n1\.\w+$/);
   const named = ["Mesh-Job", "Mesh-Class", "Mesh-Deadline", "Mesh-Reply", "Mesh-Model", "Mesh-Attempt"];
   expect(named.map((name) => sent.headers?.get(name))).toEqual([
     "job-00001",

@@ -1,5 +1,5 @@
 import { afterEach, expect, test, vi } from "vitest";
-import { JobResult, MeshError, TicketReply, type Ticket } from "../bus-schemas/index.ts";
+import { JobResult, MeshError, TicketReply, type NodeRecordInput, type Ticket } from "../bus-schemas/index.ts";
 import { readTicket, ticketVerifier } from "../service/sealing/index.ts";
 import { nodeRecord, routerParts } from "../test/kit/router-parts.ts";
 import { Dispatcher } from "./dispatcher.ts";
@@ -52,7 +52,7 @@ test("a ticket names node, boot, key, class, model and times; its router's annou
   const reply = TicketReply.parse((await bus.next(INBOX)).json());
   const ticket = await ticketAt();
   const [key] = nodeRecord("n1").seal_keys;
-  expect(reply).toMatchObject({ outcome: "routed", sealed: true, node_id: "n1", attempts_left: 2 });
+  expect(reply).toEqual({ sealed: true, security_level: "P0", ticket: expect.any(String), attempts_left: 2 });
   expect(ticket).toMatchObject({
     router: tickets.id,
     job: "job-00000001",
@@ -100,6 +100,39 @@ test("the ticket of a P0 job waits until its decision is durable; without that t
   await vi.advanceTimersByTimeAsync(1600);
   const refused = JobResult.parse((await bus.next(INBOX, 1)).json());
   expect(refused).toMatchObject({ status: "refused", error: { code: "audit_unavailable" } });
+});
+
+test.each<[string, Partial<NodeRecordInput>]>([
+  ["restarts", { boot_id: "boot-2", seq: 1 }],
+  ["has no key any more", { seal_keys: [], seq: 1 }],
+])("a node that %s when its decision is recorded gets no ticket", async (_, change) => {
+  const { ask, bus, events, join, inFlightAt, tickets } = startRouter();
+  join(nodeRecord("n1"));
+  const durable = Promise.withResolvers<void>();
+  events.stall = durable.promise;
+  ask();
+  // The ticket is signed by now.
+  await new Promise(setImmediate);
+  join(nodeRecord("n1", change));
+  durable.resolve();
+  const ending = JobResult.parse((await bus.next(INBOX)).json());
+  expect(ending).toMatchObject({
+    status: "refused",
+    error: { code: "no_node", message: expect.stringMatching(/went away/) },
+  });
+  expect([tickets.inFlight.tickets, inFlightAt("n1") ?? 0]).toEqual([0, 0]);
+});
+
+test("a verdict on a sealed job comes once, and one of another router's still tells its node's load", async () => {
+  const { ask, bus, fleet, join, ticketAt, verdict } = startRouter();
+  join(nodeRecord("n1"), nodeRecord("n2"));
+  const heard = vi.spyOn(fleet, "onLoad");
+  ask();
+  verdict(await ticketAt(), "accepted");
+  expect(heard).toHaveBeenCalledTimes(1);
+  const other = { type: "accepted", job_id: "job-00000009", node_id: "n2", load: LOAD };
+  bus.deliver("mesh.main.job.verdict.another-t.0", other);
+  expect(heard).toHaveBeenLastCalledWith("n2", LOAD);
 });
 
 test("a job that is cancelled while its decision is recorded gets no ticket", async () => {

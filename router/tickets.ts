@@ -3,18 +3,17 @@ import {
   HEADERS,
   MeshError,
   TICKET_LIFE_MS,
-  Verdict,
   lastToken,
-  verdictNode,
   type Decision,
   type RouteQuery,
+  type SealKey,
   type Ticket,
   type TicketReply,
+  type Verdict,
 } from "../bus-schemas/index.ts";
-import { header, headersFor, readBody, respond } from "../service/messages.ts";
+import { header, headersFor, respond } from "../service/messages.ts";
 import { encode } from "../service/codec.ts";
 import { TicketSigner } from "../service/sealing/index.ts";
-import { learnFromPeer } from "../service/structures-exchange.ts";
 import { VERSION } from "../service/version.ts";
 import { recordMismatch } from "./class-mismatch.ts";
 import { DispatchTable, type Dispatch } from "./dispatch-table.ts";
@@ -29,6 +28,12 @@ const FORGET_AFTER_MS = 10_000;
 /** Tickets that may be out at a time; beyond it new ones are refused. */
 const MAX_OUT = 20_000;
 
+/** A ticket and the text of it that is sent. */
+interface Signed {
+  ticket: Ticket;
+  token: string;
+}
+
 /**
  * Tickets for sealed jobs (ADR 0011): decides as for any job, records, durably for P0 and P1, and signs for the caller
  * where its job may go. The job itself never comes here; the node's verdicts do, so that it counts as a dispatch.
@@ -37,12 +42,12 @@ export class Tickets {
   /** Name of this router in tickets: a part of the subjects of its key and of the nodes' verdicts. */
   readonly id: string;
   readonly #parts: RouterParts;
-  readonly #dispatcher: Pick<Dispatcher, "gate" | "end">;
+  readonly #dispatcher: Pick<Dispatcher, "gate" | "end" | "verdicts">;
   readonly #signer = new TicketSigner();
   /** Waiting: the ticket is out. Running: the node has accepted. */
   readonly #out = new DispatchTable();
 
-  constructor(parts: RouterParts, dispatcher: Pick<Dispatcher, "gate" | "end">) {
+  constructor(parts: RouterParts, dispatcher: Pick<Dispatcher, "gate" | "end" | "verdicts">) {
     this.#parts = parts;
     this.#dispatcher = dispatcher;
     this.id = `${parts.id}-t`;
@@ -55,7 +60,10 @@ export class Tickets {
 
   start(): void {
     const { bus } = this.#parts;
-    bus.listen(bus.subjects.verdict(this.id, "*", "*"), (msg) => this.#onVerdict(msg));
+    this.#dispatcher.verdicts.hear(this.id, {
+      find: (token) => this.#out.find(token),
+      onVerdict: (verdict, dispatch, token) => this.#onVerdict(verdict, dispatch, token),
+    });
     bus.listen(bus.subjects.cancels, (msg) => this.#release(lastToken(msg.subject)));
     this.announce();
   }
@@ -82,28 +90,53 @@ export class Tickets {
    * @param request of the same job, which counts as sealed
    */
   async answer(msg: Msg, query: RouteQuery, request: RouteRequest): Promise<void> {
-    const { events, fleet, metrics, policy, random } = this.#parts;
+    const { events, fleet, metrics, random } = this.#parts;
+    const policy = this.#parts.policy();
     const { jobId, dataClass } = request;
     const attempt = query.attempt ?? 1;
+    const attemptsLeft = Math.max(0, policy.routing.defaults.retry_attempts + 1 - attempt);
+    const about = { security_level: dataClass, attempts_left: attemptsLeft };
     const ending = { message: msg, jobId, attempts: attempt, dataClass };
     try {
       // Asked for again: the former ticket is not used any more.
       this.#release(jobId);
       if (this.#out.waitingCount >= MAX_OUT)
         throw new MeshError("all_busy", "this router has too many tickets out", { retryAfterMs: 1000 });
+      // Decided and recorded when it is submitted.
+      if (!policy.routing.security[dataClass].require_encryption)
+        return respond(msg, { ...about, sealed: false, ticket: null } satisfies TicketReply);
       recordMismatch(events, msg, query, request);
-      const { decision, inputs } = decideRecorded(request, fleet.fleet, policy(), Date.now(), random, VERSION);
-      const attemptsLeft = Math.max(0, policy().routing.defaults.retry_attempts + 1 - attempt);
-      if (!decision.sealed)
-        return respond(msg, { ...decision, ticket: null, attempts_left: attemptsLeft } satisfies TicketReply);
+      const { decision, inputs } = decideRecorded(request, fleet.fleet, policy, Date.now(), random, VERSION);
       const traceparent = header(msg, HEADERS.traceparent);
       const sizes = { request_bytes: msg.data.length, prompt_tokens_estimate: request.promptTokens };
       const data = { job_id: jobId, attempt, decision, sizes, inputs };
       const recorded = events.record("job_decided", data, { dataClass, traceparent });
       metrics.decisions.inc({ outcome: decision.outcome, class: dataClass });
       Object.assign(ending, { decisionId: recorded.id });
-      if (dataClass !== "P2") await this.#dispatcher.gate.pass(jobId, recorded.durable);
-      this.#give(msg, request, decision, { decisionId: recorded.id, attempt, attemptsLeft, traceparent });
+      const [signed] = await Promise.all([
+        this.#sign(request, decision, recorded.id, attempt),
+        dataClass === "P2" ? undefined : this.#dispatcher.gate.pass(jobId, recorded.durable),
+      ]);
+      const { ticket, token } = this.#stillGood(signed, decision);
+      this.#out.add(
+        {
+          jobId,
+          message: msg,
+          request,
+          decision,
+          decisionId: recorded.id,
+          traceparent,
+          nodeId: ticket.node,
+          model: ticket.model,
+          attempt,
+          sentAtMs: performance.now(),
+          cancelled: false,
+        },
+        ticket.id,
+      );
+      fleet.onDispatch(ticket.node);
+      respond(msg, { ...about, sealed: true, ticket: token } satisfies TicketReply);
+      metrics.dispatches.inc();
     } catch (cause) {
       const error = MeshError.from(cause);
       if (error.code === "internal") this.#parts.log.error({ err: cause, job: jobId }, "a ticket could not be given");
@@ -111,74 +144,65 @@ export class Tickets {
     }
   }
 
-  /** @throws MeshError the decision's own, or that the node is gone meanwhile. */
-  #give(
-    msg: Msg,
+  /**
+   * Signs a ticket while the record of its decision is on its way: it leaves this process only when that is durable.
+   * @returns undefined when the decision has no node, or none with a key
+   */
+  async #sign(
     request: RouteRequest,
     decision: Decision,
-    rest: { decisionId: string; attempt: number; attemptsLeft: number; traceparent: string | undefined },
-  ): void {
-    const { fleet } = this.#parts;
+    decisionId: string,
+    attempt: number,
+  ): Promise<Signed | undefined> {
+    // The record is on its way before: its spool and the bus queued their writes already. Signed at once, it would wait.
+    await Promise.resolve();
     const { node_id: nodeId, layer, model } = decision;
-    if (nodeId === null || layer === null || model === null) {
-      throw decision.error === null
-        ? new MeshError("no_node", "no node can take this job")
-        : MeshError.fromWire(decision.error);
-    }
+    if (nodeId === null || layer === null || model === null) return undefined;
     const nowMs = Date.now();
-    const record = fleet.fleet.view(nodeId)?.record;
-    const key = record === undefined ? undefined : sealKeyOf(record, nowMs);
-    if (record === undefined || record.boot_id === null || key === undefined)
-      throw new MeshError("no_node", `${nodeId} went away while its job was decided`, { retryAfterMs: 1000 });
-    const { decisionId, attempt, attemptsLeft, traceparent } = rest;
-    const { jobId } = request;
-    const common = { jobId, message: msg, request, decision, decisionId, traceparent, nodeId, model, attempt };
-    const id = this.#out.add({ ...common, sentAtMs: performance.now(), cancelled: false });
-    fleet.onDispatch(nodeId);
+    const node = this.#keyOf(nodeId, nowMs);
+    if (node === undefined) return undefined;
     const ticket: Ticket = {
       v: 1,
       router: this.id,
       signer: this.#signer.kid,
-      id,
-      job: jobId,
+      id: this.#out.newToken(),
+      job: request.jobId,
       class: request.dataClass,
       node: nodeId,
       layer,
-      boot_id: record.boot_id,
+      boot_id: node.bootId,
       model,
-      kid: key.kid,
-      public_key: key.public_key,
+      kid: node.key.kid,
+      public_key: node.key.public_key,
       issued_unix_ms: nowMs,
       expires_unix_ms: nowMs + TICKET_LIFE_MS,
       deadline_unix_ms: Math.min(request.deadlineMs, nowMs + MAX_DEADLINE_MS),
       decision_id: decisionId,
       attempt,
     };
-    const reply = { ...decision, ticket: this.#signer.sign(ticket), attempts_left: attemptsLeft };
-    respond(msg, reply satisfies TicketReply);
-    this.#parts.metrics.dispatches.inc();
+    return { ticket, token: this.#signer.sign(ticket) };
   }
 
-  #onVerdict(msg: Msg): void {
-    const token = lastToken(msg.subject);
-    let verdict: Verdict;
-    try {
-      verdict = readBody(msg, Verdict);
-    } catch (error) {
-      const rejection = MeshError.from(error);
-      if (rejection.code === "codec_unknown") learnFromPeer(this.#parts.bus, header(msg, HEADERS.contentType));
-      return this.#parts.rejections.add("verdict", rejection);
-    }
-    const dispatch = this.#out.find(token);
-    if (dispatch === undefined) return;
-    const { fleet, rejections } = this.#parts;
-    // The broker guards the subject, not the body.
-    const said = verdict.node_id === verdictNode(msg.subject) ? verdict.node_id : undefined;
-    if (said !== dispatch.nodeId || verdict.job_id !== dispatch.jobId) {
-      const field = said === dispatch.nodeId ? "job_id" : "node_id";
-      return rejections.add("verdict", new MeshError("forbidden", `${field}: not what the ticket says`, { field }));
-    }
-    fleet.onLoad(dispatch.nodeId, verdict.load);
+  /** @throws MeshError the decision's own, or that the node is gone or another since the ticket was signed. */
+  #stillGood(signed: Signed | undefined, { node_id: nodeId, error }: Decision): Signed {
+    if (nodeId === null)
+      throw error === null ? new MeshError("no_node", "no node can take this job") : MeshError.fromWire(error);
+    const node = this.#keyOf(nodeId, Date.now());
+    if (signed === undefined || node?.bootId !== signed.ticket.boot_id)
+      throw new MeshError("no_node", `${nodeId} went away while its job was decided`, { retryAfterMs: 1000 });
+    return signed;
+  }
+
+  /** Of a node that is there and can be sealed to. */
+  #keyOf(nodeId: string, nowMs: number): { bootId: string; key: SealKey } | undefined {
+    const record = this.#parts.fleet.fleet.view(nodeId)?.record;
+    const key = record === undefined ? undefined : sealKeyOf(record, nowMs);
+    const bootId = record?.boot_id ?? undefined;
+    return key === undefined || bootId === undefined ? undefined : { bootId, key };
+  }
+
+  #onVerdict(verdict: Verdict, dispatch: Dispatch, token: string): void {
+    const { fleet } = this.#parts;
     if (verdict.type === "accepted") return void this.#out.markRunning(token);
     if (verdict.type === "refused" && this.#out.waiting(token) === undefined) return;
     this.#out.remove(token);

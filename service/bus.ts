@@ -8,20 +8,21 @@ import {
 } from "@nats-io/transport-node";
 import { MeshError, TOOL_INBOX, subjects, type Subjects } from "../bus-schemas/index.ts";
 import { readNkeyFile, type UserNkey } from "./access/nkey-file.ts";
+import { tlsOptions, tlsTrouble } from "./bus-tls.ts";
 import { newId } from "./ids.ts";
 import type { Log } from "./log.ts";
 
 export interface BusAddress {
-  /** `nats://host:port`, or several separated by commas. */
+  /** `nats://host:port`, or several separated by commas; with `tls://` they have to offer TLS. */
   url: string;
+  /** File of the authority (PEM) that the bus is checked by; with it TLS is required. */
+  caFile?: string | undefined;
   user?: string | undefined;
   password?: string | undefined;
   /** File with the seed of this process's own key, by which the broker knows its role; instead of a password. */
   nkeyFile?: string | undefined;
   /** The key itself, where it is in no file. */
   nkey?: UserNkey | undefined;
-  /** File of the authority that the bus's certificate must come from, PEM; without one the bus must speak in clear. */
-  caFile?: string | undefined;
   /** Cell whose subjects this process speaks. */
   cell?: string;
 }
@@ -51,11 +52,13 @@ const FLUSH = { pendingLimit: 256 * 1024 };
 
 /** Pause between two attempts to reach the bus again: 100 ms, plus up to 400 ms so that a fleet does not return at once. */
 const RECONNECT_MS = { wait: 100, jitter: 400 };
+/** The same to a bus that refuses our key: it may be known again one day. */
+const REFUSED_MS = { wait: 5000, jitter: 5000 };
 
 /**
  * Connects to the bus and stays connected: it reconnects for ever. What is published while the connection is away is lost
  * (the library empties its buffer at each new dial; tried with nats-core 3.4.0): who needs it delivered sends it again.
- * @throws MeshError `bad_config` when the key file cannot be used.
+ * @throws MeshError `bad_config` when the key file or the authority's file cannot be used.
  * @throws MeshError `bus_unavailable` when the first connection cannot be made within `timeoutMs`, `unauthorized` when the bus
  * does not know who we are; with `retry` neither: that is logged, and tried again.
  */
@@ -66,8 +69,10 @@ export async function connectBus(
   options: { timeoutMs?: number; retry?: boolean; noEcho?: boolean } = {},
 ): Promise<Bus> {
   const { timeoutMs = 5000, retry = false, noEcho = false } = options;
+  const tls = tlsOptions(address, (line) => log.warn(line));
   const nkey = address.nkey ?? (address.nkeyFile === undefined ? undefined : readNkeyFile(address.nkeyFile));
   const inboxPrefix = nkey?.inbox ?? TOOL_INBOX;
+  const watch = new Watch(log);
   const dial = (wait: boolean) =>
     connect({
       name: `tiermesh-${name}`,
@@ -77,8 +82,8 @@ export async function connectBus(
       timeout: timeoutMs,
       maxReconnectAttempts: -1,
       waitOnFirstConnect: wait,
-      reconnectTimeWait: RECONNECT_MS.wait,
-      reconnectJitter: RECONNECT_MS.jitter,
+      reconnectDelayHandler: watch.redialMs,
+      ...tls,
       ignoreAuthErrorAbort: true,
       noEcho,
       pingInterval: 5000,
@@ -91,11 +96,11 @@ export async function connectBus(
   } catch (cause) {
     const error = notConnected(address, cause);
     if (!retry) throw error;
+    watch.refused = error.code === "unauthorized";
     log.warn(`${error.message}; trying again until it does`);
     nc = await dial(true);
   }
-  let connected = true;
-  void watch(nc, log, (now) => (connected = now));
+  void watch.follow(nc);
   const all = subjects(address.cell);
   return {
     nc,
@@ -113,38 +118,56 @@ export async function connectBus(
           }
         },
       }),
-    connected: () => connected && !nc.isClosed(),
+    connected: () => watch.connected && !nc.isClosed(),
     drain: async () => {
       if (!nc.isClosed()) await nc.drain();
     },
   };
 }
 
-async function watch(nc: NatsConnection, log: Log, setConnected: (connected: boolean) => void): Promise<void> {
-  for await (const status of nc.status()) {
-    if (status.type === "disconnect") {
-      setConnected(false);
-      log.warn("the bus is gone; reconnecting");
-    } else if (status.type === "reconnect") {
-      setConnected(true);
-      log.info("the bus is back");
-    } else if (status.type === "error") {
-      if (status.error instanceof AuthorizationError) log.error(`the bus refuses this process: ${UNKNOWN_KEY}`);
-      else log.warn({ err: status.error }, "bus error");
-    } else if (status.type === "slowConsumer") log.warn("slow consumer: messages wait in this process");
+/** What becomes of a connection: tells people each change once, however often it is dialled in between. */
+class Watch {
+  connected = true;
+  /** The bus does not know us. */
+  refused = false;
+  readonly #log: Log;
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  /** Time until the next dial, milliseconds: a bus that refuses us is not asked all the time. */
+  readonly redialMs = (): number => {
+    const { wait, jitter } = this.refused ? REFUSED_MS : RECONNECT_MS;
+    return wait + jitter * Math.random();
+  };
+
+  async follow(nc: NatsConnection): Promise<void> {
+    for await (const status of nc.status()) {
+      if (status.type === "disconnect") {
+        if (this.connected) this.#log.warn("the bus is gone; reconnecting");
+        this.connected = false;
+      } else if (status.type === "reconnect") {
+        this.connected = true;
+        this.refused = false;
+        this.#log.info("the bus is back");
+      } else if (status.type === "error") {
+        if (!(status.error instanceof AuthorizationError)) this.#log.warn({ err: status.error }, "bus error");
+        else if (!this.refused) this.#log.error(`the bus refuses this process: ${UNKNOWN_KEY}`);
+        this.refused ||= status.error instanceof AuthorizationError;
+      } else if (status.type === "slowConsumer") this.#log.warn("slow consumer: messages wait in this process");
+    }
   }
 }
 
 const UNKNOWN_KEY = "its key or password is not known there, or was revoked";
 
-function notConnected({ url }: BusAddress, cause: unknown): MeshError {
+function notConnected(address: BusAddress, cause: unknown): MeshError {
+  const where = redactUrl(address.url);
   if (cause instanceof AuthorizationError)
-    return new MeshError("unauthorized", `the bus at ${redactUrl(url)} refuses this process: ${UNKNOWN_KEY}`, {
-      cause,
-    });
-  return new MeshError("bus_unavailable", `no bus answers at ${redactUrl(url)}; is the mesh up? (tiermesh up)`, {
-    cause,
-  });
+    return new MeshError("unauthorized", `the bus at ${where} refuses this process: ${UNKNOWN_KEY}`, { cause });
+  const why = tlsTrouble(cause, where, address) ?? `no bus answers at ${where}; is the mesh up? (tiermesh up)`;
+  return new MeshError("bus_unavailable", why, { cause });
 }
 
 /** The URL without user and password, for messages to people. */

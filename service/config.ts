@@ -91,6 +91,8 @@ export const BaseConfig = z.object({
   natsPassword: z.string().optional(),
   /** File with the seed of this process's bus user. */
   natsNkey: z.string().min(1).optional(),
+  /** File of the authority (PEM) that the bus is checked by; with it TLS is required. */
+  natsCa: z.string().min(1).optional(),
   cell: z
     .string()
     .regex(/^[A-Za-z0-9_-]{1,64}$/, "letters, digits, _ and -")
@@ -103,23 +105,25 @@ export const BASE_ENV = {
   natsUser: "TIERMESH_NATS_USER",
   natsPassword: "TIERMESH_NATS_PASSWORD",
   natsNkey: "TIERMESH_NATS_NKEY",
+  natsCa: "TIERMESH_NATS_CA",
   cell: "TIERMESH_CELL",
   healthPort: "TIERMESH_HEALTH_PORT",
 } as const;
 
 /** Where and as whom a process connects. */
 export function busAddressOf(config: z.infer<typeof BaseConfig>): BusAddress {
-  const { natsUrl: url, natsUser: user, natsPassword: password, natsNkey: nkeyFile, cell } = config;
-  return { url, user, password, nkeyFile, cell };
+  const { natsUrl: url, natsUser: user, natsPassword: password, natsNkey: nkeyFile, natsCa: caFile, cell } = config;
+  return { url, user, password, nkeyFile, caFile, cell };
 }
 
 /** The variables that make a process connect so: all of them, so that none is inherited from elsewhere. */
-export function busVariables({ url, user, password, nkeyFile, cell }: BusAddress): Record<string, string> {
+export function busVariables({ url, user, password, nkeyFile, caFile, cell }: BusAddress): Record<string, string> {
   return {
     [BASE_ENV.natsUrl]: url,
     [BASE_ENV.natsUser]: user ?? "",
     [BASE_ENV.natsPassword]: password ?? "",
     [BASE_ENV.natsNkey]: nkeyFile ?? "",
+    [BASE_ENV.natsCa]: caFile ?? "",
     [BASE_ENV.cell]: cell ?? "",
   };
 }

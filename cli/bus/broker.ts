@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import { basename } from "node:path";
 import { MeshError } from "../../bus-schemas/index.ts";
 import { connectBus, type Bus, type BusAddress } from "../../service/bus.ts";
@@ -11,6 +10,9 @@ import { QualityBucket } from "../../service/quality-bucket.ts";
 import { Rejections } from "../../service/rejections.ts";
 import { readRoutingConfig } from "../../service/routing-config.ts";
 import { ensureAuditStream } from "../../service/streams.ts";
+import { startLoop } from "../../service/loop.ts";
+import { busCertificates } from "./bus-certificates.ts";
+import { joinUrls, localUrl, type BusSettings } from "./bus-settings.ts";
 import { BusKeeper } from "./bus-keeper.ts";
 import { BusUsers, type LocalNode } from "./bus-users.ts";
 import { NodesBucket } from "./nodes-bucket.ts";
@@ -20,11 +22,7 @@ export interface BrokerOptions {
   env: NodeJS.ProcessEnv;
   /** The bus's own folder: configuration, data, keys. */
   folder: string;
-  cell: string;
-  host: string;
-  port: number;
-  /** Addresses that other machines are told to join by; by default the one that the server listens on. */
-  urls?: readonly string[];
+  settings: BusSettings;
   /** Nodes of this machine. */
   locals: readonly LocalNode[];
   /** File of a bus's first routing policy. */
@@ -34,66 +32,108 @@ export interface BrokerOptions {
   say: (line: string) => void;
 }
 
+/** Certificates of ours are looked at this often, milliseconds: they are renewed a month before their end. */
+const RENEWAL_LOOK_MS = 12 * 3_600_000;
+
 /**
  * The broker as a company runs it: a nats-server that knows each role by its key and permits it no more than it needs
  * (ADR 0013), the streams of the mesh, and the registrar beside it, who lets nodes in and out.
  */
 export class Broker {
   readonly users: BusUsers;
-  /** The keeper's own connection. */
-  readonly bus: Bus;
   readonly events: EventPublisher;
+  readonly #settings: BusSettings;
   readonly #server: BusKeeper;
-  readonly #rejections: Rejections;
-  readonly #registrar: Registrar;
+  /** The keeper's own connection. */
+  readonly #bus: Bus;
+  readonly #caFile: string | undefined;
+  /** Ended in this order, the server last. */
+  readonly #parts: readonly { stop(): Promise<void> }[];
 
   private constructor(
+    { settings }: BrokerOptions,
     users: BusUsers,
     server: BusKeeper,
-    bus: Bus,
-    parts: Pick<Broker, "events"> & { rejections: Rejections; registrar: Registrar },
+    running: {
+      bus: Bus;
+      events: EventPublisher;
+      caFile: string | undefined;
+      parts: readonly { stop(): Promise<void> }[];
+    },
   ) {
     this.users = users;
+    this.events = running.events;
+    this.#settings = settings;
     this.#server = server;
-    this.bus = bus;
-    this.events = parts.events;
-    this.#rejections = parts.rejections;
-    this.#registrar = parts.registrar;
+    this.#bus = running.bus;
+    this.#caFile = running.caFile;
+    this.#parts = running.parts;
   }
 
   /** @throws MeshError that says what holds a port or the folder, or why the server does not come up */
   static async start(options: BrokerOptions, signal: AbortSignal): Promise<Broker> {
-    const { cell, env, folder, host, locals, log, port, say } = options;
+    const { env, folder, locals, log, say, settings } = options;
+    const { cell } = settings;
     const users = new BusUsers(folder, cell, locals);
+    const certificates = await busCertificates(folder, settings, say);
+    const caFile = certificates?.files.caFile;
     let accounts = users.render(users.lastEntries(), Date.now());
     const server = await BusKeeper.start(
       {
         env,
         stateDir: folder,
-        host,
-        port,
+        ...settings,
+        tls: certificates?.files,
         accounts: () => accounts,
         onProgress: say,
         onRestart: (exit) => say(`nats-server ended (${exit}); starting it again`),
       },
       signal,
     );
+    const setAccounts = async (text: string) => {
+      accounts = text;
+      await server.bus.setAccounts(text);
+    };
     let bus: Bus | undefined;
     try {
-      bus = await connectBus("keeper", { url: server.bus.url, nkeyFile: users.keyFile("keeper"), cell }, log);
+      const { port } = server.bus;
+      bus = await connectBus(
+        "keeper",
+        { url: localUrl(settings, port), nkeyFile: users.keyFile("keeper"), caFile, cell },
+        log,
+      );
       await makeStreams(bus, options);
       const events = new EventPublisher(bus, "keeper", hostToken(), log);
       const rejections = new Rejections("keeper", events, new Metrics("keeper"), log);
-      const setAccounts = async (text: string) => {
-        accounts = text;
-        await server.bus.setAccounts(text);
-      };
-      const urls = options.urls ?? [server.bus.url];
+      const urls = joinUrls(settings, port);
       const bucket = await NodesBucket.open(bus);
-      const parts = { bus, bucket, users, setAccounts, urls, caPem: null, events, rejections, log, nowMs: Date.now };
-      const registrar = new Registrar(parts);
+      const caPem = certificates?.caPem ?? null;
+      const registrar = new Registrar({
+        bus,
+        bucket,
+        users,
+        setAccounts,
+        urls,
+        caPem,
+        events,
+        rejections,
+        log,
+        nowMs: Date.now,
+      });
       await registrar.start();
-      return new Broker(users, server, bus, { events, rejections, registrar });
+      const renewal = startLoop(
+        {
+          name: "certificates",
+          everyMs: RENEWAL_LOOK_MS,
+          onError: (error) => log.error({ err: error }, "certificates"),
+        },
+        // The server reads its certificate anew whenever it reads its accounts.
+        async () => {
+          if ((await busCertificates(folder, settings, say))?.changed === true) await setAccounts(accounts);
+        },
+      );
+      const parts = [renewal, registrar, { stop: () => rejections.close() }, { stop: () => events.close(1000) }];
+      return new Broker(options, users, server, { bus, events, caFile, parts });
     } catch (error) {
       await bus?.drain();
       await server.stop();
@@ -101,24 +141,19 @@ export class Broker {
     }
   }
 
-  /** How a process of this role connects. */
-  addressOf(role: Parameters<BusUsers["keyFile"]>[0]): BusAddress & { nkeyFile: string } {
-    return {
-      url: this.#server.bus.url,
-      nkeyFile: this.users.keyFile(role),
-      cell: this.bus.subjects.prefix.slice("mesh.".length),
-    };
+  /** How a process of this role, on this machine, connects. */
+  addressOf(role: Parameters<BusUsers["keyFile"]>[0]): BusAddress & { url: string } {
+    const url = localUrl(this.#settings, this.#server.bus.port);
+    return { url, nkeyFile: this.users.keyFile(role), caFile: this.#caFile, cell: this.#settings.cell };
   }
 
-  get server(): Pick<BusKeeper["bus"], "pid" | "port" | "url" | "version"> {
+  get server(): Pick<BusKeeper["bus"], "pid" | "port" | "version"> {
     return this.#server.bus;
   }
 
   async stop(): Promise<void> {
-    await this.#registrar.stop();
-    await this.#rejections.close();
-    await this.events.close(1000);
-    await this.bus.drain();
+    for (const part of this.#parts) await part.stop();
+    await this.#bus.drain();
     await this.#server.stop();
   }
 }
@@ -137,9 +172,4 @@ async function makeStreams(bus: Bus, { routingConfig, log }: BrokerOptions): Pro
     // Another server's keeper was first.
     log.info({ err: error }, "the policy bucket was filled by somebody else");
   });
-}
-
-/** Where a bus's folder is, below the state folder. */
-export function busFolder(stateDir: string): string {
-  return join(stateDir, "bus");
 }

@@ -5,6 +5,7 @@ import {
   obtainNatsServer,
   startEmbeddedBus,
   type EmbeddedBus,
+  type TlsFiles,
 } from "../../service/bus-server/index.ts";
 import { pause } from "../../service/loop.ts";
 
@@ -13,6 +14,7 @@ export interface BusKeeperOptions {
   stateDir: string;
   host: string;
   port: number;
+  tls?: TlsFiles | undefined;
   /** Text of the accounts file, asked for at each start. */
   accounts: () => string;
   onProgress: (line: string) => void;
@@ -99,6 +101,6 @@ export class BusKeeper {
   }
 }
 
-function serverOptions({ stateDir, host, port, accounts }: BusKeeperOptions) {
-  return { stateDir, host, port, accounts: accounts() };
+function serverOptions({ stateDir, host, port, tls, accounts }: BusKeeperOptions) {
+  return { stateDir, host, port, tls, accounts: accounts() };
 }

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { NodeEntry, TOOL_INBOX, ownInbox, type Layer, type Role } from "../../bus-schemas/index.ts";
 import { keptNkey, type UserNkey } from "../../service/access/nkey-file.ts";
-import { replaceFile } from "../../service/bus-server/reload.ts";
+import { replaceFile } from "../../service/bus-server/index.ts";
 import { renderAccounts, type BusUser } from "./accounts-config.ts";
 
 /** Roles that have one user each; nodes have one of their own, and a token has one until it was used. */

@@ -6,6 +6,7 @@ import {
   RegistryJoin,
   RegistryReply,
   RegistryRevoke,
+  isInbox,
   lastToken,
 } from "../../bus-schemas/index.ts";
 import type { Bus } from "../../service/bus.ts";
@@ -64,6 +65,8 @@ export class Registrar {
     const look = () => this.#inTurn(() => this.#sync());
     // What the keeper of another server wrote counts here at once.
     bus.listen(bus.subjects.nodesBucket.keys, () => void look().catch(onError));
+    // Who is told that the broker is there may ask at once.
+    await bus.nc.flush();
     this.#loop = startLoop({ name: "registry", everyMs: LOOK_EVERY_MS, onError }, look);
   }
 
@@ -80,6 +83,9 @@ export class Registrar {
         void this.#inTurn(async () => {
           let reply: Partial<RegistryReply>;
           try {
+            // What JetStream delivers where its asker says has a reply subject of its own: that is nobody who may ask us.
+            if (!isInbox(msg.reply ?? ""))
+              throw new MeshError("bad_request", "reply: not an inbox", { field: "reply" });
             await this.#parts.bucket.refresh();
             reply = { entries: await handle(msg), urls: [...urls], ca_pem: caPem };
           } catch (cause) {

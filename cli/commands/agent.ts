@@ -11,6 +11,7 @@ export const agent: CommandModule = (program) => {
     .command("run")
     .description("run this machine's agent until Ctrl-C")
     .option("--join <token>", "join by this token first, unless this machine has joined; - reads standard input")
+    .option("--json", "no line for people, only the agent's own JSON lines")
     .addHelpText(
       "after",
       examples(
@@ -19,17 +20,20 @@ export const agent: CommandModule = (program) => {
         "TIERMESH_PROVIDERS=providers.yaml tiermesh agent run   # a node of layer L2",
       ),
     )
-    .action(async (flags: { join?: string }) => {
+    .action(async (flags: { join?: string; json?: boolean }) => {
       const directory = stateDir();
       const known = readMember(directory);
       if (known !== undefined && flags.join !== undefined)
         note(`this machine is ${known.node_id} already; the token is not used (to join anew: tiermesh node join)`);
       if (known === undefined && flags.join !== undefined) await joinMesh(await readSecret(flags.join), directory);
-      if (readMember(directory) === undefined && (process.env["TIERMESH_NATS_URL"] ?? "") === "")
+      const member = readMember(directory);
+      if (member === undefined && (process.env["TIERMESH_NATS_URL"] ?? "") === "")
         throw new MeshError(
           "bad_config",
           "this machine has not joined a mesh: get a token there (tiermesh node add NAME --layer L1), then tiermesh agent run --join TOKEN",
         );
+      if (flags.json !== true && member !== undefined)
+        note(`agent of ${member.node_id}, ${member.layer}, on ${member.urls.join(", ")}; Ctrl-C stops it`);
       await import("../../agent/main.ts");
     });
 };

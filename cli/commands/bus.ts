@@ -1,13 +1,129 @@
+import { join } from "node:path";
+import { Option, type Command } from "commander";
 import { MeshError, TOOL_INBOX } from "../../bus-schemas/index.ts";
 import { readNkeyFile } from "../../service/access/nkey-file.ts";
 import type { BusAddress } from "../../service/bus.ts";
+import { createLog } from "../../service/log.ts";
+import { stateDir } from "../../service/paths.ts";
+import { Broker } from "../bus/broker.ts";
+import { busFolder, checkBusSettings, isLoopback, readBusSettings, speaksTls } from "../bus/bus-settings.ts";
+import { initBus } from "../bus/init.ts";
 import { examples, type CommandModule } from "../command.ts";
-import { print, printJson } from "../format/terminal.ts";
+import { note, print, printJson } from "../format/terminal.ts";
 import { busAddress, readMeshFile } from "../mesh-file.ts";
-import { Option } from "commander";
+import { portNumber, subjectToken } from "../options.ts";
+import { routingConfigPath } from "../up/mesh.ts";
+import { whenTold } from "../up/when-told.ts";
 
 export const bus: CommandModule = (program) => {
   const command = program.command("bus").description("the bus that the mesh runs on");
+  addInit(command);
+  addRun(command);
+  addEnv(command);
+};
+
+interface InitFlags {
+  host?: string;
+  port?: number;
+  cell?: string;
+  url?: string[];
+  tls?: string;
+  cert?: string;
+  key?: string;
+  ca?: string;
+  json?: boolean;
+}
+
+function addInit(command: Command): void {
+  command
+    .command("init")
+    .description("write a bus's configuration: a key for each role, permissions, certificates")
+    .option("--host <address>", "address to listen on; 0.0.0.0 = all of this machine's")
+    .addOption(new Option("--port <port>", "client port").argParser(portNumber))
+    .addOption(new Option("--cell <name>", "cell whose subjects are used").argParser(subjectToken))
+    .option("--url <url...>", "address by which other machines reach it, when that is another one")
+    .addOption(
+      new Option("--tls <how>", "generated unless it listens on loopback only").choices(["auto", "off", "generated"]),
+    )
+    .option("--cert <file>", "a certificate of your own, PEM, with --key and --ca")
+    .option("--key <file>", "its key")
+    .option("--ca <file>", "its authority")
+    .option("--json", "as JSON")
+    .addHelpText(
+      "after",
+      examples(
+        "tiermesh bus init                               # for this machine only",
+        "tiermesh bus init --host 0.0.0.0 --url tls://bus.example:4222",
+        "tiermesh bus init --host 10.0.0.5 --cert bus.pem --key bus.key --ca company-ca.pem",
+      ),
+    )
+    .action(async (flags: InitFlags) => {
+      const folder = busFolder(stateDir());
+      const made = await initBus(folder, settingsFrom(flags, folder), note);
+      if (flags.json === true) return printJson(made);
+      print(`${made.existed ? "the bus as it was, with these settings" : "a new bus"} in ${folder}`);
+      print(`configuration  ${made.config}`);
+      print(`permissions    ${made.accounts}`);
+      print(`keys           ${join(folder, "keys")}: ${Object.keys(made.keys).join(", ")}`);
+      print(
+        `TLS            ${made.ca_file === null ? "none: it listens on loopback only" : `authority ${made.ca_file}`}`,
+      );
+      print("next           tiermesh up (the whole mesh), or tiermesh bus run (the bus alone)");
+    });
+}
+
+function settingsFrom(flags: InitFlags, folder: string) {
+  const given = flags.cert !== undefined || flags.key !== undefined || flags.ca !== undefined;
+  const said = {
+    host: flags.host,
+    port: flags.port,
+    cell: flags.cell,
+    urls: flags.url,
+    tls: given ? "given" : flags.tls,
+    cert_file: flags.cert,
+    key_file: flags.key,
+    ca_file: flags.ca,
+  };
+  const before = flags.tls === undefined ? readBusSettings(folder) : withoutFiles(readBusSettings(folder));
+  const settings = {
+    ...before,
+    ...Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined)),
+  };
+  return checkBusSettings(settings, "bus init");
+}
+
+function withoutFiles(settings: ReturnType<typeof readBusSettings>) {
+  const { cert_file: _cert, key_file: _key, ca_file: _ca, ...rest } = settings;
+  return rest;
+}
+
+function addRun(command: Command): void {
+  command
+    .command("run")
+    .description("run the bus alone until Ctrl-C: nats-server, its streams, and who may join")
+    .option("--json", "what happens as JSON lines")
+    .addHelpText("after", examples("tiermesh bus init --host 0.0.0.0 && tiermesh bus run"))
+    .action(async (flags: { json?: boolean }) => {
+      const { env } = process;
+      const folder = busFolder(stateDir());
+      const settings = readBusSettings(folder);
+      const stopping = new AbortController();
+      const told = whenTold(stopping, env);
+      const log = createLog("keeper", env["LOG_LEVEL"]);
+      const parts = { env, folder, settings, locals: [], routingConfig: routingConfigPath(env), log, say: note };
+      const broker = await Broker.start(parts, stopping.signal);
+      const { port, version } = broker.server;
+      const where = `${settings.host}:${port}${speaksTls(settings) ? " with TLS" : ""}`;
+      if (flags.json === true)
+        print(JSON.stringify({ event: "ready", port, version, folder, tls: speaksTls(settings) }));
+      else print(`bus        nats-server ${version} on ${where}, data in ${folder}`);
+      if (isLoopback(settings.host)) note("it listens on this machine only; tiermesh bus init --host 0.0.0.0 opens it");
+      await told;
+      await broker.stop();
+    });
+}
+
+function addEnv(command: Command): void {
   command
     .command("env")
     .description("its address and a key as variables that the nats CLI reads")
@@ -28,6 +144,7 @@ export const bus: CommandModule = (program) => {
         ...(address.user === undefined ? {} : { NATS_USER: address.user }),
         ...(address.password === undefined ? {} : { NATS_PASSWORD: address.password }),
         ...(address.nkeyFile === undefined ? {} : { NATS_NKEY: address.nkeyFile }),
+        ...(address.caFile === undefined ? {} : { NATS_CA: address.caFile }),
       };
       if (flags.json === true) return printJson({ ...variables, inbox_prefix: inbox });
       for (const [name, value] of Object.entries(variables))
@@ -37,7 +154,7 @@ export const bus: CommandModule = (program) => {
           `# answers come only below its own inbox: nats --inbox-prefix ${inbox} req …, inboxPrefix in other clients`,
         );
     });
-};
+}
 
 /** How a program that is none of ours connects in this role, and where it may hear answers. */
 function toolAccess(role: "operator" | "client"): { address: BusAddress; inbox: string } {

@@ -7,8 +7,9 @@ import { createLog } from "../../service/log.ts";
 import { stateDir } from "../../service/paths.ts";
 import { startToken } from "../../service/process-info.ts";
 import { EXIT, examples, type CommandModule } from "../command.ts";
+import { busFolder, checkBusSettings, readBusSettings, type BusSettings } from "../bus/bus-settings.ts";
 import { readMeshFile } from "../mesh-file.ts";
-import { subjectToken } from "../options.ts";
+import { portNumber, subjectToken } from "../options.ts";
 import { egressEnvironment } from "../up/egress.ts";
 import { runFirstJob } from "../up/first-job.ts";
 import { JsonReporter } from "../up/json-reporter.ts";
@@ -19,10 +20,11 @@ import { whenTold } from "../up/when-told.ts";
 
 interface UpFlags {
   gatewayPort: number;
-  busPort: number;
+  busPort?: number;
+  busHost?: string;
   routers: number;
   providers?: string;
-  cell: string;
+  cell?: string;
   firstJob: boolean;
   json?: boolean;
 }
@@ -41,16 +43,20 @@ export const up: CommandModule = (program) => {
         .argParser(gatewayPort),
     )
     .addOption(
-      new Option("--bus-port <port>", "port of the bus; 0 = any free one")
+      new Option("--bus-port <port>", "port of the bus; 0 = any free one (default: 4222)")
         .env("TIERMESH_BUS_PORT")
-        .default(4222)
         .argParser(portNumber),
+    )
+    .addOption(
+      new Option(
+        "--bus-host <address>",
+        "address that the bus listens on, 0.0.0.0 = all; with TLS unless it is loopback",
+      ).env("TIERMESH_BUS_HOST"),
     )
     .addOption(new Option("--routers <count>", "how many routers share the jobs").default(1).argParser(routerCount))
     .addOption(
-      new Option("--cell <name>", "cell whose subjects are used")
+      new Option("--cell <name>", "cell whose subjects are used (default: main)")
         .env("TIERMESH_CELL")
-        .default("main")
         .argParser(subjectToken),
     )
     .addOption(
@@ -65,6 +71,7 @@ export const up: CommandModule = (program) => {
       examples(
         "tiermesh up",
         "tiermesh up --gateway-port 9080 --routers 3",
+        "tiermesh up --bus-host 0.0.0.0                # other machines may join (tiermesh node add)",
         "tiermesh up --providers providers.yaml",
         "TIERMESH_NATS_URL=nats://bus.example:4222 tiermesh up   # use a bus that is there",
       ),
@@ -98,6 +105,7 @@ async function runUp(flags: UpFlags): Promise<number> {
   const told = whenTold(stopping, env);
   const directory = stateDir({ env });
   mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const bus = settingsOf(directory, flags);
   report.start();
   const mesh = await Mesh.start(
     {
@@ -106,7 +114,9 @@ async function runUp(flags: UpFlags): Promise<number> {
       log: createLog("up", env["LOG_LEVEL"] ?? "warn"),
       say: (line) => report.say(line),
       onLogLine: (name, line) => report.log(name, line),
-      ...flags,
+      bus,
+      gatewayPort: flags.gatewayPort,
+      routers: flags.routers,
       egress,
     },
     stopping.signal,
@@ -116,7 +126,7 @@ async function runUp(flags: UpFlags): Promise<number> {
     const facts = {
       gatewayUrl: mesh.gatewayUrl,
       natsUrl: mesh.address.url,
-      cell: flags.cell,
+      cell: bus.cell,
       processes: mesh.processes.map(({ name }) => name),
       logDir: join(directory, "logs"),
       seconds: (performance.now() - startedAtMs) / 1000,
@@ -143,6 +153,16 @@ async function runUp(flags: UpFlags): Promise<number> {
   return code;
 }
 
+/** What `tiermesh bus init` wrote down, if anything; flags win. */
+function settingsOf(directory: string, { busHost, busPort, cell }: UpFlags): BusSettings {
+  const flags = {
+    ...(busHost === undefined ? {} : { host: busHost }),
+    ...(busPort === undefined ? {} : { port: busPort }),
+    ...(cell === undefined ? {} : { cell }),
+  };
+  return checkBusSettings({ ...readBusSettings(busFolder(directory)), ...flags }, "the settings of the bus");
+}
+
 /** Waits for this machine to appear with a model, and shows it. */
 async function showNode(mesh: Mesh, report: UpReporter, signal: AbortSignal): Promise<void> {
   const limit = AbortSignal.any([signal, AbortSignal.timeout(MODEL_LIMIT_MS)]);
@@ -152,13 +172,6 @@ async function showNode(mesh: Mesh, report: UpReporter, signal: AbortSignal): Pr
   if (nodes.list().every(({ record }) => record.served_models.length === 0)) report.waitingForModel();
   await nodes.ready((record) => record.served_models.length > 0, limit);
   report.nodes(nodes.list());
-}
-
-function portNumber(text: string): number {
-  const port = Number(text);
-  if (!Number.isInteger(port) || port < 0 || port > 65_535)
-    throw new InvalidArgumentError("a port is a whole number from 0 to 65535");
-  return port;
 }
 
 /** Never 0: the gateway must come back on the same port. */

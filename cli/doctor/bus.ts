@@ -1,3 +1,4 @@
+import { MeshError } from "../../bus-schemas/index.ts";
 import { connectBus } from "../../service/bus.ts";
 import { obtainNatsServer } from "../../service/bus-server/index.ts";
 import { SOURCES } from "../../service/bus-server/sources/index.ts";
@@ -50,10 +51,10 @@ export const bus: Check = {
             says: `${says}, without JetStream`,
             todo: "start nats-server with JetStream (-js): the audit stream needs it",
           };
-    } catch {
+    } catch (error) {
       return {
         level: "fail",
-        says: "the bus does not answer",
+        says: error instanceof MeshError ? error.message : "the bus does not answer",
         todo: `see ${readMeshFile(env)?.state_dir ?? "the state folder"}/logs; start again with \`npm start\``,
       };
     }

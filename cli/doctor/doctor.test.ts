@@ -1,6 +1,10 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { unknownHardware } from "../../agent/probes/hardware.ts";
+import { makeAuthority } from "../../service/certificates/index.ts";
 import { tempDir } from "../../test/kit/temp-dir.ts";
+import { busAuthority } from "./certificate.ts";
 import { describe, hardware } from "./hardware.ts";
 import { CHECKS } from "./index.ts";
 
@@ -15,6 +19,25 @@ test("every check has a name of its own, and with nothing there each says so ins
   const failed = findings.filter(({ level }) => level === "fail").map(({ name }) => name);
   expect(failed).toEqual(["bus", "router", "models", "auditor"]);
 }, 20_000);
+
+test("the authority that the bus is checked by is shown with its end and fingerprint, and named when it is no good", async () => {
+  const look = (file: string) => busAuthority.check({ TIERMESH_NATS_URL: "tls://bus:4222", TIERMESH_NATS_CA: file });
+  const file = join(folder.path, "ca.pem");
+  expect(await look(file)).toMatchObject({ level: "fail", says: expect.stringContaining("ENOENT") });
+  writeFileSync(file, "half");
+  expect(await look(file)).toMatchObject({ level: "fail", says: expect.stringContaining("no readable certificate") });
+  for (const [days, level] of [
+    [3650, "ok"],
+    [20, "warn"],
+    [-1, "fail"],
+  ] as const) {
+    writeFileSync(file, (await makeAuthority({ name: "Ours", days })).certPem);
+    expect(await look(file)).toMatchObject({
+      level,
+      says: expect.stringMatching(/CN=Ours until \d{4}-\d\d-\d\d, SHA-256 ([0-9A-F]{2}:){31}/),
+    });
+  }
+});
 
 test("the hardware check shows this machine as its agent will", async () => {
   const finding = await hardware.check({ TIERMESH_HOME: folder.path });

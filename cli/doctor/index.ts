@@ -1,8 +1,20 @@
 import { bus, natsServer } from "./bus.ts";
+import { busAuthority } from "./certificate.ts";
 import type { Check } from "./check.ts";
 import { hardware } from "./hardware.ts";
 import { disk, machine, node } from "./machine.ts";
 import { auditor, models, router } from "./mesh.ts";
 
 /** Everything `tiermesh doctor` looks at, from the ground up. */
-export const CHECKS: readonly Check[] = [node, machine, hardware, disk, natsServer, bus, router, models, auditor];
+export const CHECKS: readonly Check[] = [
+  node,
+  machine,
+  hardware,
+  disk,
+  natsServer,
+  busAuthority,
+  bus,
+  router,
+  models,
+  auditor,
+];

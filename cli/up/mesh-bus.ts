@@ -1,11 +1,13 @@
 import { MeshError } from "../../bus-schemas/index.ts";
 import { MeshClient } from "../../client/index.ts";
 import { connectBus, type BusAddress } from "../../service/bus.ts";
+import { BASE_ENV, BaseConfig, busAddressOf, loadConfig } from "../../service/config.ts";
 import { EventPublisher } from "../../service/events.ts";
 import { hostToken } from "../../service/host-token.ts";
 import type { Log } from "../../service/log.ts";
 import { ensureAuditStream } from "../../service/streams.ts";
-import { Broker, busFolder } from "../bus/broker.ts";
+import { Broker } from "../bus/broker.ts";
+import { busFolder, isLoopback, speaksTls, type BusSettings } from "../bus/bus-settings.ts";
 import { SHARED_ROLES } from "../bus/bus-users.ts";
 import { localAgents } from "./local-nodes.ts";
 
@@ -27,8 +29,8 @@ export interface MeshBus {
 export interface MeshBusOptions {
   env: NodeJS.ProcessEnv;
   stateDir: string;
-  cell: string;
-  busPort: number;
+  /** Of our own bus. */
+  bus: BusSettings;
   routingConfig: string;
   egress?: Readonly<Record<string, string>> | undefined;
   log: Log;
@@ -45,14 +47,13 @@ export function openMeshBus(options: MeshBusOptions, signal: AbortSignal): Promi
 }
 
 async function ownBus(options: MeshBusOptions, signal: AbortSignal): Promise<MeshBus> {
-  const { busPort, cell, env, stateDir, egress, log, routingConfig, say } = options;
+  const { bus: settings, env, stateDir, egress, log, routingConfig, say } = options;
   const folder = busFolder(stateDir);
   const locals = localAgents(env, stateDir, egress);
-  const broker = await Broker.start(
-    { env, folder, cell, host: "127.0.0.1", port: busPort, locals, routingConfig, log, say },
-    signal,
-  );
-  say(`bus        nats-server ${broker.server.version} on port ${broker.server.port}, data in ${folder}`);
+  const broker = await Broker.start({ env, folder, settings, locals, routingConfig, log, say }, signal);
+  const { port, version } = broker.server;
+  const where = isLoopback(settings.host) ? "" : ` of ${settings.host}${speaksTls(settings) ? " with TLS" : ""}`;
+  say(`bus        nats-server ${version} on port ${port}${where}, data in ${folder}`);
   const address = broker.addressOf("operator");
   try {
     const client = new MeshClient(await connectBus("up", address, log));
@@ -83,9 +84,9 @@ async function ownBus(options: MeshBusOptions, signal: AbortSignal): Promise<Mes
 }
 
 /** A bus that is there: all processes connect as they were told to, and what they may do is its owner's to say. */
-async function externalBus({ cell, env, log }: MeshBusOptions, url: string): Promise<MeshBus> {
-  const { TIERMESH_NATS_USER: user, TIERMESH_NATS_PASSWORD: password, TIERMESH_NATS_NKEY: nkeyFile } = env;
-  const address: BusAddress = { url, user, password, nkeyFile: nkeyFile === "" ? undefined : nkeyFile, cell };
+async function externalBus({ bus: settings, env, log }: MeshBusOptions, url: string): Promise<MeshBus> {
+  const { cell } = settings;
+  const address = { ...busAddressOf(loadConfig(BaseConfig, BASE_ENV, { env })), url, cell };
   const bus = await connectBus("up", address, log);
   const client = new MeshClient(bus);
   try {

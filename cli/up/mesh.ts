@@ -11,13 +11,13 @@ import { startToken } from "../../service/process-info.ts";
 import { Supervisor, type ProcessStatus } from "../../service/supervisor.ts";
 import { VERSION } from "../../service/version.ts";
 import { removeMeshFile, writeMeshFile } from "../mesh-file.ts";
+import type { BusSettings } from "../bus/bus-settings.ts";
 import { openMeshBus, type MeshBus } from "./mesh-bus.ts";
 
 export interface MeshOptions {
   env: NodeJS.ProcessEnv;
   stateDir: string;
-  cell: string;
-  busPort: number;
+  bus: BusSettings;
   gatewayPort: number;
   routers: number;
   /** Environment of the egress process (egress.ts); undefined = none is started. */
@@ -153,6 +153,7 @@ export class Mesh {
       nats_user: address.user,
       nats_password: address.password,
       nats_nkey: address.nkeyFile,
+      nats_ca: address.caFile,
       nats_tools_nkey: keyFiles?.tools,
       nats_client_nkey: keyFiles?.client,
       gateway_url: this.gatewayUrl,
@@ -169,6 +170,7 @@ export class Mesh {
   }
 }
 
-function routingConfigPath(env: NodeJS.ProcessEnv): string {
+/** File of a bus's first routing policy. */
+export function routingConfigPath(env: NodeJS.ProcessEnv): string {
   return env["ROUTING_CONFIG_PATH"] ?? join(ROOT, "deploy", "routing.yaml");
 }

@@ -16,7 +16,7 @@ import {
 } from "../../bus-schemas/index.ts";
 import { decode, encode } from "../../service/codec.ts";
 import { header, headersFor, makeHeaders } from "../../service/messages.ts";
-import { paddedJson, readTicket, sealJob, type FrameKey } from "../../service/sealing/index.ts";
+import { expectJob, paddedJson, readTicket, sealJob, type FrameKey } from "../../service/sealing/index.ts";
 import {
   broken,
   failure,
@@ -132,15 +132,14 @@ export class SealedAttempt {
   /** Seals the job and sends it; never rejects. */
   async #send(reply: TicketReply, token: string): Promise<void> {
     const { jobId, request } = this.#job;
-    let nodeId = reply.node_id ?? undefined;
+    let nodeId: string | undefined;
     try {
       const ticket = readTicket(token);
       if (ticket.job !== jobId || ticket.class !== reply.security_level)
         throw new MeshError("ticket_rejected", "the router's ticket is for another job");
       nodeId = ticket.node;
       const body = paddedJson({ ...request, job_id: jobId, stream: true });
-      const to = { cell: this.#port.cellPrefix, node: ticket.node, kid: ticket.kid, publicKey: ticket.public_key };
-      const { sealed, enc, answer } = await sealJob(body, to, token, jobId);
+      const { sealed, enc, answer } = await sealJob(body, this.#addressee(ticket), token, jobId);
       this.#state = { at: "sent", ticket, attemptsLeft: reply.attempts_left, key: answer, accepted: false };
       const headers = makeHeaders({
         ...this.#headers(),
@@ -156,6 +155,10 @@ export class SealedAttempt {
       // A key that cannot be sealed to is its node's fault; another node may have a good one.
       this.#next(failure(jobId, "refused", error), reply.attempts_left, nodeId);
     }
+  }
+
+  #addressee({ node, kid, public_key: publicKey }: Ticket) {
+    return { cell: this.#port.cellPrefix, node, kid, publicKey };
   }
 
   #onFrame(msg: Msg, state: Extract<State, { at: "sent" }>): void {
@@ -189,6 +192,8 @@ export class SealedAttempt {
     try {
       const frame = parseOrThrow(StreamFrame, decode(state.key.open(seq, msg.data), undefined));
       state.accepted = true;
+      // Now, and not while the node works on this one: on a small machine that would be in its way.
+      if (frame.type === "end") expectJob(this.#addressee(state.ticket));
       this.#push({ kind: "frame", frame, seq });
     } catch {
       this.#push(broken("a frame of the sealed answer does not open"));

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { HEADERS, JobResult, MeshError, type JobRequestInput, type Ticket } from "../../bus-schemas/index.ts";
 import {
   ACCEPTED,
-  DECISION,
+  TICKET_REPLY,
   END,
   JOB,
   SECRET,
@@ -55,7 +55,7 @@ test.each<[string, JobRequestInput, Partial<StreamOptions>, string]>([
 test("a class that needs no sealing is submitted as it is", async () => {
   const { port, frames, published, reply } = sealedRun({ prompt: "x", security_level: "P1" });
   await published(1);
-  reply({ ...DECISION, security_level: "P1", sealed: false, ticket: null, attempts_left: 2 });
+  reply({ ...TICKET_REPLY, security_level: "P1", sealed: false, ticket: null });
   expect((await published(2)).subject).toBe("submit.chat");
   port.say([ACCEPTED, END]);
   expect(endOf(await frames)).toMatchObject({ status: "finished" });
@@ -69,7 +69,7 @@ test("a P2 job whose policy wants it sealed is sealed; routers that go on disagr
     refuse(no);
     if (turn === 5) break;
     expect((await published(turn + 1)).subject).toBe("route");
-    reply({ ...DECISION, sealed: false, ticket: null, attempts_left: 2 });
+    reply({ ...TICKET_REPLY, sealed: false, ticket: null });
   }
   expect(endOf(await frames)).toMatchObject({ status: "refused", error: { code: "encryption_required" } });
   expect(port.submits).toHaveLength(5);
@@ -178,11 +178,11 @@ test("what the router says instead of a ticket is the job's end", async () => {
     [{ error: new MeshError("deadline_exceeded", "late").toWire() }, { status: "expired" }],
     [{ error: new MeshError("bad_request", "bad").toWire() }, { status: "refused", error: { code: "bad_request" } }],
     [
-      { ...DECISION, ticket: null, attempts_left: 0 },
+      { ...TICKET_REPLY, ticket: null, attempts_left: 0 },
       { status: "failed", error: { code: "stream_interrupted" } },
     ],
     [
-      { ...DECISION, ticket: "x", attempts_left: 0 },
+      { ...TICKET_REPLY, ticket: "x", attempts_left: 0 },
       { status: "refused", error: { code: "ticket_rejected" } },
     ],
     [[], { status: "failed", error: { code: "stream_interrupted" } }],

@@ -9,7 +9,8 @@ import { endLeftover } from "./leftover.ts";
 import { describeHolder, type PortHolder, whoHoldsPort } from "./port-holder.ts";
 import { infoOf, portsOf, type ServerPorts } from "./ready.ts";
 import { ReloadWatch, replaceFile } from "./reload.ts";
-import { busFiles, type ClusterOptions, renderConfig } from "./server-config.ts";
+import { busFiles, type ClusterOptions, renderConfig, type TlsFiles } from "./server-config.ts";
+import { readServerVersion } from "./server-version.ts";
 
 export interface EmbeddedBusOptions {
   /** Path of the nats-server, from obtainNatsServer. */
@@ -25,6 +26,8 @@ export interface EmbeddedBusOptions {
   cluster?: ClusterOptions | undefined;
   /** Text of the accounts file at this start; without it one user with a password may do everything. */
   accounts?: string | undefined;
+  /** Certificate files, which clients and routes then have to use. */
+  tls?: TlsFiles | undefined;
   /** The server's log, line by line; it holds neither credentials nor messages. */
   onLog?: (line: string) => void;
   /** How long the server may take until it answers, milliseconds; a large JetStream store takes time to recover. */
@@ -34,7 +37,7 @@ export interface EmbeddedBusOptions {
 }
 
 export interface EmbeddedBus {
-  /** `nats://host:port`, without credentials. */
+  /** `nats://host:port`, with TLS `tls://host:port`, without credentials. */
   url: string;
   /** The one user, where there are no accounts. */
   user: string;
@@ -137,6 +140,7 @@ async function startLocked(options: EmbeddedBusOptions, lock: FileLock): Promise
     monitorPort,
     cluster,
     accounts,
+    tls,
     onLog = () => {},
     readyTimeoutMs = 30_000,
     signal,
@@ -150,7 +154,17 @@ async function startLocked(options: EmbeddedBusOptions, lock: FileLock): Promise
   await rm(files.config, { force: true });
   if (accounts !== undefined) await replaceFile(files.accounts, accounts);
   const access = accounts === undefined ? credentials : { accountsFile: files.accounts };
-  const config = renderConfig({ host, port, monitorPort, stateDir, cluster, access, routeSecret: credentials });
+  const config = renderConfig({
+    host,
+    port,
+    monitorPort,
+    stateDir,
+    cluster,
+    tls,
+    access,
+    routeSecret: credentials,
+    version: tls === undefined ? undefined : await readServerVersion(binary, signal),
+  });
   await writeFile(files.config, config, { mode: 0o600 });
   const wanted = [port, monitorPort ?? 0, cluster?.port ?? 0].filter((each) => each !== 0);
   await refuseHeldPorts(host, wanted);
@@ -168,7 +182,7 @@ async function startLocked(options: EmbeddedBusOptions, lock: FileLock): Promise
     return exit;
   });
   try {
-    const { ports, url, version } = await whenReady(server, files.ports, readyTimeoutMs, signal);
+    const { ports, url, version: greeted } = await whenReady(server, files.ports, readyTimeoutMs, signal);
     const stop = async () => {
       await server.stop();
       await exited;
@@ -184,7 +198,7 @@ async function startLocked(options: EmbeddedBusOptions, lock: FileLock): Promise
       monitorUrl: ports.monitoring?.[0],
       pid: server.pid,
       guardianPid: server.guardianPid,
-      version,
+      version: greeted,
       exited,
       setAccounts: (text) => reloads.reload(server, () => replaceFile(files.accounts, text)),
       stop,

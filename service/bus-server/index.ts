@@ -1,5 +1,6 @@
 export { type EmbeddedBus, PortHeldError, startEmbeddedBus } from "./embedded.ts";
 export { obtainNatsServer } from "./obtain.ts";
 export { describeHolder, whoHoldsPort } from "./port-holder.ts";
-export { type ClusterOptions, MAX_PAYLOAD_BYTES } from "./server-config.ts";
+export { replaceFile } from "./reload.ts";
+export { busFiles, renderConfig, type ClusterOptions, MAX_PAYLOAD_BYTES, type TlsFiles } from "./server-config.ts";
 export { PINNED_VERSION } from "./server-version.ts";

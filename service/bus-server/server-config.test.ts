@@ -42,3 +42,24 @@ test("the largest message stays within what nats-server takes without a warning"
   expect(MAX_PAYLOAD_BYTES).toBeLessThanOrEqual(8 * 1024 * 1024);
   expect(renderConfig(base)).toContain(`max_payload: ${MAX_PAYLOAD_BYTES}`);
 });
+
+const tls = { certFile: "/c/server.pem", keyFile: "/c/server.key", caFile: "/c/ca.pem" };
+const cluster = { name: "main", serverName: "n1", port: 6222, routePorts: [6222, 6223] };
+
+test("without certificates nothing of TLS is written", () => {
+  expect(renderConfig({ ...base, cluster })).not.toContain("tls");
+});
+
+test("certificates are for clients and for routes", () => {
+  const text = renderConfig({ ...base, cluster, tls, version: "2.15.2" });
+  expect(text.match(/tls \{/g)).toHaveLength(2);
+  expect(
+    text.match(/cert_file: "\/c\/server\.pem"\s+key_file: "\/c\/server\.key"\s+ca_file: "\/c\/ca\.pem"/g),
+  ).toHaveLength(2);
+  expect(text.match(/min_version: "1\.3"/g)).toHaveLength(2);
+});
+
+test("a server that does not know min_version is not given it", () => {
+  expect(renderConfig({ ...base, tls, version: "2.10.29" })).not.toContain("min_version");
+  expect(renderConfig({ ...base, tls })).not.toContain("min_version");
+});

@@ -1,5 +1,6 @@
 import path from "node:path";
 import { MeshError } from "../../bus-schemas/index.ts";
+import { compareVersions, VERSION_FLOOR } from "./server-version.ts";
 
 /** Route to a server's neighbours, for a cluster. */
 export interface ClusterOptions {
@@ -13,6 +14,15 @@ export interface ClusterOptions {
   routePorts: readonly number[];
 }
 
+/** Files of a server's certificate, all PEM. */
+export interface TlsFiles {
+  /** The server's certificate, then those of the authorities between it and `caFile`. */
+  certFile: string;
+  keyFile: string;
+  /** The authority that the other servers of the cluster are checked by. */
+  caFile: string;
+}
+
 export interface ServerConfig {
   host: string;
   /** Client port; 0 = any free one. */
@@ -24,6 +34,10 @@ export interface ServerConfig {
   routeSecret: { user: string; password: string };
   stateDir: string;
   cluster?: ClusterOptions | undefined;
+  /** Clients and routes have to use TLS; undefined = all in clear. */
+  tls?: TlsFiles | undefined;
+  /** The server's version, `x.y.z`, for what not every server understands; unknown = the oldest that we run. */
+  version?: string | undefined;
 }
 
 /** Who may connect: one user who may do everything, or the users of an accounts file (service/access). */
@@ -34,6 +48,12 @@ export type ServerAccess = { user: string; password: string } | { accountsFile: 
  * it; 8 MiB is the most that the server takes without a warning (its documentation advises against more).
  */
 export const MAX_PAYLOAD_BYTES = 8 * 1024 * 1024;
+
+/** The first version that takes `min_version` in `tls`; those before accept TLS 1.2, and still agree on 1.3 with our clients. */
+const MIN_TLS_SINCE = "2.11.0";
+
+/** Seconds for a TLS handshake; the server's default of 2 is short when a whole fleet returns to a busy machine at once. */
+const HANDSHAKE_LIMIT_S = 5;
 
 /** Files of one bus in its state folder. */
 export function busFiles(stateDir: string) {
@@ -66,6 +86,8 @@ export function renderConfig(config: ServerConfig): string {
     `jetstream { store_dir: ${quoted(files.jetstream)} }`,
     accessLine(config.access),
   ];
+  const tls = config.tls === undefined ? [] : tlsBlock(config.tls, config.version);
+  lines.push(...tls);
   if (config.monitorPort !== undefined) lines.push(`http: ${quoted(`${urlHost}:${anyPort(config.monitorPort)}`)}`);
   if (config.cluster !== undefined) {
     const { name, serverName, port, routePorts } = config.cluster;
@@ -79,6 +101,8 @@ export function renderConfig(config: ServerConfig): string {
       `  listen: ${quoted(`${urlHost}:${port}`)}`,
       `  authorization { user: ${quoted(user)}, password: ${quoted(password)} }`,
       `  routes: [${routes.join(", ")}]`,
+      // The server checks certificates on both ends of a route, whatever is written here.
+      ...tls.map((line) => `  ${line}`),
       `}`,
     );
   }
@@ -88,6 +112,18 @@ export function renderConfig(config: ServerConfig): string {
 function accessLine(access: ServerAccess): string {
   if ("accountsFile" in access) return `include ${quoted(`./${path.basename(access.accountsFile)}`)}`;
   return `authorization { user: ${quoted(access.user)}, password: ${quoted(access.password)} }`;
+}
+
+function tlsBlock({ certFile, keyFile, caFile }: TlsFiles, version = VERSION_FLOOR): string[] {
+  return [
+    "tls {",
+    `  cert_file: ${quoted(certFile)}`,
+    `  key_file: ${quoted(keyFile)}`,
+    `  ca_file: ${quoted(caFile)}`,
+    ...(compareVersions(version, MIN_TLS_SINCE) < 0 ? [] : ['  min_version: "1.3"']),
+    `  timeout: ${HANDSHAKE_LIMIT_S}`,
+    "}",
+  ];
 }
 
 function anyPort(port: number): number {

@@ -10,7 +10,6 @@ export class FrameKey {
   readonly #job: string;
 
   constructor(key: Uint8Array, job: string) {
-    // node:crypto takes bytes as a key too, but then five times as long for each frame.
     this.#key = createSecretKey(key);
     this.#job = job;
   }

@@ -9,7 +9,7 @@ import {
   encode,
 } from "hpke";
 import { expect, test } from "vitest";
-import { newNodeKey, openJob, publicText, sealJob, type NodeKeyPair } from "./hpke.ts";
+import { expectJob, newNodeKey, openJob, publicText, sealJob, type NodeKeyPair } from "./hpke.ts";
 import { aes256Gcm, dhkemX25519, hkdfSha256, x25519Pair } from "./primitives.ts";
 
 const hex = (text: string) => new Uint8Array(Buffer.from(text, "hex"));
@@ -18,7 +18,7 @@ const toHex = (data: Uint8Array) => Buffer.from(data).toString("hex");
 function pairOf(privateHex: string) {
   const der = Buffer.concat([Buffer.from("302e020100300506032b656e04220420", "hex"), Buffer.from(privateHex, "hex")]);
   const object = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
-  return x25519Pair(object, createPublicKey(object).export({ format: "der", type: "spki" }));
+  return x25519Pair(object, createPublicKey(object));
 }
 
 /** RFC 9180, A.1.1: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-128-GCM, base mode. */
@@ -71,10 +71,42 @@ test("each seal has an ephemeral key of its own", async () => {
   const keys = await newNodeKey();
   const encs: string[] = [];
   for (let i = 0; i < 20; i++) {
-    encs.push((await sealedTo(keys)).enc);
-    if (i % 3 === 0) await new Promise(setImmediate);
+    encs.push(...(await Promise.all([sealedTo(keys), sealedTo(keys)])).map(({ enc }) => enc));
+    if (i % 3 === 0) expectJob({ ...TO, publicKey: publicText(keys) });
+    if (i % 2 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
   }
-  expect(new Set(encs).size).toBe(20);
+  expect(new Set(encs).size).toBe(40);
+});
+
+test("what is made ahead for the next job seals one, and to this addressee only", async () => {
+  const [keys, others] = [await newNodeKey(), await newNodeKey()];
+  const to = { ...TO, publicKey: publicText(keys) };
+  // Twice the same: one is made.
+  for (let i = 0; i < 2; i++) expectJob(to);
+  for (let i = 0; i < 20; i++) await new Promise(setImmediate);
+  const encs: string[] = [];
+  for (const [name, recipient] of [
+    ["another's", { ...TO, keys: others }],
+    ["the node's", { ...TO, keys }],
+    ["the node's", { ...TO, keys }],
+    ["another kid", { ...TO, kid: "k2", keys }],
+  ] as const) {
+    const { sealed, enc } = await sealJob(
+      encode(name),
+      { ...recipient, publicKey: publicText(recipient.keys) },
+      TICKET,
+      JOB,
+    );
+    expect((await openJob(sealed, enc, recipient, TICKET, JOB)).body).toEqual(encode(name));
+    encs.push(enc);
+  }
+  expect(new Set(encs).size).toBe(4);
+});
+
+test("nothing is made ahead for a key that cannot be sealed to", async () => {
+  expectJob({ ...TO, publicKey: "A".repeat(43) });
+  await new Promise(setImmediate);
+  await expect(sealJob(encode("x"), { ...TO, publicKey: "A".repeat(43) }, TICKET, JOB)).rejects.toThrow(/sealed to/);
 });
 
 const TO = { cell: "main", node: "n1", kid: "k1" };

@@ -1,6 +1,10 @@
 import { headers as newHeaders } from "@nats-io/nats-core";
 import { jetstream } from "@nats-io/jetstream";
-import { HEADERS } from "../../bus-schemas/index.ts";
+import { HEADERS, RoutingConfig, type EventData } from "../../bus-schemas/index.ts";
+import { AuditGate } from "../../router/audit-gate.ts";
+import { Fleet } from "../../router/policy/fleet.ts";
+import { compilePolicy } from "../../router/policy/policy.ts";
+import { decideRecorded } from "../../router/policy/record-inputs.ts";
 import { connectBus } from "../../service/bus.ts";
 import { EventPublisher } from "../../service/events.ts";
 import { createLog } from "../../service/log.ts";
@@ -9,18 +13,25 @@ import { newId } from "../../service/ids.ts";
 import { makeHeaders } from "../../service/messages.ts";
 import { ensureAuditStream } from "../../service/streams.ts";
 import { startTestBus } from "../kit/bus.ts";
+import { seeded } from "../kit/routing.ts";
 import { tempDir } from "../kit/temp-dir.ts";
 import type { Bench, Report } from "./bench.ts";
 import { busAddress, busEnv } from "./bus-address.ts";
 import { startChild } from "./child.ts";
+import { jobs } from "./decide.ts";
 import { paired } from "./harness.ts";
+import { fleetNode } from "./samples.ts";
 
 const BODY = new TextEncoder().encode(JSON.stringify({ text: "x".repeat(1000) }));
 const MANY = 4000;
 const HOPS = 300;
 /** Events of one burst. */
 const EVENTS = 1000;
+/** Nodes of the fleet that a decision is recorded for: as many as a record names. */
+const NODES = 8;
 const ENDED = { job_id: "01K9ZQ6V3M8N5T2R7W4X1Y0ABC", status: "finished", node_id: "gpu-server-07" } as const;
+
+const AUDIT_GATE = "the router's audit gate, P1";
 
 /** What the bus itself costs: the floor of everything else. */
 export const bus: Bench = {
@@ -80,15 +91,19 @@ async function run(report: Report): Promise<void> {
         },
       }),
     );
-    report.add(
-      await paired("one hop: request and answer by another process, one at a time", {
-        "one hop": () => oneByOne(() => nc.request("bench.echo", BODY)),
-        "through a bare forwarder": () => oneByOne(() => nc.request("bench.forward", BODY)),
-        "event, until it is durable": () =>
-          oneByOne(() => events.record("job_ended", data, { dataClass: "P1" }).durable),
-        "the same with a spool": () => oneByOne(() => spooled.record("job_ended", data, { dataClass: "P1" }).durable),
-      }),
-    );
+    const gate = new AuditGate();
+    const decided = decidedEvent();
+    const hops = await paired("one hop: request and answer by another process, one at a time", {
+      "one hop": () => oneByOne(() => nc.request("bench.echo", BODY)),
+      "through a bare forwarder": () => oneByOne(() => nc.request("bench.forward", BODY)),
+      "event, until it is durable": () => oneByOne(() => events.record("job_ended", data, { dataClass: "P1" }).durable),
+      "the same with a spool": () => oneByOne(() => spooled.record("job_ended", data, { dataClass: "P1" }).durable),
+      [AUDIT_GATE]: () =>
+        oneByOne(() => gate.pass(decided.job_id, spooled.record("job_decided", decided, { dataClass: "P1" }).durable)),
+    });
+    report.add(hops);
+    const gateUs = hops.results.find(({ variant }) => variant === AUDIT_GATE)?.usPerOp ?? Number.NaN;
+    report.note(`audit gate, p50 from a P1 decision to its durable record: ${(gateUs / 1000).toFixed(2)} ms`);
     report.add(
       await paired(`events, ${EVENTS} in a burst`, {
         "bare publish": async () => {
@@ -124,6 +139,19 @@ async function run(report: Report): Promise<void> {
     await spooled.close();
     await mesh.drain();
   }
+}
+
+/** The record of a decision among eight nodes, about 4 KB. */
+function decidedEvent(): EventData<"job_decided"> {
+  const random = seeded(NODES);
+  const fleet = new Fleet();
+  for (let i = 0; i < NODES; i++) fleet.upsert(fleetNode(i, random), Date.now());
+  const [request] = jobs(1, { dataClass: "P1", model: undefined, deadlineMs: Date.now() + 60_000 });
+  if (request === undefined) throw new Error("one job");
+  const policy = compilePolicy(RoutingConfig.parse({}), "bench");
+  const made = decideRecorded(request, fleet, policy, Date.now(), random, "bench");
+  const sizes = { request_bytes: 1200, prompt_tokens_estimate: request.promptTokens };
+  return { job_id: request.jobId, attempt: 1, ...made, sizes };
 }
 
 async function oneByOne(request: () => Promise<unknown>) {

@@ -16,7 +16,8 @@ import { MODELS, fleetNode } from "./samples.ts";
 const NOW_MS = 1_800_000_000_000;
 const NOBODY: ReadonlySet<string> = new Set();
 
-function jobs(count: number, overrides: Partial<RouteRequest>): RouteRequest[] {
+/** Chats as a decision sees them. */
+export function jobs(count: number, overrides: Partial<RouteRequest>): RouteRequest[] {
   return Array.from({ length: count }, (_, i) => ({
     jobId: `job-${i}-0000`,
     taskType: "chat",

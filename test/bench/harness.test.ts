@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { describe, paired, quantile } from "./harness.ts";
+import { describe, differenceUs, paired, quantile } from "./harness.ts";
 
 test("each round runs every variant once, in an order that rotates", async () => {
   const order: string[] = [];
@@ -36,14 +36,17 @@ test("quantiles lie between neighbours", () => {
 });
 
 test("latencies count by their median, and the CPU time is the tested process's where it says so", async () => {
-  const { results } = await paired(
+  const comparison = await paired(
     "t",
     { a: () => ({ ops: 4, cpuUs: 8, latenciesUs: [1, 2, 3, 100] }), b: () => ({ ops: 1, latenciesUs: [5] }) },
     { rounds: 3, warmupRounds: 0 },
   );
+  const { results } = comparison;
   expect(results).toMatchObject([
-    { usPerOp: 2.5, cpuUsPerOp: 2, ratio: 1 },
+    { usPerOp: 2.5, cpuUsPerOp: 2, ratio: 1, roundsUs: [2.5, 2.5, 2.5] },
     { usPerOp: 5, p99Us: 5, ratio: 2 },
   ]);
+  expect(differenceUs(comparison, "b", "a")).toEqual([2.5, 2.5, 2.5]);
+  expect(describe(comparison)[2]).toMatch(/2× the floor \(2 to 2\), \+2.5 µs$/);
   expect(results[0]?.p99Us).toBeGreaterThan(90);
 });

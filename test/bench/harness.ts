@@ -29,6 +29,8 @@ export interface Measured {
   cpuUsPerOp: number;
   /** Operations per second at the median of the rounds' wall times. */
   perSecond: number;
+  /** The time of each round, microseconds, of which `usPerOp` is the median. */
+  roundsUs: readonly number[];
   /** Median of time over the floor's time in the same round: below 1 is faster than the floor. */
   ratio: number;
   /** A quarter and three quarters of the rounds had a ratio below these. */
@@ -101,6 +103,7 @@ function summary(variant: string, samples: readonly Sample[], floor: readonly Sa
     ...(p99s.length === 0 ? {} : { p99Us: quantile(p99s, 0.5) }),
     cpuUsPerOp: median(({ cpuUs }) => cpuUs),
     perSecond: 1e6 / median(({ wallUs }) => wallUs),
+    roundsUs: samples.map(({ us }) => us),
     ratio: quantile(ratios, 0.5),
     ratioQuartiles: [quantile(ratios, 0.25), quantile(ratios, 0.75)],
   };
@@ -115,14 +118,26 @@ export function quantile(values: readonly number[], share: number): number {
   return below + (above - below) * (at - Math.floor(at));
 }
 
+/** How much longer `variant` took than `other` in the same round, microseconds: a quarter, the half and three quarters of the rounds. */
+export function differenceUs({ results }: Comparison, variant: string, other: string): [number, number, number] {
+  const roundsOf = (name: string) => results.find((measured) => measured.variant === name)?.roundsUs ?? [];
+  const others = roundsOf(other);
+  const differences = roundsOf(variant).map((us, round) => us - (others[round] ?? Number.NaN));
+  return [quantile(differences, 0.25), quantile(differences, 0.5), quantile(differences, 0.75)];
+}
+
 /** A comparison as lines for people. */
-export function describe({ name, floor, rounds, results }: Comparison): string[] {
+export function describe(comparison: Comparison): string[] {
+  const { name, floor, rounds, results } = comparison;
   const width = Math.max(...results.map(({ variant }) => variant.length));
   const lines = results.map(({ variant, usPerOp, p99Us, cpuUsPerOp, perSecond, ratio, ratioQuartiles }) => {
     const p99 = p99Us === undefined ? "" : `  p99 ${short(p99Us).padStart(6)} µs`;
     const times = `${short(usPerOp).padStart(8)} µs${p99}  ${short(cpuUsPerOp).padStart(7)} µs CPU  ${short(perSecond).padStart(9)}/s`;
     const [low, high] = ratioQuartiles;
-    const against = variant === floor ? "floor" : `${short(ratio)}× the floor (${short(low)} to ${short(high)})`;
+    const [, overUs] = differenceUs(comparison, variant, floor);
+    const over = `${overUs < 0 ? "−" : "+"}${short(Math.abs(overUs))} µs`;
+    const against =
+      variant === floor ? "floor" : `${short(ratio)}× the floor (${short(low)} to ${short(high)}), ${over}`;
     return `  ${variant.padEnd(width)}  ${times}  ${against}`;
   });
   return [`${name} (medians of ${rounds} rounds)`, ...lines];

@@ -19,7 +19,7 @@ import { announceService } from "../../service/micro.ts";
 import { startTestBus, type TestBus } from "../kit/bus.ts";
 import { ACCEPTED, ending } from "../kit/fake-mesh.ts";
 import { startProc, type Proc } from "../kit/proc.ts";
-import { DECISION } from "../kit/sealed-stream.ts";
+import { TICKET_REPLY } from "../kit/sealed-stream.ts";
 
 /**
  * The gateway as its own process on a real bus, with a scripted router on the other side: what a job looks like when it
@@ -100,7 +100,7 @@ test("once a router announces itself the gateway is up, and a job crosses the bu
     if (asked.get(id) === "forever") cancelled.resolve(id);
   });
   // Its policy wants nothing sealed.
-  const unsealed = { ...DECISION, sealed: false, ticket: null, attempts_left: 2 };
+  const unsealed = { ...TICKET_REPLY, sealed: false, ticket: null };
   bus.listen(bus.subjects.route, (msg) => respond(msg, unsealed), ROUTER_QUEUE_GROUP);
   bus.listen(
     bus.subjects.submits,

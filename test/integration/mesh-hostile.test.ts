@@ -31,7 +31,7 @@ beforeAll(async () => {
   bus = await connectBus("hostile", mesh.address, createLog("test", "silent"));
   client = await MeshClient.connect({ ...mesh.address, log: createLog("test", "silent") });
   // A router's own token is in the reply subject of each job that it dispatches.
-  const learn = (reply = "") => (PLACES["router"] = reply.split(".").at(-2) ?? "");
+  const learn = (reply = "") => (PLACES["router"] = reply.split(".").at(-3) ?? "");
   const dispatched = bus.listen("mesh.main.job.run.>", (msg) => learn(msg.reply));
   await bus.nc.flush();
   await client.submit({ prompt: "Hello", security_level: "P2" });

@@ -9,6 +9,8 @@ export interface TestBus extends AsyncDisposable {
   /** `nats://host:port`, without credentials. */
   url: string;
   servers: string[];
+  /** `http://host:port` of the monitoring endpoint, where the server has one that can be reached. */
+  readonly monitorUrl?: string | undefined;
   user: string;
   pass: string;
   /** Kills the server (SIGKILL) and returns when it is gone; its data stays. */

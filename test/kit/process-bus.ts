@@ -9,6 +9,7 @@ import {
   obtainNatsServer,
   PortHeldError,
   startEmbeddedBus,
+  type TlsFiles,
 } from "../../service/bus-server/index.ts";
 import { busFiles } from "../../service/bus-server/server-config.ts";
 import type { TestBus, TestCluster } from "./bus.ts";
@@ -22,6 +23,7 @@ interface Plan {
   stateDir: string;
   monitorPort?: number;
   cluster?: ClusterOptions;
+  tls?: TlsFiles | undefined;
 }
 
 interface Node extends TestBus {
@@ -38,23 +40,23 @@ function serverBinary(): Promise<string> {
   return binary;
 }
 
-/** A single nats-server process. */
-export async function startProcessBus(): Promise<TestBus> {
+/** A single nats-server process, with TLS if it is given certificates. */
+export async function startProcessBus(tls?: TlsFiles): Promise<TestBus> {
   const folder = tempDir("tiermesh-bus-");
   try {
-    return await startNode({ stateDir: folder.path }, folder);
+    return await startNode({ stateDir: folder.path, tls }, folder);
   } catch (error) {
     await folder.remove();
     throw error;
   }
 }
 
-/** A cluster of nats-server processes. */
-export async function startProcessCluster(size: number): Promise<TestCluster> {
+/** A cluster of nats-server processes, with TLS if it is given certificates. */
+export async function startProcessCluster(size: number, tls?: TlsFiles): Promise<TestCluster> {
   for (let attempt = 1; ; attempt++) {
     const folder = tempDir("tiermesh-cluster-");
     try {
-      return await startCluster(size, folder);
+      return await startCluster(size, folder, tls);
     } catch (error) {
       await folder.remove();
       if (!(error instanceof PortHeldError) || attempt === CLUSTER_ATTEMPTS) throw error;
@@ -62,13 +64,14 @@ export async function startProcessCluster(size: number): Promise<TestCluster> {
   }
 }
 
-async function startCluster(size: number, folder: TempDir): Promise<TestCluster> {
+async function startCluster(size: number, folder: TempDir, tls: TlsFiles | undefined): Promise<TestCluster> {
   const routePorts = await freePorts(size);
   const plans = routePorts.map((port, index): Plan => {
     const serverName = `n${index + 1}`;
     return {
       stateDir: path.join(folder.path, serverName),
       monitorPort: 0,
+      tls,
       cluster: { name: "test", serverName, port, routePorts },
     };
   });

@@ -8,6 +8,8 @@ export type Identity = { user: string; password: string } | Pick<UserNkey, "publ
 
 export interface RawMessage {
   subject: string;
+  /** Which subscription it came by, as `subscribe` returned it. */
+  sid: number;
   /** The header block as it came, or "". */
   headers: string;
   body: string;
@@ -60,8 +62,9 @@ export class RawNats implements AsyncDisposable {
     this.#socket.write(text);
   }
 
-  subscribe(subject: string): void {
-    this.write(`SUB ${subject} ${++this.#sids}\r\n`);
+  subscribe(subject: string, queue = ""): number {
+    this.write(`SUB ${subject} ${queue} ${++this.#sids}\r\n`);
+    return this.#sids;
   }
 
   publish(subject: string, body: string, reply = "", headers: Readonly<Record<string, string>> = {}): void {
@@ -134,6 +137,7 @@ export class RawNats implements AsyncDisposable {
     const payload = this.#buffer.subarray(end + 2, end + 2 + total);
     this.messages.push({
       subject: rest[0] ?? "",
+      sid: Number(rest[1]),
       headers: payload.toString("latin1", 0, head),
       body: payload.toString("utf8", head),
     });

@@ -32,24 +32,8 @@ export const ACCEPTED = {
   security_level: "P0",
 };
 export const END = { type: "end", job_id: JOB, status: "finished" };
-export const DECISION = {
-  outcome: "routed",
-  security_level: "P0",
-  task_type: "chat",
-  tool: { tool: "model", data_residency: "any", reason: "none" },
-  sealed: true,
-  node_id: "n1",
-  layer: "L0",
-  model: "tiny",
-  score: null,
-  reason: "only one",
-  candidates: [],
-  candidates_total: 1,
-  rejected_by: {},
-  alternatives: [],
-  policy_revision: "1",
-  error: null,
-};
+/** A router's answer to the request for a ticket, but for the ticket. */
+export const TICKET_REPLY = { sealed: true, security_level: "P0", attempts_left: 2 };
 
 const signer = new TicketSigner();
 const keys = await newNodeKey();
@@ -75,7 +59,7 @@ export function sealedRun(
   const reply = (body: object) => port.raw(encode(body, "json"));
   const give = (node = "n1", { attemptsLeft = 2, publicKey = publicText(keys), ...more } = {} as Give) => {
     const ticket = { ...ticketFor(node, publicKey), ...more };
-    reply({ ...DECISION, node_id: node, ticket: signer.sign(ticket), attempts_left: attemptsLeft });
+    reply({ ...TICKET_REPLY, ticket: signer.sign(ticket), attempts_left: attemptsLeft });
   };
   const refuse = (error: MeshError) =>
     reply(JobResult.parse({ job_id: JOB, status: "refused", node_id: "n1", error: error.toWire() }));

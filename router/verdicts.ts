@@ -1,0 +1,77 @@
+import type { Msg } from "@nats-io/nats-core";
+import { HEADERS, MeshError, Verdict, lastToken, verdictNode, verdictRouter } from "../bus-schemas/index.ts";
+import { header, readBody } from "../service/messages.ts";
+import { learnFromPeer } from "../service/structures-exchange.ts";
+import type { Dispatch } from "./dispatch-table.ts";
+import type { RouterParts } from "./parts.ts";
+
+/** What a part of the router does with the words of nodes that were spoken to it. */
+export interface VerdictListener {
+  /** The dispatch of that token that is waiting or running, if there is one. */
+  find(token: string): Dispatch | undefined;
+  /** A word of the node that was asked; its load is taken already. */
+  onVerdict(verdict: Verdict, dispatch: Dispatch, token: string): void;
+  /** The broker says that nobody listens where that dispatch went. */
+  onNobody?(token: string): void;
+}
+
+/**
+ * The nodes' words on jobs. One subscription hears all of them (ADR 0004): those to a name of this router's go to its listener, of
+ * the others the load is believed, until the node's own next word.
+ */
+export class Verdicts {
+  readonly #parts: Pick<RouterParts, "bus" | "fleet" | "rejections">;
+  readonly #listeners = new Map<string, VerdictListener>();
+
+  constructor(parts: Pick<RouterParts, "bus" | "fleet" | "rejections">) {
+    this.#parts = parts;
+  }
+
+  start(): void {
+    const { bus } = this.#parts;
+    bus.listen(bus.subjects.verdicts, (msg) => {
+      const listener = this.#listeners.get(verdictRouter(msg.subject));
+      if (listener === undefined) this.#toOther(msg);
+      else this.#toUs(msg, listener);
+    });
+  }
+
+  /** @param router a name of this router: verdicts are spoken to it */
+  hear(router: string, listener: VerdictListener): void {
+    this.#listeners.set(router, listener);
+  }
+
+  #toUs(msg: Msg, listener: VerdictListener): void {
+    const token = lastToken(msg.subject);
+    const { fleet, rejections } = this.#parts;
+    if (msg.headers?.code === 503 && msg.data.length === 0) return listener.onNobody?.(token);
+    const verdict = this.#read(msg, (error) => rejections.add("verdict", error));
+    const dispatch = verdict === undefined ? undefined : listener.find(token);
+    if (verdict === undefined || dispatch === undefined) return;
+    // The broker guards the subject, not the body; another node cannot take, refuse or end its job.
+    const said = verdict.node_id === verdictNode(msg.subject) ? verdict.node_id : undefined;
+    if (said !== dispatch.nodeId || verdict.job_id !== dispatch.jobId) {
+      const field = said === dispatch.nodeId ? "job_id" : "node_id";
+      return rejections.add("verdict", new MeshError("forbidden", `${field}: not what was asked`, { field }));
+    }
+    fleet.onLoad(dispatch.nodeId, verdict.load);
+    listener.onVerdict(verdict, dispatch, token);
+  }
+
+  /** A bad one is its router's to reject, as is the broker's 503. */
+  #toOther(msg: Msg): void {
+    const verdict = this.#read(msg, () => undefined);
+    if (verdict?.node_id === verdictNode(msg.subject)) this.#parts.fleet.onLoad(verdict.node_id, verdict.load);
+  }
+
+  #read(msg: Msg, onRejected: (error: MeshError) => void): Verdict | undefined {
+    try {
+      return readBody(msg, Verdict);
+    } catch (error) {
+      const rejection = MeshError.from(error);
+      if (rejection.code === "codec_unknown") learnFromPeer(this.#parts.bus, header(msg, HEADERS.contentType));
+      onRejected(rejection);
+      return undefined;
+    }
+  }
+}

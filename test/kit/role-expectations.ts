@@ -1,0 +1,86 @@
+import type { HolderName } from "./role-bus.ts";
+
+/**
+ * What each role may say and hear, written by hand from DESIGN §2 and ADR 0013, not from bus-schemas/permissions.ts: a
+ * mistake there shows as a difference from this. `<inbox>` is the holder's own; `{a,b}` is either.
+ */
+export interface Expected {
+  says: string;
+  hears: string;
+  /** Though `hears` has it. */
+  neverHears?: string;
+}
+
+const MICRO = (name: string) =>
+  `$SRV.{PING,INFO,STATS} $SRV.{PING,INFO,STATS}.tiermesh-${name} $SRV.{PING,INFO,STATS}.tiermesh-${name}.*`;
+const CALLS =
+  "mesh.main.job.submit.* mesh.main.job.route mesh.main.job.sealed.*.* mesh.main.job.cancel.* mesh.main.codec.*";
+const READS = (bucket: string) => `$JS.API.STREAM.{INFO,MSG.GET}.KV_tiermesh-${bucket}-main`;
+const agent = (layer: string, node: string, { jobs, classes }: { jobs: string; classes: string }): Expected => ({
+  says: `mesh.main.heartbeat.${layer}.${node} mesh.main.job.verdict.*.${node}.*
+    mesh.main.event.job_ended.${classes}.agent.${node}
+    mesh.main.event.{node_controlled,message_rejected}.none.agent.${node} mesh.main.codec.* _INBOX.>`,
+  hears: `mesh.main.job.{run,sealed}.${jobs}.${node} mesh.main.job.cancel.* mesh.main.node.control.${node}
+    mesh.main.router.key.* mesh.main.codec.* ${MICRO("agent")} <inbox>.>`,
+});
+
+export const EXPECTED: Readonly<Record<HolderName, Expected>> = {
+  router: {
+    says: `mesh.main.job.run.*.* mesh.main.job.cancel.* mesh.main.router.key.* mesh.main.codec.*
+      mesh.main.event.{job_decided,class_mismatch,job_redispatched,job_ended}.*.router.*
+      mesh.main.event.{node_joined,node_left,node_lost,policy_changed,policy_rejected,message_rejected}.none.router.*
+      ${READS("policy")} ${READS("quality")} _INBOX.>`,
+    hears: `mesh.main.job.submit.* mesh.main.job.route mesh.main.job.verdict.*.*.* mesh.main.job.cancel.*
+      mesh.main.heartbeat.*.* mesh.main.codec.* ${MICRO("router")} <inbox>.>`,
+  },
+  agent: agent("L1", "gpu-1", { jobs: "{P0,P1,P2}", classes: "*" }),
+  egress: agent("L2", "cloud-1", { jobs: "P2", classes: "P2" }),
+  gateway: {
+    says: `${CALLS} $SRV.PING.tiermesh-router _INBOX.>`,
+    hears: `mesh.main.heartbeat.*.* mesh.main.codec.* ${MICRO("gateway")} <inbox>.>`,
+  },
+  auditor: {
+    says: `mesh.main.event.message_rejected.none.auditor.auditor mesh.main.codec.* $JS.API.STREAM.INFO.AUDIT
+      $JS.API.CONSUMER.{INFO,CREATE,DURABLE.CREATE,DELETE,MSG.NEXT}.AUDIT.auditor $JS.ACK.AUDIT.auditor.> _INBOX.>`,
+    hears: `mesh.main.audit.query mesh.main.codec.* ${MICRO("auditor")} <inbox>.>`,
+  },
+  monitor: {
+    says: "mesh.main.alert.*.* mesh.main.codec.* _INBOX.>",
+    hears: `mesh.main.heartbeat.*.* mesh.main.event.> mesh.main.codec.* ${MICRO("monitor")} <inbox>.>`,
+  },
+  client: { says: `${CALLS} _INBOX.>`, hears: "mesh.main.codec.* <inbox>.>" },
+  operator: operator(),
+  tools: { ...operator(), neverHears: "_INBOX.own.>" },
+  keeper: {
+    says: `mesh.main.event.{node_admitted,process_started,message_rejected}.none.keeper.* mesh.main.codec.*
+      $JS.API.STREAM.{CREATE,UPDATE,INFO,MSG.GET}.{AUDIT,KV_tiermesh-policy-main,KV_tiermesh-quality-main,KV_tiermesh-nodes-main}
+      $JS.API.INFO $KV.tiermesh-policy-main.routing $KV.tiermesh-nodes-main.> _INBOX.>`,
+    hears: `mesh.main.registry.{add,revoke,list} mesh.main.registry.join.* $KV.tiermesh-nodes-main.> mesh.main.codec.*
+      <inbox>.>`,
+  },
+  join: { says: "mesh.main.registry.join.new-1", hears: "<inbox>.>" },
+};
+
+function operator(): Expected {
+  return {
+    says: `${CALLS} mesh.main.node.control.* mesh.main.audit.query mesh.main.registry.{add,revoke,list}
+      $KV.tiermesh-policy-main.routing $KV.tiermesh-quality-main.> ${READS("policy")} ${READS("quality")}
+      $JS.API.STREAM.INFO.AUDIT $JS.API.STREAM.MSG.GET.AUDIT $JS.API.INFO $SRV.> _INBOX.>`,
+    hears: `mesh.main.heartbeat.*.* mesh.main.event.> mesh.main.alert.> mesh.main.codec.* <inbox>.>`,
+  };
+}
+
+/** The patterns of one line of the table. */
+export function patterns(line: string, inbox: string): string[] {
+  return line
+    .split(/\s+/)
+    .flatMap((word) => alternatives(word.replace("<inbox>", inbox)))
+    .filter((word) => word !== "");
+}
+
+/** `a.{b,c}.d` → `a.b.d`, `a.c.d`. */
+export function alternatives(text: string): string[] {
+  const found = /\{([^{}]*)\}/.exec(text);
+  if (found === null) return [text];
+  return (found[1] ?? "").split(",").flatMap((choice) => alternatives(text.replace(found[0], choice)));
+}
