@@ -4,16 +4,14 @@ import type * as Asking from "../../agent/ask.ts";
 import type * as Admission from "../../agent/model/admission.ts";
 import type * as Filters from "../../router/policy/filters/index.ts";
 import type * as Tools from "../../router/policy/tools.ts";
-import { Broker } from "../../cli/bus/broker.ts";
-import { newUserNkey } from "../../service/access/nkey-file.ts";
 import { connectBus, type BusAddress } from "../../service/bus.ts";
 import { createLog } from "../../service/log.ts";
 import { ensureAuditStream } from "../../service/streams.ts";
 import { startTestBus, type TestBus } from "../kit/bus.ts";
-import { HostileJobs, NODES, WAYS, hostileSeed, type HostileJob, type Way } from "../kit/hostile-jobs.ts";
+import { startGuardedBus, type GuardedBus } from "../kit/guarded-bus.ts";
+import { HostileJobs, WAYS, hostileSeed, type HostileJob, type Way } from "../kit/hostile-jobs.ts";
 import { HostileSender, type Fate } from "../kit/hostile-sender.ts";
 import { OPENAI_HELLO, startProvider } from "../kit/provider-servers.ts";
-import { tempDir } from "../kit/temp-dir.ts";
 import { startWalledMesh, type Member } from "../kit/walled-mesh.ts";
 
 /**
@@ -78,32 +76,19 @@ const IN_FLIGHT = 100;
 const JOBS: Record<Way, number> = { submit: 640, ticket: 60, run: 160, insider: 140, sealed: 100 };
 const total = { settings: 0, jobs: 0, strict: 0, ms: 0, providerBytes: 0, arrived: 0 };
 
-const folder = tempDir("tiermesh-walls-bus-");
 const log = createLog("test", "silent");
-const nodeKeys = { [NODES.home]: newUserNkey(), [NODES.cloud]: newUserNkey() };
-let broker: Broker;
+let guardedBus: GuardedBus;
 let openBus: TestBus;
 
 beforeAll(async () => {
-  const options = { env: process.env, folder: folder.path, cell: "main", host: "127.0.0.1", port: 0, log };
-  const locals = [
-    { nodeId: NODES.home, layer: "L0" as const, publicKey: nodeKeys.home.publicKey },
-    { nodeId: NODES.cloud, layer: "L2" as const, publicKey: nodeKeys.cloud.publicKey },
-  ];
-  const say = () => undefined;
-  const signal = new AbortController().signal;
-  [broker, openBus] = await Promise.all([
-    Broker.start({ ...options, locals, routingConfig: "deploy/routing.yaml", say }, signal),
-    startTestBus(),
-  ]);
+  [guardedBus, openBus] = await Promise.all([startGuardedBus(), startTestBus()]);
   const bus = await connectBus("test", open(), log);
   await ensureAuditStream(bus);
   await bus.drain();
 });
 afterAll(async () => {
-  await broker?.stop();
+  await guardedBus?.[Symbol.asyncDispose]();
   await openBus?.stop();
-  await folder.remove();
 });
 
 function open(): BusAddress {
@@ -111,9 +96,7 @@ function open(): BusAddress {
 }
 
 function addressOf(member: Member | "client"): BusAddress {
-  if (!walls.broker) return open();
-  if (member === "router" || member === "client") return broker.addressOf(member);
-  return { url: broker.server.url, nkey: nodeKeys[member] };
+  return walls.broker ? guardedBus.addressOf(member) : open();
 }
 
 /** Whether any wall that stands can be in the way of this job: a router's filter sees only what comes by a router. */
