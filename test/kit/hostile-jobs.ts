@@ -106,7 +106,7 @@ type Named = Pick<HostileJob, "n" | "way" | "jobId" | "canary">;
 function honest(name: Named, random: Random): HostileJob {
   const inHeader = random() < 0.5;
   const model = pick(random, [MODELS.both, MODELS.cloudOnly]);
-  const request = { prompt: name.canary, model, ...(inHeader ? {} : { security_level: "P2" }) };
+  const request = { ...PATIENT, prompt: name.canary, model, ...(inHeader ? {} : { security_level: "P2" }) };
   return {
     ...name,
     subjectClass: "P2",
@@ -118,6 +118,9 @@ function honest(name: Named, random: Random): HostileJob {
     honest: true,
   };
 }
+
+/** A cloud that many hostile jobs wait for is still in time. */
+const PATIENT = { timeout_ms: 3_600_000 };
 
 /** Fields that would make a job wider, were they believed. */
 const DECOYS: readonly Record<string, unknown>[] = [
@@ -143,6 +146,7 @@ function requestOf({ canary, jobId, way }: Named, level: unknown, random: Random
     { prompt: `"security_level":"P2" ${canary}` },
   ];
   return {
+    ...PATIENT,
     ...pick(random, DECOYS),
     ...pick(random, content),
     ...(level === undefined ? {} : { security_level: level }),

@@ -53,11 +53,18 @@ const log = createLog("test", "silent");
 const HEARTBEAT_EVERY_MS = 100;
 const never = new AbortController().signal;
 
-/** A node that does not hear a subject would count as gone until its next word: here the attack on it does not pause. */
+/**
+ * A node that does not hear a subject would count as gone until its next word, and one that refuses much as slow: here the
+ * attack on it does not pause.
+ */
 class TirelessFleet extends FleetView {
   override onGone(nodeId: string): void {
     this.onDone(nodeId);
   }
+
+  override onRefused(): void {}
+
+  override observe(): void {}
 }
 
 type Run = (name: string, job: RuntimeJob, signal: AbortSignal) => AsyncIterable<RuntimeChunk>;
