@@ -17,7 +17,7 @@ import type { Bus } from "../service/bus.ts";
 import { encode } from "../service/codec.ts";
 import type { EventPublisher } from "../service/events.ts";
 import type { Log } from "../service/log.ts";
-import { classHeader, header, headersFor, readBody } from "../service/messages.ts";
+import { classHeader, header, headersFor, readJob } from "../service/messages.ts";
 import type { Rejections } from "../service/rejections.ts";
 import { learnFromPeer } from "../service/structures-exchange.ts";
 import { within } from "../service/within.ts";
@@ -133,7 +133,7 @@ export class Intake {
 
   /** @throws MeshError naming the field. */
   #read(msg: Msg, dataClass: DataClass): JobFacts {
-    const request = readBody(msg, JobRequest);
+    const request = readJob(msg, JobRequest);
     const inbox = header(msg, HEADERS.reply);
     const model = header(msg, HEADERS.model);
     const deadlineMs = Number(header(msg, HEADERS.deadline));

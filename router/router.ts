@@ -10,7 +10,7 @@ import {
   lastToken,
 } from "../bus-schemas/index.ts";
 import { newId } from "../service/ids.ts";
-import { classHeader, header, readBody, respond } from "../service/messages.ts";
+import { classHeader, header, readJob, respond } from "../service/messages.ts";
 import { learnFromPeer } from "../service/structures-exchange.ts";
 import { VERSION } from "../service/version.ts";
 import { answerEnding } from "./answer.ts";
@@ -79,7 +79,7 @@ export class Router {
   /** Checks a job before anything is decided. @throws MeshError naming the field. */
   #admit(msg: Msg, jobId: string): { job: JobRequest; request: RouteRequest } {
     if (!isInbox(msg.reply ?? "")) throw noInbox();
-    const job = readBody(msg, JobRequest);
+    const job = readJob(msg, JobRequest);
     if (job.messages === undefined && job.prompt === undefined) {
       throw new MeshError("bad_request", "messages: a job needs messages or a prompt", { field: "messages" });
     }
@@ -152,7 +152,7 @@ export class Router {
     this.stats.route.requests++;
     if (!isInbox(msg.reply ?? "")) return this.#parts.rejections.add("route", noInbox());
     try {
-      const job = readBody(msg, RouteQuery);
+      const job = readJob(msg, RouteQuery);
       // Where a job would go: a class that must be sealed goes there sealed.
       const request = this.#toRequest(msg, job, job.job_id ?? newId(), job.task_type ?? "chat", true);
       if (job.ticket === true) return void this.#tickets.answer(msg, job, request);

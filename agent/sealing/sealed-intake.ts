@@ -20,6 +20,7 @@ import { decode } from "../../service/codec.ts";
 import type { Log } from "../../service/log.ts";
 import { MAX_BODY_BYTES, classHeader, header, respond } from "../../service/messages.ts";
 import type { Rejections } from "../../service/rejections.ts";
+import { refuseRepeatedKeys } from "../../service/repeated-key.ts";
 import { openJob, readTicket, type FrameKey } from "../../service/sealing/index.ts";
 import { Answer } from "../answer.ts";
 import { askOf, bodyDeclares, isAboutClass } from "../ask.ts";
@@ -121,7 +122,9 @@ export class SealedIntake {
     if (own === undefined) throw rejected("kid", "this node no longer has the key");
     const to = { cell: bus.subjects.prefix, node: nodeId, kid: ticket.kid, keys: own };
     const { body, answer } = await openJob(msg.data, header(msg, HEADERS.seal) ?? "", to, token, ticket.job);
-    const request = parseOrThrow(JobRequest, decode(body, undefined));
+    const opened = decode(body, undefined);
+    refuseRepeatedKeys(body, undefined, opened);
+    const request = parseOrThrow(JobRequest, opened);
     for (const said of [header(msg, HEADERS.job), request.job_id])
       if (said !== undefined && said !== ticket.job)
         throw new MeshError("forbidden", "job_id: not the job of the ticket", { field: "job_id" });
