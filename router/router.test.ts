@@ -24,6 +24,14 @@ function startRouter(policy: Record<string, unknown> = {}) {
   return { ...kit, dispatcher, router, submit };
 }
 
+test("a job that says its class twice is refused, not taken by the last", async () => {
+  const { bus, join, submit } = startRouter();
+  join(nodeRecord("n1"));
+  submit(new TextEncoder().encode('{"security_level":"P0","prompt":"x","security_level":"P2"}'));
+  expect((await bus.next(INBOX)).json()).toMatchObject({ status: "refused", error: { code: "bad_request" } });
+  expect(bus.on(RUN)).toEqual([]);
+});
+
 test("a job is decided, recorded and sent with the caller's own bytes and inbox", async () => {
   const { bus, events, join, submit } = startRouter();
   join(nodeRecord("n1"));
