@@ -77,4 +77,5 @@ async function run(mesh: Mesh): Promise<void> {
   while (mesh.leftovers().length > 0 && world.nowMs < healedAtMs + HEALED_WITHIN_MS)
     await world.run(world.nowMs + LOOK_EVERY_MS);
   history.leftovers.push(...mesh.leftovers());
+  mesh.observer.close();
 }

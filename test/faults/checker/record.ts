@@ -11,7 +11,9 @@ function endings(history: History, jobId: string): StoredEvent[] {
 const LOSSES = ["crash", "stop", "cut", "stall", "pause", "forger", "clock", "audit"] as const;
 
 function calm(history: History, job: CallerJob): boolean {
-  return !disturbed(history, job.startedAtMs - 1000, job.endsByMs, { kinds: LOSSES });
+  return (
+    !history.unanswered.has(job.id) && !disturbed(history, job.startedAtMs - 1000, job.endsByMs, { kinds: LOSSES })
+  );
 }
 
 function told(job: CallerJob) {
@@ -44,7 +46,7 @@ export const recordRules: readonly Rule[] = [
     check: (history) =>
       history.jobs.flatMap((job) => {
         const end = told(job);
-        if (end?.status !== "finished" || job.idShared) return [];
+        if (end?.status !== "finished" || job.idShared || history.unanswered.has(job.id)) return [];
         const same = endings(history, job.id).filter(({ data }) => data["decision_id"] === end.decision_id);
         const finished = same.filter(({ data }) => data["status"] === "finished");
         return finished.length === 1 ? [] : [`${job.id} is recorded as finished ${finished.length} times`];

@@ -18,7 +18,8 @@ export class Forger {
   }
 
   strike(chance: Chance): void {
-    const { broker, heard } = this.#mesh;
+    const { broker } = this.#mesh;
+    const { heard } = this.#mesh.observer;
     const again = chance.yes(0.5) ? heard.sealed : heard.heartbeats;
     if (again.length > 0 && chance.yes(0.6)) return broker.publish(undefined, chance.pick(again));
     broker.publish(undefined, this.#job(chance));

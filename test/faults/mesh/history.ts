@@ -90,6 +90,11 @@ export interface History {
   words: Word[];
   disturbances: Disturbance[];
   audit: StoredEvent[];
+  /**
+   * Jobs for which somebody waited in vain for the word that they were taken, within their limit: a node or a router that is
+   * only slow may run them all the same, beside the one that was asked next. A known limit (docs/reliability.md).
+   */
+  unanswered: Set<string>;
   /** Exceptions that nobody handled, and errors that were logged as internal. */
   errors: string[];
   /** Text of a sealed job seen on the bus in clear. */
@@ -108,6 +113,7 @@ export function newHistory(audit: StoredEvent[]): History {
     words: [],
     disturbances: [],
     audit,
+    unanswered: new Set(),
     errors: [],
     leaks: [],
     leftovers: [],

@@ -1,17 +1,15 @@
-import { HEADERS, RoutingConfig, isDataClass, type EventData } from "../../../bus-schemas/index.ts";
+import { RoutingConfig } from "../../../bus-schemas/index.ts";
 import { compilePolicy } from "../../../router/policy/policy.ts";
 import type { Policy } from "../../../router/policy/types.ts";
-import { decode } from "../../../service/codec.ts";
-import { readTicket } from "../../../service/sealing/index.ts";
 import { AuditStream } from "../world/audit-stream.ts";
-import { Broker, type Message } from "../world/broker.ts";
+import { Broker } from "../world/broker.ts";
 import type { Chance } from "../world/chance.ts";
 import type { Wire } from "../world/connection.ts";
 import { Proc, type World } from "../world/world.ts";
 import { SimAgent } from "./agent.ts";
 import { SimCaller } from "./caller.ts";
-import { FORGED } from "./forger.ts";
 import { newHistory, type History } from "./history.ts";
+import { Observer } from "./observer.ts";
 import type { Member, Surroundings } from "./parts.ts";
 import type { Plan } from "./plan.ts";
 import { SimRouter } from "./router.ts";
@@ -36,9 +34,6 @@ const POLICIES: readonly Policy[] = [
   policyNamed("sim@3", { defaults: { retry_attempts: 0, fallback_order: ["L2", "L1", "L0"] } }),
 ];
 
-/** Most messages that a forger remembers. */
-const MAX_HEARD = 200;
-
 /** All the processes of a mesh in one, and what is seen of them from outside. */
 export class Mesh {
   readonly world: World;
@@ -49,8 +44,7 @@ export class Mesh {
   readonly routers: SimRouter[];
   readonly agents: SimAgent[];
   readonly callers: SimCaller[];
-  /** What somebody with an ear on the bus could say again. */
-  readonly heard: { sealed: Message[]; heartbeats: Message[] } = { sealed: [], heartbeats: [] };
+  readonly observer: Observer;
   readonly #around: Surroundings;
   readonly #policies = new Map<string, Policy>();
   /** Members that are to start, and those that are stopping. */
@@ -62,6 +56,7 @@ export class Mesh {
     this.audit = new AuditStream(world);
     this.history = newHistory(this.audit.stored);
     this.broker = new Broker(world, this.audit);
+    this.observer = new Observer(world, this.history, this.audit, () => this.agents);
     this.healAudit();
     this.#around = {
       world,
@@ -69,12 +64,7 @@ export class Mesh {
       history: this.history,
       disk: new Map(),
       wire: (name) => this.#wire(name),
-      events: {
-        onPublish: (proc, message) => this.#onPublish(proc, message),
-        onDeliver: (proc, message) => this.#onDeliver(proc, message),
-        onThrow: (proc, error, what) =>
-          void this.history.errors.push(`${proc.name} throws on ${what}: ${String((error as Error).stack ?? error)}`),
-      },
+      events: this.observer,
       policyOf: (router) => this.#policies.get(router) ?? (POLICIES[0] as Policy),
       manners: plan.manners,
       sabotage,
@@ -158,66 +148,4 @@ export class Mesh {
       chance.yes(latency.spikes) ? chance.between(baseMs, latency.spikeMs) : baseMs * chance.between(1, 1.5);
     return { latencyMs, gridMs, maxBytes };
   }
-
-  #onPublish(proc: Proc, message: Message): void {
-    const [, , kind, what] = message.subject.split(".");
-    if (kind === "job" && what === "verdict") this.#onWord(proc, message);
-    else if (kind === "job" && what === "sealed") remember(this.heard.sealed, message);
-    else if (kind === "heartbeat") remember(this.heard.heartbeats, message);
-    if (Buffer.from(message.data).includes("sealed-secret-"))
-      this.history.leaks.push(`${proc.name} ${message.subject}`);
-  }
-
-  #onWord(proc: Proc, message: Message): void {
-    const { type, job_id: jobId } = decode(message.data, message.headers?.get(HEADERS.contentType)) as {
-      type: "accepted" | "refused" | "ended";
-      job_id: string;
-    };
-    const agent = this.agents.find((member) => member.proc === proc);
-    if (agent === undefined) return;
-    this.history.words.push({ atMs: this.world.nowMs, node: agent.name, boot: agent.boot, type, jobId });
-  }
-
-  #onDeliver(proc: Proc, message: Message): void {
-    const [, , kind, what, subjectClass] = message.subject.split(".");
-    if (kind !== "job" || (what !== "run" && what !== "sealed") || !isDataClass(subjectClass)) return;
-    const agent = this.agents.find((member) => member.proc === proc);
-    if (agent === undefined) return;
-    const sealed = what === "sealed";
-    const header = (name: string) => message.headers?.get(name) ?? "";
-    const ticket = sealed ? readTicket(header(HEADERS.ticket)) : undefined;
-    const jobId = ticket?.job ?? header(HEADERS.job);
-    const attempt = ticket?.attempt ?? Number(header(HEADERS.attempt));
-    const decisionId = ticket?.decision_id ?? header(HEADERS.decision);
-    this.history.arrivals.push({
-      atMs: this.world.nowMs,
-      node: agent.name,
-      layer: agent.spec.layer,
-      boot: agent.boot,
-      subjectClass,
-      jobId,
-      decisionId,
-      attempt,
-      sealed,
-      recorded: this.#isRecorded(jobId, decisionId, sealed ? 1 : attempt, agent.name),
-      forged: jobId.startsWith(FORGED),
-    });
-  }
-
-  /** Whether the record already says that this job goes to this node: by its decision, or by the word that it goes on there. */
-  #isRecorded(jobId: string, decisionId: string, attempt: number, node: string): boolean {
-    const decision = this.audit.find(decisionId);
-    if (decision === undefined) return false;
-    const to = (decision.data as EventData<"job_decided">).decision.node_id;
-    if (attempt === 1) return decision.data["job_id"] === jobId && to === node;
-    return this.audit.stored.some(({ type, data }) => {
-      if (type !== "job_redispatched" || data["job_id"] !== jobId) return false;
-      return data["attempt"] === attempt - 1 && data["to_node_id"] === node;
-    });
-  }
-}
-
-function remember(heard: Message[], message: Message): void {
-  heard.push(message);
-  if (heard.length > MAX_HEARD) heard.shift();
 }
