@@ -1,4 +1,5 @@
 import { disturbed, type CallerJob, type History } from "../mesh/history.ts";
+import type { StoredEvent } from "../world/audit-stream.ts";
 import type { Rule } from "./index.ts";
 
 /** A pause or a slow step of the caller's own puts its ending off, milliseconds. */
@@ -26,8 +27,14 @@ function calm(history: History, job: CallerJob): boolean {
 }
 
 /** Whether somebody else may run the job beside the one that was asked: it was too slow to say so in time. */
-function excused({ unanswered }: History, job: CallerJob): boolean {
-  return unanswered.has(job.id) || job.idShared;
+function excused({ audit, unanswered }: History, job: CallerJob): boolean {
+  return unanswered.has(job.id) || job.idShared || audit.some((event) => saysLost(event, job.id));
+}
+
+/** A router took the node for lost, which was only paused or cut off, and may wake up with the job. */
+function saysLost({ type, data }: StoredEvent, jobId: string): boolean {
+  const { code } = (data["error"] ?? {}) as { code?: string };
+  return type === "job_ended" && data["job_id"] === jobId && code === "node_lost";
 }
 
 /** Who asks by hand has one inbox for all that come, and no eye for their numbers: it sees no gap, and mixes two answers. */

@@ -8,7 +8,7 @@ function endings(history: History, jobId: string): StoredEvent[] {
 }
 
 /** Everything that may cost a message or a process its memory, while a job was there. */
-const LOSSES = ["crash", "stop", "cut", "stall", "pause", "forger", "clock", "audit"] as const;
+const LOSSES = ["crash", "stop", "cut", "stall", "pause", "forger", "clock", "audit", "policy"] as const;
 
 function calm(history: History, job: CallerJob): boolean {
   return (

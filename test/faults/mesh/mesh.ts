@@ -46,7 +46,8 @@ export class Mesh {
   readonly callers: SimCaller[];
   readonly observer: Observer;
   readonly #around: Surroundings;
-  readonly #policies = new Map<string, Policy>();
+  readonly #policies = new Map<string, { revision: number; policy: Policy }>();
+  #revision = 0;
   /** Members that are to start, and those that are stopping. */
   #underWay = 0;
 
@@ -65,7 +66,7 @@ export class Mesh {
       disk: new Map(),
       wire: (name) => this.#wire(name),
       events: this.observer,
-      policyOf: (router) => this.#policies.get(router) ?? (POLICIES[0] as Policy),
+      policyOf: (router) => this.#policies.get(router)?.policy ?? (POLICIES[0] as Policy),
       manners: plan.manners,
       sabotage,
     };
@@ -130,8 +131,12 @@ export class Mesh {
   /** A policy that each router takes up within a second. */
   changePolicy(chance: Chance): void {
     const policy = chance.pick(POLICIES);
+    const revision = ++this.#revision;
     for (const { name } of this.routers)
-      this.world.at(this.world.nowMs + chance.between(0, 1000), () => this.#policies.set(name, policy));
+      this.world.at(this.world.nowMs + chance.between(0, 1000), () => {
+        // The newest counts, in whatever order a router comes to hear of them.
+        if ((this.#policies.get(name)?.revision ?? 0) < revision) this.#policies.set(name, { revision, policy });
+      });
   }
 
   /** What is still there of jobs that should be over, by process. */

@@ -3,7 +3,7 @@ import type { RouterMetrics } from "../../../router/metrics.ts";
 import type { Log } from "../../../service/log.ts";
 import type { Metrics } from "../../../service/metrics.ts";
 import type { Broker } from "../world/broker.ts";
-import { Connection, type ConnectionEvents, type Wire } from "../world/connection.ts";
+import { CLOSED, Connection, type ConnectionEvents, type Wire } from "../world/connection.ts";
 import type { Proc, World } from "../world/world.ts";
 import type { History } from "./history.ts";
 import type { RuntimeManners } from "./runtime.ts";
@@ -77,7 +77,9 @@ export function quietLog(proc: Proc, history: History): Log {
   const nothing = () => undefined;
   const error = (what: unknown, text?: string) => {
     const { err } = (typeof what === "object" && what !== null ? what : {}) as { err?: unknown };
-    if (err !== undefined) history.errors.push(`${proc.name} logs: ${text}: ${String((err as Error).stack ?? err)}`);
+    // A process that stops has closed its connection; what comes then is nobody's.
+    if (err !== undefined && (err as Error).message !== CLOSED)
+      history.errors.push(`${proc.name} logs: ${text}: ${String((err as Error).stack ?? err)}`);
   };
   return { debug: nothing, info: nothing, warn: nothing, error } as unknown as Log;
 }

@@ -6,6 +6,9 @@ import type { Broker, Message, Peer } from "./broker.ts";
 import { Link } from "./link.ts";
 import type { Proc, World } from "./world.ts";
 
+/** What the library says on a connection that was closed. */
+export const CLOSED = "closed connection";
+
 /** How the network is between a process and the broker. */
 export interface Wire {
   latencyMs: () => number;
@@ -195,7 +198,7 @@ export class Connection {
   }
 
   #publish(subject: string, body: Uint8Array | string = "", options: { headers?: MsgHdrs; reply?: string } = {}): void {
-    if (this.#closed) throw new Error("closed connection");
+    if (this.#closed) throw new Error(CLOSED);
     // The library copies what it is given, too.
     const data = typeof body === "string" ? new TextEncoder().encode(body) : body.slice();
     if (data.length > this.#wire.maxBytes) throw new Error("'payload' max_payload size exceeded");
