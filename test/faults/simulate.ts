@@ -69,7 +69,8 @@ async function run(mesh: Mesh): Promise<void> {
   await world.run(healedAtMs);
   world.note("healed");
   history.healedAtMs = healedAtMs;
-  await world.run(healedAtMs + SETTLE_MS);
+  while (mesh.moving && world.nowMs < healedAtMs + HEALED_WITHIN_MS) await world.run(world.nowMs + LOOK_EVERY_MS);
+  await world.run(world.nowMs + SETTLE_MS);
   const caller = mesh.newCaller("caller-fresh");
   await world.run(world.nowMs + 100);
   for (const dataClass of ["P0", "P1", "P2"] as const) caller.submit(workload.fresh(caller.name, dataClass));

@@ -5,6 +5,9 @@ import type { Rule } from "./index.ts";
 /** A pause or a slow step of the caller's own puts its ending off, milliseconds. */
 const STEP_MS = 50;
 
+/** After its deadline a job whose node is lost may have to wait so long until a router notices, milliseconds. */
+const LOST_MS = 4000;
+
 const HANDLED_BY_ROUTER = ["crash", "stop", "cut", "stall", "pause"] as const;
 
 function ends(job: CallerJob) {
@@ -23,7 +26,9 @@ function calm(history: History, job: CallerJob): boolean {
   // What a node says while its connection is away is lost, as core NATS loses it.
   const node = { kinds: ["cut", "stall", "pause", "stop"] as const, who: (name: string) => name.startsWith("node") };
   const forger = { kinds: ["forger"] as const };
-  return ![router, node, forger].some((what) => disturbed(history, job.startedAtMs - 2000, job.endsByMs, what));
+  return ![router, node, forger].some((what) =>
+    disturbed(history, job.startedAtMs - 1000, job.deadlineAtMs + LOST_MS, what),
+  );
 }
 
 /** Whether somebody else may run the job beside the one that was asked: it was too slow to say so in time. */
@@ -70,7 +75,8 @@ export const callerRules: readonly Rule[] = [
     name: "a request by hand has its ending when nobody but nodes crashed",
     check: (history) =>
       history.jobs.flatMap((job) => {
-        if (job.way !== "by hand" || job.idShared || job.callerLostAtMs !== undefined) return [];
+        if (job.way !== "by hand" || job.idShared || job.callerLostAtMs !== undefined || job.threw !== undefined)
+          return [];
         if (ends(job).length > 0 || !calm(history, job)) return [];
         return [`${job.id} has none`];
       }),

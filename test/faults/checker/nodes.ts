@@ -5,7 +5,7 @@ import type { Rule } from "./index.ts";
 /** Waiting jobs for each slot (agent/model/admission.ts, written down again). */
 const QUEUE_PER_SLOT = 4;
 /** From a cancel to the runtime, on a bus without trouble, milliseconds: two hops and a spike each. */
-const CANCEL_MS = 3000;
+const CANCEL_MS = 1500;
 /** A node ends what its caller no longer waits for at the deadline at the latest, milliseconds after the caller did. */
 const ORPHAN_MS = 2000;
 

@@ -12,7 +12,8 @@ const LOSSES = ["crash", "stop", "cut", "stall", "pause", "forger", "clock", "au
 
 function calm(history: History, job: CallerJob): boolean {
   return (
-    !history.unanswered.has(job.id) && !disturbed(history, job.startedAtMs - 1000, job.endsByMs, { kinds: LOSSES })
+    !history.unanswered.has(job.id) &&
+    !disturbed(history, job.startedAtMs - 1000, job.deadlineAtMs + 1000, { kinds: LOSSES })
   );
 }
 
@@ -68,6 +69,16 @@ export const recordRules: readonly Rule[] = [
         return one === end.status || job.cancelledAtMs !== undefined || end.node_id === null
           ? []
           : [`${job.id} was told ${end.status} and is recorded as ${one}`];
+      }),
+  },
+  {
+    name: "a job that finished and that nobody cancelled is not recorded as cancelled",
+    check: (history) =>
+      history.jobs.flatMap((job) => {
+        if (told(job)?.status !== "finished" || job.idShared || job.cancelledAtMs !== undefined) return [];
+        if (history.jobs.some(({ id, closedAtMs }) => id === job.id && closedAtMs !== job.closedAtMs)) return [];
+        const cancelled = endings(history, job.id).some(({ data }) => data["status"] === "cancelled");
+        return cancelled ? [`${job.id} is`] : [];
       }),
   },
   {

@@ -1,5 +1,6 @@
 import type { Break, Connection } from "../world/connection.ts";
 import type { Chance } from "../world/chance.ts";
+import type { SimAgent } from "./agent.ts";
 import { Forger } from "./forger.ts";
 import type { Disturbance } from "./history.ts";
 import type { Mesh } from "./mesh.ts";
@@ -29,20 +30,20 @@ export class Faults {
   }
 
   #strike(fault: Fault): void {
-    const { world, routers, agents, callers } = this.#mesh;
+    const { world, routers, callers } = this.#mesh;
     world.note(`fault: ${fault}`);
     const chance = this.#chance;
     switch (fault) {
       case "router crash":
         return this.#crash(chance.pick(routers));
       case "agent crash":
-        return this.#crash(chance.pick(agents));
+        return this.#crash(this.#anyNode());
       case "caller crash":
         return this.#crash(chance.pick(callers));
       case "router stop":
         return this.#stop(chance.pick(routers));
       case "agent stop":
-        return this.#stop(chance.pick(agents));
+        return this.#stop(this.#anyNode());
       case "work thread crash":
         return this.#crashWork();
       case "cut":
@@ -68,8 +69,15 @@ export class Faults {
     }
   }
 
+  /** A node with work is hit more often than one without: there is more to break. */
+  #anyNode(): SimAgent {
+    const { agents } = this.#mesh;
+    const busy = agents.filter(({ runtime }) => runtime?.busy === true);
+    return this.#chance.pick(busy.length > 0 && this.#chance.yes(0.7) ? busy : agents);
+  }
+
   #anyone(): Member {
-    return this.#chance.pick(this.#mesh.members);
+    return this.#chance.yes(0.5) ? this.#anyNode() : this.#chance.pick(this.#mesh.members);
   }
 
   /** A time that is over before the healing. */
@@ -86,13 +94,15 @@ export class Faults {
   #crash(member: Member): void {
     if (!member.alive || member.connection === undefined) return;
     const downMs = this.#while(20, 5000);
-    this.#disturb("crash", member.name, downMs);
-    // The kernel sends what was written and closes; or the machine is gone, and the broker notices late.
+    // The kernel sends what was written and closes; or the machine is gone, and the broker notices late: until then it takes
+    // the dead process for one that listens.
     const poweredOff = this.#chance.yes(0.3);
+    const brokerNoticesMs = poweredOff ? this.#while(50, 10_000) : this.#chance.between(1, 5);
+    this.#disturb("crash", member.name, Math.max(downMs, brokerNoticesMs));
     const { connection } = member;
     member.crash();
     connection.cut({
-      brokerNoticesMs: poweredOff ? this.#chance.skewed(50, 10_000) : this.#chance.between(1, 5),
+      brokerNoticesMs,
       clientNoticesMs: 0,
       backAfterMs: Infinity,
       flushed: !poweredOff,
@@ -107,7 +117,7 @@ export class Faults {
   }
 
   #crashWork(): void {
-    const agent = this.#chance.pick(this.#mesh.agents);
+    const agent = this.#anyNode();
     const { proc } = agent;
     if (!agent.alive || proc === undefined) return;
     const backMs = this.#while(200, 3000);
@@ -134,7 +144,7 @@ export class Faults {
   #stall(member: Member): void {
     const forMs = this.#while(20, 6000);
     this.#disturb("stall", member.name, forMs);
-    member.connection?.stall(forMs);
+    member.connection?.stall(forMs, this.#chance.pick(["up", "down", "both"]));
   }
 
   #restartBroker(): void {

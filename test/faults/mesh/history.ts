@@ -17,6 +17,7 @@ export interface CallerJob {
   /** Another job was given the same id by someone else. */
   idShared: boolean;
   startedAtMs: number;
+  deadlineAtMs: number;
   /** By then its caller must have its end, whatever happens elsewhere. */
   endsByMs: number;
   frames: { atMs: number; frame: StreamFrame }[];

@@ -139,9 +139,14 @@ export class Mesh {
       });
   }
 
+  /** Whether a process is stopping or about to start. */
+  get moving(): boolean {
+    return this.#underWay > 0;
+  }
+
   /** What is still there of jobs that should be over, by process. */
   leftovers(): string[] {
-    if (this.#underWay > 0) return ["a process is not back yet"];
+    if (this.moving) return ["a process is not back yet"];
     return this.members.flatMap((member) => member.leftovers().map((what) => `${member.name}: ${what}`));
   }
 

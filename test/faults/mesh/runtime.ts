@@ -93,6 +93,10 @@ export class SimRuntime implements Pick<WorkThread, "run" | "cancel"> {
     this.#later(this.#chance.between(0, HOP_MS), () => void this.#running.delete(id));
   }
 
+  get busy(): boolean {
+    return this.#running.size > 0;
+  }
+
   /** The work thread crashed: its runs fail. */
   crash(): void {
     const lost = [...this.#running.values()];
@@ -112,10 +116,10 @@ export class SimRuntime implements Pick<WorkThread, "run" | "cancel"> {
   #script(id: number): void {
     const { fails, hangs, slow, bursts } = this.#manners;
     const chance = this.#chance;
-    const pieces = chance.whole(1, 12);
+    const pieces = Math.round(chance.skewed(1, 30));
     const lot = chance.next();
     const pace = lot < slow ? 40 : 1;
-    const everyMs = chance.yes(bursts) ? 0 : chance.skewed(2, 60) * pace;
+    const everyMs = chance.yes(bursts) ? 0 : chance.skewed(2, 200) * pace;
     const breaksAt = lot > 1 - hangs - fails ? chance.whole(0, pieces) : Infinity;
     const hung = lot > 1 - hangs;
     // Messages between two threads keep their order.

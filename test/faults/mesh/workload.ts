@@ -115,6 +115,7 @@ export class Workload {
       prompt: `${about.way === "client" && about.strictest === "P0" ? "sealed" : "open"}-secret-${this.#count++} `,
       idShared: false,
       startedAtMs: nowMs,
+      deadlineAtMs: nowMs + timeoutMs,
       endsByMs: nowMs + timeoutMs + (about.way === "client" ? GRACE_MS : HAND_PATIENCE_MS),
       frames: [],
       closedAtMs: undefined,

@@ -98,11 +98,11 @@ export class Connection {
     };
   }
 
-  /** Messages arrive late until `forMs` from now; none is lost. */
-  stall(forMs: number): void {
+  /** Messages arrive late until `forMs` from now, in one direction or both; none is lost. */
+  stall(forMs: number, which: "up" | "down" | "both"): void {
     const untilMs = this.#world.nowMs + forMs;
-    this.#session?.up.stall(untilMs);
-    this.#session?.down.stall(untilMs);
+    if (which !== "down") this.#session?.up.stall(untilMs);
+    if (which !== "up") this.#session?.down.stall(untilMs);
   }
 
   /** The connection is lost, with what is under way on it. */
