@@ -215,8 +215,9 @@ export class Tickets {
     this.#parts.metrics.redispatches.inc({ code: error.code });
     // A ticket that came too late is no word about how busy the node is.
     if (error.code !== "ticket_rejected") fleet.onRefused(dispatch.nodeId);
-    // Its caller asks for the next ticket, unless this was the last.
-    if (dispatch.attempt > this.#parts.policy().routing.defaults.retry_attempts) this.#end(dispatch, error);
+    // Its caller asks for the next ticket, unless that could not help or this was the last.
+    const last = dispatch.attempt > this.#parts.policy().routing.defaults.retry_attempts;
+    if (last || !error.retryable) this.#end(dispatch, error);
   }
 
   #onNodeLost(nodeId: string): void {

@@ -167,7 +167,9 @@ export class SealedIntake {
     const { intake, load, nodeId } = this.#parts;
     const said = JobId.safeParse(ticket?.job ?? header(msg, HEADERS.job));
     if (!said.success) return;
-    const refusal = { status: "refused" as const, node_id: nodeId, error: error.toWire() };
+    // As its router records it.
+    const status = error.code === "deadline_exceeded" ? ("expired" as const) : ("refused" as const);
+    const refusal = { status, node_id: nodeId, error: error.toWire() };
     if (ticket !== undefined) {
       const verdict = { type: "refused" as const, job_id: said.data, node_id: nodeId, load: load() };
       intake.tell(this.#verdictSubject(ticket), { ...verdict, error: refusal.error });
