@@ -140,6 +140,7 @@ export class SealedIntake {
       inbox: msg.reply ?? "",
       deadlineMs: Math.min(ticket.deadline_unix_ms, request.deadline_unix_ms ?? Infinity),
       attempt: ticket.attempt,
+      queue: ticket.queue ?? null,
       decisionId: ticket.decision_id,
       traceparent: header(msg, HEADERS.traceparent),
       promptTokens: estimatePromptTokens(request, body.length),
@@ -166,7 +167,8 @@ export class SealedIntake {
     if (!said.success) return;
     const refusal = { status: "refused" as const, node_id: nodeId, error: error.toWire() };
     if (ticket !== undefined) {
-      const verdict = { type: "refused" as const, job_id: said.data, node_id: nodeId, load: load() };
+      const queue = ticket.queue ?? null;
+      const verdict = { type: "refused" as const, job_id: said.data, node_id: nodeId, queue, load: load() };
       intake.tell(this.#verdictSubject(ticket), { ...verdict, error: refusal.error });
     }
     const known = ticket === undefined ? {} : { security_level: ticket.class, decision_id: ticket.decision_id };
