@@ -61,8 +61,10 @@ export class Caps {
 
   /** Notices routers that fell silent; call it about twice a second. */
   sweep(): void {
-    const queues = this.#parts.policy().routing.task_queues;
-    if (this.#peers?.sweep(performance.now(), (queue) => queues[queue]?.timeout_ms ?? 0)) this.#changed();
+    if (this.#peers === undefined) return;
+    const queues = Object.entries(this.#parts.policy().routing.task_queues);
+    const timeouts = new Map(queues.map(([queue, { timeout_ms: timeoutMs }]) => [queue, timeoutMs]));
+    if (this.#peers.sweep(performance.now(), timeouts)) this.#changed();
   }
 
   /** A node's word to another router. */

@@ -13,6 +13,13 @@ const GRACE_MS = 1000;
 /** A job outlives its deadline by less than this (its node ends it, its router forgets it), milliseconds. */
 const AFTER_DEADLINE_MS = 10_000;
 
+interface Gone {
+  atMs: number;
+  unseen: Record<string, number>;
+  /** It said itself that it went, and what it left: a job that a node accepts after that is one of those. */
+  said: boolean;
+}
+
 interface Heard {
   said: Said;
   atMs: number;
@@ -29,7 +36,7 @@ export class Peers {
   readonly running = new RunningElsewhere();
   readonly #joinedMs: number;
   readonly #heard = new Map<string, Heard>();
-  readonly #gone = new Map<string, { atMs: number; unseen: Record<string, number> }>();
+  readonly #gone = new Map<string, Gone>();
   #view: readonly string[];
   /** The list before a router fell silent, until when it still binds us. */
   #before: { view: readonly string[]; untilMs: number } | undefined;
@@ -54,10 +61,14 @@ export class Peers {
       this.#ownSentMs = Math.max(this.#ownSentMs, said.sent_ms);
       return false;
     }
-    if (said.leaving) return this.#isGone(router, nowMs);
     const running = this.running.countsOf(router);
     const unseen: Record<string, number> = {};
     for (const [queue, used] of Object.entries(said.used)) unseen[queue] = Math.max(0, used - (running[queue] ?? 0));
+    if (said.leaving) {
+      this.#heard.delete(router);
+      this.#gone.set(router, { atMs: nowMs, unseen, said: true });
+      return this.#look();
+    }
     this.#gone.delete(router);
     this.#heard.set(router, { said, atMs: nowMs, unseen });
     return this.#look();
@@ -66,30 +77,34 @@ export class Peers {
   /** A node's word to another router. @param router its name as announced */
   onVerdict(verdict: Verdict, router: string, dispatch: string, nowMs: number): void {
     const { known } = this.running.onVerdict(verdict, router, dispatch, nowMs);
-    if (known || verdict.type !== "ended" || verdict.queue === null) return;
-    const unseen = (this.#heard.get(router) ?? this.#gone.get(router))?.unseen;
+    if (known || verdict.type === "refused" || verdict.queue === null) return;
+    const gone = this.#gone.get(router);
+    if (verdict.type === "accepted" && gone?.said !== true) return;
+    const unseen = (this.#heard.get(router) ?? gone)?.unseen;
     const count = unseen?.[verdict.queue] ?? 0;
     if (unseen !== undefined && count > 0) unseen[verdict.queue] = count - 1;
   }
 
   /**
    * Drops routers that fell silent, and orphans whose time is over.
-   * @param timeoutMs of a queue's jobs
+   * @param timeouts of each queue's jobs, milliseconds
    * @returns whether the list of routers changed
    */
-  sweep(nowMs: number, timeoutMs: (queue: string) => number): boolean {
-    const overMs = (queue: string | null) => (queue === null ? 0 : timeoutMs(queue)) + AFTER_DEADLINE_MS;
+  sweep(nowMs: number, timeouts: ReadonlyMap<string, number>): boolean {
+    const overMs = (queue: string | null) => (timeouts.get(queue ?? "") ?? 0) + AFTER_DEADLINE_MS;
     this.running.forget(({ queue, acceptedMs }) => nowMs - acceptedMs > overMs(queue));
     for (const [router, gone] of this.#gone) {
       for (const queue of Object.keys(gone.unseen)) if (nowMs - gone.atMs > overMs(queue)) delete gone.unseen[queue];
-      const left = { ...this.running.countsOf(router), ...gone.unseen };
-      if (Object.values(left).every((count) => count === 0)) this.#gone.delete(router);
+      const left = [...Object.values(this.running.countsOf(router)), ...Object.values(gone.unseen)];
+      if (left.every((count) => count === 0)) this.#gone.delete(router);
     }
     let changed = false;
-    for (const [router, { atMs }] of this.#heard) {
+    for (const [router, { atMs, unseen }] of this.#heard) {
       if (nowMs - atMs <= LEASE_MS) continue;
       this.#before = { view: this.#view, untilMs: nowMs + GRACE_MS };
-      changed = this.#isGone(router, nowMs) || changed;
+      this.#heard.delete(router);
+      this.#gone.set(router, { atMs: nowMs, unseen, said: false });
+      changed = this.#look() || changed;
     }
     return changed;
   }
@@ -113,9 +128,15 @@ export class Peers {
   limit(queue: string, cap: number, nowMs: number): number {
     if (this.#leaving || nowMs - this.#joinedMs < SETTLE_MS || nowMs - this.#ownSentMs > FENCE_MS) return 0;
     const others = new Map([...this.#heard].map(([router, { said }]) => [router, said]));
+    // What a router has that only others heard cannot be counted: until it speaks, or is gone for them too.
+    if (![...others.values()].every(({ view }) => view.every((router) => this.#knows(router)))) return 0;
     const limit = limitOf(queue, cap, this.me, this.#view, others, this.#orphans(queue));
     if (this.#before === undefined || nowMs > this.#before.untilMs) return limit;
     return Math.min(limit, shareOf(cap, this.#before.view, this.me));
+  }
+
+  #knows(router: string): boolean {
+    return router === this.me || this.#heard.has(router) || this.#gone.has(router);
   }
 
   #orphans(queue: string): number {
@@ -123,14 +144,6 @@ export class Peers {
     for (const [router, { unseen }] of this.#gone)
       count += (this.running.countsOf(router)[queue] ?? 0) + (unseen[queue] ?? 0);
     return count;
-  }
-
-  #isGone(router: string, nowMs: number): boolean {
-    const heard = this.#heard.get(router);
-    if (heard === undefined) return false;
-    this.#heard.delete(router);
-    this.#gone.set(router, { atMs: nowMs, unseen: heard.unseen });
-    return this.#look();
   }
 
   #look(): boolean {

@@ -13,8 +13,8 @@ export function shareOf(cap: number, view: readonly string[], router: string): n
 /**
  * How many jobs of a queue this router may have out at most. Pure. The limits of all routers together never exceed the cap,
  * whatever each has heard so far: (1) a router's limit is its smallest share by any list that it or another live router goes
- * by, so nobody takes what another has not yet let go; (2) a job that its router has above its share, from before the list
- * grew, is taken off everyone else's; (3) so is a job whose router is gone, by all of them in equal parts.
+ * by, so nobody takes what another has not yet let go; (2) jobs whose router is gone are taken off all shares in equal parts;
+ * (3) a job that a router has above what is then left to it, from before, is taken off everyone else's.
  * @param view the routers that this one goes by, itself among them; sorted
  * @param others what each of the others in `view` said last
  * @param orphans jobs of the queue whose router is gone, as far as this router knows
@@ -28,12 +28,14 @@ export function limitOf(
   orphans: number,
 ): number {
   let share = shareOf(cap, view, me);
-  let above = 0;
   let orphaned = orphans;
-  for (const [router, said] of others) {
+  for (const said of others.values()) {
     share = Math.min(share, shareOf(cap, said.view, me));
-    above += Math.max(0, (said.used[queue] ?? 0) - shareOf(cap, view, router));
     orphaned = Math.max(orphaned, said.orphans[queue] ?? 0);
   }
-  return Math.max(0, share - above - Math.ceil(orphaned / Math.max(view.length, 1)));
+  const part = Math.ceil(orphaned / Math.max(view.length, 1));
+  let above = 0;
+  for (const [router, { used }] of others)
+    above += Math.max(0, (used[queue] ?? 0) - Math.max(0, shareOf(cap, view, router) - part));
+  return Math.max(0, share - part - above);
 }

@@ -32,8 +32,11 @@ export class DrainRate {
   /** Jobs a second; undefined when none was seen. */
   perSecond(nowMs: number): number | undefined {
     this.#pass(nowMs);
-    if (this.#firstMs === undefined || this.#faded < 0.01) return undefined;
-    const spanMs = Math.max(nowMs - this.#firstMs, LEAST_SPAN_MS);
+    return this.#faded < 0.01 ? undefined : this.#rate(nowMs);
+  }
+
+  #rate(nowMs: number): number {
+    const spanMs = Math.max(nowMs - (this.#firstMs ?? nowMs), LEAST_SPAN_MS);
     // The average has seen only a part of its time constant at first.
     return this.#faded / ((TAU_MS / 1000) * (1 - Math.exp(-spanMs / TAU_MS)));
   }
@@ -55,7 +58,7 @@ export class DrainRate {
   /** Time passes: the average fades, and promised places are taken. */
   #pass(nowMs: number): void {
     const passedMs = Math.max(0, nowMs - this.#atMs);
-    const taken = (this.#faded * passedMs) / TAU_MS;
+    const taken = (this.#rate(nowMs) * passedMs) / 1000;
     this.#promised = Math.max(0, this.#promised - taken);
     this.#faded *= Math.exp(-passedMs / TAU_MS);
     this.#atMs = nowMs;
