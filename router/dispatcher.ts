@@ -186,8 +186,11 @@ export class Dispatcher {
         { dataClass: request.dataClass, traceparent: dispatch.traceparent },
       );
       const to = next?.to;
-      if (next?.decision.error?.code === "all_busy") return this.#wait(dispatch, error);
-      if (next === undefined || to === undefined) return this.#endDispatch(dispatch, error);
+      if (next === undefined) return this.#endDispatch(dispatch, error);
+      if (to === undefined) {
+        const full = next.decision.error?.code === "all_busy" || fullNodes(dispatch, error).length > 0;
+        return full ? this.#wait(dispatch, error) : this.#endDispatch(dispatch, error);
+      }
       const { request: without, decision } = next;
       const again = {
         ...dispatch,
