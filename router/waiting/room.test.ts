@@ -82,14 +82,15 @@ test("whatever comes and goes: never over its bounds, counts agree, each job lea
       const room = new WaitingRoom<Waitable>({ jobs: 10, bytes: 200 });
       const inside = new Map<string, number>();
       let nowMs = 0;
-      const left = (jobId: string) => expect(inside.delete(jobId)).toBe(true);
+      const same = (found: unknown, wanted: unknown) => expect(found).toEqual(wanted);
+      const left = (jobId: string) => same(inside.delete(jobId), true);
       for (const each of steps) {
         if (each.kind === "pass") {
           nowMs += each.ms;
           for (const { job: gone } of room.takeExpired(nowMs)) left(gone.jobId);
         } else if (each.kind === "take") {
           const place = room.take(`job-${each.id}`);
-          expect(place !== undefined).toBe(inside.has(`job-${each.id}`));
+          same(place !== undefined, inside.has(`job-${each.id}`));
           if (place !== undefined) left(place.job.jobId);
         } else if (!inside.has(`job-${each.id}`)) {
           const priority = each.lane === "a" ? 100 : 60;
