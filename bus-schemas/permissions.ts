@@ -180,6 +180,7 @@ const TEMPLATES: Record<Role, Template> = {
       { subject: s.heartbeats, why: "the fleet" },
       { subject: s.verdicts, why: "nodes' words on jobs" },
       { subject: s.cancels, why: "cancelled jobs" },
+      { subject: s.routerKeys, why: "who shares the queues' caps" },
       codec(s),
       ...micro("router"),
       own(inbox),

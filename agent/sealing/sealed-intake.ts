@@ -143,6 +143,7 @@ export class SealedIntake {
       inbox: msg.reply ?? "",
       deadlineMs: Math.min(ticket.deadline_unix_ms, request.deadline_unix_ms ?? Infinity),
       attempt: ticket.attempt,
+      queue: ticket.queue ?? null,
       decisionId: ticket.decision_id,
       traceparent: header(msg, HEADERS.traceparent),
       promptTokens: estimatePromptTokens(request, body.length),
@@ -171,7 +172,8 @@ export class SealedIntake {
     const status = error.code === "deadline_exceeded" ? ("expired" as const) : ("refused" as const);
     const refusal = { status, node_id: nodeId, error: error.toWire() };
     if (ticket !== undefined) {
-      const verdict = { type: "refused" as const, job_id: said.data, node_id: nodeId, load: load() };
+      const queue = ticket.queue ?? null;
+      const verdict = { type: "refused" as const, job_id: said.data, node_id: nodeId, queue, load: load() };
       intake.tell(this.#verdictSubject(ticket), { ...verdict, error: refusal.error });
     }
     const known = ticket === undefined ? {} : { security_level: ticket.class, decision_id: ticket.decision_id };

@@ -31,7 +31,7 @@ export const EXPECTED: Readonly<Record<HolderName, Expected>> = {
       mesh.main.event.{node_joined,node_left,node_lost,policy_changed,policy_rejected,message_rejected}.none.router.*
       ${READS("policy")} ${READS("quality")} _INBOX.>`,
     hears: `mesh.main.job.submit.* mesh.main.job.route mesh.main.job.verdict.*.*.* mesh.main.job.cancel.*
-      mesh.main.heartbeat.*.* mesh.main.codec.* ${MICRO("router")} <inbox>.>`,
+      mesh.main.heartbeat.*.* mesh.main.router.key.* mesh.main.codec.* ${MICRO("router")} <inbox>.>`,
   },
   agent: agent("L1", "gpu-1", { jobs: "{P0,P1,P2}", classes: "*" }),
   egress: agent("L2", "cloud-1", { jobs: "P2", classes: "P2" }),
