@@ -17,6 +17,7 @@ import { clusterOptions, replicasFor } from "./cluster.ts";
 import { BusKeeper } from "./bus-keeper.ts";
 import { BusUsers, type LocalNode } from "./bus-users.ts";
 import { NodesBucket } from "./nodes-bucket.ts";
+import { adoptStreams, keepAside, loneStreams, requireStreams } from "./growth.ts";
 import { Registrar } from "./registrar.ts";
 import { raiseReplicas } from "./replicas.ts";
 
@@ -85,6 +86,9 @@ export class Broker {
     const users = new BusUsers(folder, cell, locals);
     const certificates = await busCertificates(folder, settings, say);
     const caFile = certificates?.files.caFile;
+    const lone = settings.cluster === undefined ? [] : loneStreams(folder);
+    if (lone.length > 0)
+      say(`what this bus has stored is copied to ${await keepAside(folder)}, then joins the cluster`);
     let accounts = users.render(users.lastEntries(), Date.now());
     const server = await BusKeeper.start(
       {
@@ -111,7 +115,13 @@ export class Broker {
         { url: localUrl(settings, port), nkeyFile: users.keyFile("keeper"), caFile, cell },
         log,
       );
-      await whenThereIsALeader(options, signal, async () => bus !== undefined && makeStreams(bus, options));
+      await whenThereIsALeader(options, signal, async () => {
+        const { server: own, first = own } = settings.cluster ?? {};
+        if (bus === undefined) return;
+        if (own !== undefined && lone.length > 0) await adoptStreams(bus, lone, own);
+        else if (first !== undefined && first !== own) await requireStreams(bus, first);
+        await makeStreams(bus, options);
+      });
       const events = new EventPublisher(bus, "keeper", hostToken(), log);
       const rejections = new Rejections("keeper", events, new Metrics("keeper"), log);
       const urls = joinUrls(settings, port);

@@ -33,7 +33,8 @@ const TAKEN_OVER = ["bus-credentials.json", "nodes.json", join("tls", "ca.pem"),
  * the other keys the public half. Keys, authority and secret are made once and stay in `keep`: a bundle made anew, for one
  * server more or for new certificates, fits the one before.
  * @param settings as of any server of the cluster; without `listen` each listens on its own address
- * @param from folder of a bus that is to grow into this cluster: its keys, authority and nodes stay what they are
+ * @param from folder of a bus that is to grow into this cluster as the server of `settings`: its keys, authority and nodes
+ * stay what they are
  * @throws MeshError `bad_config` naming a file that cannot be used
  */
 export async function makeBundle(
@@ -49,12 +50,13 @@ export async function makeBundle(
   await keptCredentials(busFiles(keep).credentials);
   const ours = speaksTls(settings) && settings.tls !== "given";
   if (ours) await ensureCertificates(join(keep, "tls"), ["localhost"], Date.now());
+  const first = from === undefined ? {} : { first: settings.cluster.server };
   const bundle: Bundle = { folder: out, keep, existed, servers: [], access: [] };
   for (const server of settings.cluster.servers) {
     const home = join(out, server.name);
     // A name may stand for any of a machine's addresses.
     const host = listen ?? (isIP(server.host) === 0 ? "0.0.0.0" : server.host);
-    const own = { ...settings, host, cluster: { ...settings.cluster, server: server.name } };
+    const own = { ...settings, host, cluster: { ...settings.cluster, ...first, server: server.name } };
     await writeServer(join(home, "bus"), own, users, keep, ours);
     writeFileSync(join(home, "README.md"), serverReadme(own));
     bundle.servers.push(home);

@@ -21,6 +21,8 @@ export const ClusterSettings = z
     /** Which one of `servers` this is. */
     server: SubjectToken,
     servers: z.array(ClusterServer).min(2).max(9),
+    /** The server that was a bus of its own before and brings what it has stored; the others wait for it (growth.ts). */
+    first: SubjectToken.optional(),
   })
   .refine(({ servers }) => new Set(servers.map(({ name }) => name)).size === servers.length, {
     message: "two servers have one name",

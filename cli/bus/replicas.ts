@@ -1,4 +1,4 @@
-import { jetstreamManager } from "@nats-io/jetstream";
+import { jetstreamManager, type StreamConfig } from "@nats-io/jetstream";
 import type { Bus } from "../../service/bus.ts";
 import { KV_ANSWER_LIMIT_MS, KV_ERR, isApiError } from "../../service/kv.ts";
 
@@ -23,7 +23,10 @@ export async function raiseReplicas(bus: Bus, wanted: number): Promise<Replicas>
       const { config } = await manager.streams.info(stream);
       if (config.num_replicas > wanted) found.above.push(stream);
       if (config.num_replicas >= wanted) continue;
-      await manager.streams.update(stream, { ...config, num_replicas: wanted });
+      // Where a stream was placed when its server joined the cluster (growth.ts) has room for one only. Undefined, for the
+      // library adds to what we leave out.
+      const anywhere = { placement: undefined } as unknown as Pick<StreamConfig, "placement">;
+      await manager.streams.update(stream, { ...config, ...anywhere, num_replicas: wanted });
       found.raised.push(stream);
     } catch (error) {
       if (!isApiError(error, KV_ERR.streamNotFound)) throw error;

@@ -104,6 +104,7 @@ export function renderConfig(config: ServerConfig): string {
     const routes = config.cluster.routes.map((other) => quoted(`nats://${secret}@${other}`));
     lines.push(
       `server_name: ${quoted(serverName)}`,
+      `server_tags: [${quoted(serverTag(serverName))}]`,
       ...(advertise === undefined ? [] : [`client_advertise: ${quoted(advertise)}`]),
       `lame_duck_grace_period: "${LAME_DUCK.graceS}s"`,
       `lame_duck_duration: "${LAME_DUCK.durationS}s"`,
@@ -135,6 +136,11 @@ function tlsBlock({ certFile, keyFile, caFile }: TlsFiles, version = VERSION_FLO
     `  timeout: ${HANDSHAKE_LIMIT_S}`,
     "}",
   ];
+}
+
+/** By it a stream can be placed on one server of a cluster. */
+export function serverTag(serverName: string): string {
+  return `server:${serverName}`;
 }
 
 function anyPort(port: number): number {
