@@ -85,6 +85,9 @@ export async function connectBus(
       reconnectDelayHandler: watch.redialMs,
       ...tls,
       ignoreAuthErrorAbort: true,
+      // A first connection that is not to be waited for tries each server once. The library would add those that it hears of
+      // in a greeting to the ones that have just refused it, and never come to an end.
+      ignoreClusterUpdates: !wait,
       noEcho,
       pingInterval: 5000,
       maxPingOut: 2,
@@ -93,6 +96,7 @@ export async function connectBus(
   let nc: NatsConnection;
   try {
     nc = await dial(false);
+    hearOfServers(nc);
   } catch (cause) {
     const error = notConnected(address, cause);
     if (!retry) throw error;
@@ -123,6 +127,12 @@ export async function connectBus(
       if (!nc.isClosed()) await nc.drain();
     },
   };
+}
+
+/** From now on servers that join the cluster are known. nats-core 3.4.0 reads its options at each greeting (protocol.js). */
+function hearOfServers(nc: NatsConnection): void {
+  const { options } = (nc as unknown as { protocol: { options: { ignoreClusterUpdates: boolean } } }).protocol;
+  options.ignoreClusterUpdates = false;
 }
 
 /** What becomes of a connection: tells people each change once, however often it is dialled in between. */

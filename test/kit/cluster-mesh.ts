@@ -2,9 +2,12 @@ import { execFileSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import type { BusAddress } from "../../service/bus.ts";
+import { jetstreamManager } from "@nats-io/jetstream";
+import { connectBus, type BusAddress } from "../../service/bus.ts";
+import { createLog } from "../../service/log.ts";
 import { cacheDir } from "../../service/paths.ts";
 import { makeHosts, type Host, type Hosts } from "./hosts.ts";
+import { eventually } from "./mesh.ts";
 import { Part } from "./part.ts";
 
 const CLI = fileURLToPath(new URL("../../cli/main.ts", import.meta.url));
@@ -123,6 +126,28 @@ export class ClusterMesh {
   /** Runs `tiermesh <args>` as the operator, to its end. */
   run(...args: string[]): string {
     return this.#cli(this.home("operator"), args);
+  }
+
+  /** Resolves when every stream has all its replicas, none behind. @throws Error when that takes longer than a minute */
+  async replicasCurrent(): Promise<void> {
+    const bus = await connectBus("replicas", this.access("operator"), createLog("replicas", "silent"));
+    try {
+      const manager = await jetstreamManager(bus.nc, { checkAPI: false, timeout: 1000 });
+      const { auditStream, policyBucket, qualityBucket } = bus.subjects;
+      for (const stream of [auditStream, policyBucket.stream, qualityBucket.stream]) {
+        await eventually(
+          `${stream} to have its replicas`,
+          async () => {
+            const { cluster } = (await manager.streams.info(stream).catch(() => undefined)) ?? {};
+            const others = cluster?.replicas ?? [];
+            return cluster?.leader !== undefined && others.length === SERVERS - 1 && others.every((r) => r.current);
+          },
+          60_000,
+        );
+      }
+    } finally {
+      await bus.nc.close();
+    }
   }
 
   async stop(): Promise<void> {
