@@ -12,11 +12,13 @@ import { Part } from "./part.ts";
 
 const CLI = fileURLToPath(new URL("../../cli/main.ts", import.meta.url));
 const RUNTIME = fileURLToPath(new URL("fake-runtime.ts", import.meta.url));
-const CLIENT_PORT = 24_222;
-const ROUTE_PORT = 26_222;
-const GATEWAY_PORT = 28_080;
-const RUNTIME_PORT = 29_000;
 const SERVERS = 3;
+
+/** Where things listen: on machines of their own always the same, else somewhere for each run. */
+function ports(shared: string | undefined): Record<"client" | "route" | "gateway" | "runtime", number> {
+  const base = shared === undefined ? 24_222 : 20_000 + (process.pid % 500) * 20;
+  return { client: base, route: base + 1, gateway: base + 2, runtime: base + 8 };
+}
 
 export interface ClusterMeshOptions {
   /** Where homes, logs and notes go. */
@@ -51,6 +53,7 @@ export class ClusterMesh {
   readonly slots: number;
   readonly pieces: number;
   readonly #network: Hosts;
+  readonly #ports: ReturnType<typeof ports>;
   readonly #options: ClusterMeshOptions;
 
   private constructor(options: ClusterMeshOptions, network: Hosts) {
@@ -60,6 +63,7 @@ export class ClusterMesh {
     this.slots = options.slots ?? 4;
     this.pieces = options.pieces ?? 6;
     this.#network = network;
+    this.#ports = ports(network.shared);
     this.#options = options;
   }
 
@@ -82,7 +86,7 @@ export class ClusterMesh {
   get gatewayUrls(): string[] {
     return this.names("gateway").map((name) => {
       const { host, facts } = this.part(name);
-      return `http://${host.address}:${Number(facts["port"] ?? GATEWAY_PORT)}`;
+      return `http://${host.address}:${Number(facts["port"])}`;
     });
   }
 
@@ -159,8 +163,8 @@ export class ClusterMesh {
   }
 
   async #start(): Promise<void> {
-    const routes = this.hosts.map(({ address }) => `${address}:${ROUTE_PORT}`).join(",");
-    const init = ["bus", "init", "--cluster", "test", "--routes", routes, "--port", String(CLIENT_PORT)];
+    const routes = this.hosts.map(({ address }) => `${address}:${this.#ports.route}`).join(",");
+    const init = ["bus", "init", "--cluster", "test", "--routes", routes, "--port", String(this.#ports.client)];
     const { tls } = this.#options;
     this.#cli(this.home("operator"), [...init, ...(tls === undefined ? [] : ["--tls", tls]), "--out", this.bundle]);
     cpSync(path.join(this.bundle, "access", "operator"), path.join(this.home("operator"), "access"), {
@@ -175,13 +179,13 @@ export class ClusterMesh {
     const { agents = 3, egress = false, gateways = 2 } = this.#options;
     for (let i = 1; i <= gateways; i++) {
       const host = this.#host(i);
-      const port = String(this.shared === undefined ? GATEWAY_PORT : GATEWAY_PORT + i);
+      const port = String(this.#ports.gateway + i);
       const args = ["run", "gateway", "--host", host.address, "--port", port];
       this.#add(`gateway-${i}`, host, args, {}, READY, "gateway");
     }
     this.#add("auditor-1", this.#host(3), ["run", "auditor"], {}, READY, "auditor");
-    for (let i = 1; i <= agents; i++) this.#addAgent(`agent-${i}`, this.#host(i), "L1", RUNTIME_PORT + i);
-    if (egress) this.#addAgent("agent-cloud", this.#host(3), "L2", RUNTIME_PORT);
+    for (let i = 1; i <= agents; i++) this.#addAgent(`agent-${i}`, this.#host(i), "L1", this.#ports.runtime + i);
+    if (egress) this.#addAgent("agent-cloud", this.#host(3), "L2", this.#ports.runtime);
     await Promise.all(this.names("runtime").map((name) => this.part(name).start()));
     const rest = ["auditor", "router", "gateway", "agent"].flatMap((kind) => this.names(kind));
     await Promise.all(rest.map((name) => this.part(name).start()));
