@@ -8,6 +8,7 @@ import {
 } from "@nats-io/transport-node";
 import { MeshError, TOOL_INBOX, subjects, type Subjects } from "../bus-schemas/index.ts";
 import { readNkeyFile, type UserNkey } from "./access/nkey-file.ts";
+import { Mover } from "./bus-move.ts";
 import { tlsOptions, tlsTrouble } from "./bus-tls.ts";
 import { newId } from "./ids.ts";
 import type { Log } from "./log.ts";
@@ -69,11 +70,12 @@ export async function connectBus(
   options: { timeoutMs?: number; retry?: boolean; noEcho?: boolean } = {},
 ): Promise<Bus> {
   const { timeoutMs = 5000, retry = false, noEcho = false } = options;
-  const tls = tlsOptions(address, (line) => log.warn(line));
+  const tlsOf = () => tlsOptions(address, (line) => log.warn(line));
+  const tls = tlsOf();
   const nkey = address.nkey ?? (address.nkeyFile === undefined ? undefined : readNkeyFile(address.nkeyFile));
   const inboxPrefix = nkey?.inbox ?? TOOL_INBOX;
   const watch = new Watch(log);
-  const dial = (wait: boolean) =>
+  const dial = (wait: boolean, security = tls) =>
     connect({
       name: `tiermesh-${name}`,
       servers: address.url.split(","),
@@ -83,7 +85,7 @@ export async function connectBus(
       maxReconnectAttempts: -1,
       waitOnFirstConnect: wait,
       reconnectDelayHandler: watch.redialMs,
-      ...tls,
+      ...security,
       ignoreAuthErrorAbort: true,
       // A first connection that is not to be waited for tries each server once. The library would add those that it hears of
       // in a greeting to the ones that have just refused it, and never come to an end.
@@ -104,26 +106,17 @@ export async function connectBus(
     log.warn(`${error.message}; trying again until it does`);
     nc = await dial(true);
   }
-  void watch.follow(nc);
+  const mover = new Mover(nc, () => dial(false, tlsOf()), log);
+  void watch.follow(nc, () => mover.moving);
   const all = subjects(address.cell);
   return {
     nc,
     subjects: all,
     inbox: `${inboxPrefix}.${newId()}`,
-    listen: (subject, handler, queue) =>
-      nc.subscribe(subject, {
-        ...(queue === undefined ? {} : { queue }),
-        callback: (error, msg) => {
-          if (error !== null) return log.error({ err: error, subject }, "the bus refuses a subscription");
-          try {
-            handler(msg);
-          } catch (cause) {
-            log.error({ err: cause, subject }, "a message could not be handled");
-          }
-        },
-      }),
-    connected: () => watch.connected && !nc.isClosed(),
+    listen: (subject, handler, queue) => mover.listen(subject, handler, queue),
+    connected: () => (watch.connected || mover.moving) && !nc.isClosed(),
     drain: async () => {
+      await mover.close();
       if (!nc.isClosed()) await nc.drain();
     },
   };
@@ -152,10 +145,11 @@ class Watch {
     return wait + jitter * Math.random();
   };
 
-  async follow(nc: NatsConnection): Promise<void> {
+  /** @param moving the connection is away on purpose */
+  async follow(nc: NatsConnection, moving: () => boolean): Promise<void> {
     for await (const status of nc.status()) {
       if (status.type === "disconnect") {
-        if (this.connected) this.#log.warn("the bus is gone; reconnecting");
+        if (this.connected && !moving()) this.#log.warn("the bus is gone; reconnecting");
         this.connected = false;
       } else if (status.type === "reconnect") {
         this.connected = true;

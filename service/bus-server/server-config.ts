@@ -61,7 +61,7 @@ const HANDSHAKE_LIMIT_S = 5;
  * Told to leave its cluster, a server hands over what it leads, takes no new client for the grace, then sends its clients to
  * the others one by one, seconds. The duration is the least that the server takes; few clients are through much sooner.
  */
-const LAME_DUCK = { graceS: 1, durationS: 30 };
+const LAME_DUCK = { graceS: 5, durationS: 30 };
 
 /** Files of one bus in its state folder. */
 export function busFiles(stateDir: string) {

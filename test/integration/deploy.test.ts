@@ -71,16 +71,23 @@ test("the compose file's services run commands that there are, on volumes and se
   const text = readFileSync(path.join(DEPLOY, "docker", "compose.yaml"), "utf8");
   const { services, volumes } = parse(text, { merge: true }) as Compose;
   expect(Object.keys(services)).toEqual([
-    ...["bus-1", "bus-2", "bus-3", "router-1", "router-2", "router-3", "gateway", "auditor"],
+    "bus-1",
+    "bus-2",
+    "bus-3",
+    "router-1",
+    "router-2",
+    "router-3",
+    "gateway",
+    "auditor",
   ]);
   for (const { command, depends_on: after = [], image, volumes: mounts } of Object.values(services)) {
     expect(image).toBe("tiermesh");
     expect(`${command[0]} ${command[1]}`).toMatch(/^(bus run|run (router|gateway|auditor))$/);
     for (const other of after) expect(services).toHaveProperty(other);
-    for (const mount of mounts) {
-      const [source = ""] = mount.split(":");
-      if (!source.startsWith("./bundle/")) expect(volumes).toHaveProperty(source);
-    }
+    const named = mounts
+      .map((mount) => mount.split(":", 1)[0] ?? "")
+      .filter((source) => !source.startsWith("./bundle/"));
+    for (const source of named) expect(volumes).toHaveProperty(source);
   }
 });
 
