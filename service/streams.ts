@@ -8,10 +8,10 @@ const DUPLICATE_WINDOW_NS = 120 * 1_000_000_000;
 /**
  * Makes sure that the AUDIT stream takes every event of this cell; an existing one is brought to these settings, which on a
  * bus with permissions only its keeper may do.
- * Its replicas stay as they are unless `replicas` says otherwise.
+ * Its replicas stay as they are; the keeper of a cluster raises them (cli/bus/replicas.ts).
  * Events stay until the auditor's log has them and the limits below pass: 30 days or 8 GiB.
  */
-export async function ensureAuditStream(bus: Bus, replicas?: number): Promise<JetStreamManager> {
+export async function ensureAuditStream(bus: Bus): Promise<JetStreamManager> {
   const manager = await jetstreamManager(bus.nc, { checkAPI: false });
   const config = {
     name: bus.subjects.auditStream,
@@ -24,12 +24,15 @@ export async function ensureAuditStream(bus: Bus, replicas?: number): Promise<Je
   };
   const existing = await manager.streams.info(bus.subjects.auditStream).catch(() => undefined);
   if (existing === undefined) {
-    await manager.streams.add({ ...config, num_replicas: replicas ?? 1 });
+    await manager.streams.add({ ...config, num_replicas: 1 });
     return manager;
   }
-  const wanted = { ...config, num_replicas: replicas ?? existing.config.num_replicas };
   const now: Partial<Record<string, unknown>> = { ...existing.config };
-  const fits = Object.entries(wanted).every(([key, value]) => isDeepStrictEqual(now[key], value));
-  if (!fits) await manager.streams.update(bus.subjects.auditStream, wanted);
+  const fits = Object.entries(config).every(([key, value]) => isDeepStrictEqual(now[key], value));
+  if (!fits)
+    await manager.streams.update(bus.subjects.auditStream, {
+      ...config,
+      num_replicas: existing.config.num_replicas,
+    });
   return manager;
 }

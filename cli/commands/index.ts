@@ -8,6 +8,7 @@ import { nodes } from "./nodes.ts";
 import { policy } from "./policy.ts";
 import { quality } from "./quality.ts";
 import { route } from "./route.ts";
+import { run } from "./run.ts";
 import { simulate } from "./simulate.ts";
 import { status } from "./status.ts";
 import { submit } from "./submit.ts";
@@ -21,6 +22,7 @@ export const COMMANDS: readonly CommandModule[] = [
   nodes,
   node,
   agent,
+  run,
   submit,
   route,
   policy,
