@@ -67,3 +67,17 @@ test("no token is given twice, and whatever happens each dispatch is taken out o
     }),
   );
 });
+
+test("a job is on the way to its node until that says something of it, and counts for its queue until it is gone", () => {
+  const table = new DispatchTable();
+  const [a, b, c] = ["job-a", "job-b", "job-c"].map((id) => table.add(dispatch(id)));
+  expect([table.onTheWay("n1"), table.countOf("chat")]).toEqual([3, 3]);
+  table.answered(a ?? "");
+  table.answered(a ?? "");
+  table.markRunning(a ?? "");
+  expect([table.onTheWay("n1"), table.countOf("chat")]).toEqual([2, 3]);
+  table.remove(b ?? "");
+  table.takeWaitingJob("job-c");
+  table.answered(c ?? "");
+  expect([table.onTheWay("n1"), table.countOf("chat")]).toEqual([0, 1]);
+});

@@ -34,6 +34,9 @@ export class DispatchTable {
   readonly #running = new Map<string, Dispatch>();
   readonly #byJob = new Map<string, string>();
   readonly #byQueue = new Map<string, number>();
+  /** Dispatches that their node has said nothing of, and how many those are at each node. */
+  readonly #unanswered = new Set<string>();
+  readonly #onTheWay = new Map<string, number>();
   #count = 0;
 
   get waitingCount(): number {
@@ -58,9 +61,23 @@ export class DispatchTable {
   add(dispatch: Dispatch, token = this.newToken()): string {
     const { taskType: queue } = dispatch.request;
     this.#byQueue.set(queue, this.countOf(queue) + 1);
+    this.#unanswered.add(token);
+    this.#onTheWay.set(dispatch.nodeId, this.onTheWay(dispatch.nodeId) + 1);
     this.#waiting.set(token, dispatch);
     this.#byJob.set(dispatch.jobId, token);
     return token;
+  }
+
+  /** Jobs that a node's last word on its load cannot have in it. */
+  onTheWay(nodeId: string): number {
+    return this.#onTheWay.get(nodeId) ?? 0;
+  }
+
+  /** The node has said something of this dispatch: its word on its load has it in it. */
+  answered(token: string): void {
+    const dispatch = this.find(token);
+    if (dispatch !== undefined && this.#unanswered.delete(token))
+      this.#onTheWay.set(dispatch.nodeId, this.onTheWay(dispatch.nodeId) - 1);
   }
 
   waiting(token: string): Dispatch | undefined {
@@ -94,6 +111,7 @@ export class DispatchTable {
   remove(token: string): Dispatch | undefined {
     const dispatch = this.find(token);
     if (dispatch === undefined) return undefined;
+    this.answered(token);
     this.#waiting.delete(token);
     this.#running.delete(token);
     const { taskType: queue } = dispatch.request;

@@ -41,6 +41,7 @@ export class Dispatcher {
     this.caps.count((queue) => this.#table.countOf(queue));
     this.line = new Line(parts, this.caps);
     this.known = new KnownJobs((jobId) => this.caps.runsElsewhere(jobId));
+    parts.fleet.onTheWay = (nodeId) => this.#table.onTheWay(nodeId);
     parts.fleet.onLost((nodeId) => this.#onNodeLost(nodeId));
   }
 
@@ -52,6 +53,7 @@ export class Dispatcher {
     const { bus, id } = this.#parts;
     this.verdicts.hear(id, {
       find: (token) => this.#table.find(token),
+      answered: (token) => this.#table.answered(token),
       onVerdict: (verdict, dispatch, token) => this.#onVerdict(verdict, dispatch, token),
       onNobody: (token) => this.#onNobody(token),
     });

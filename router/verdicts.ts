@@ -9,6 +9,8 @@ import type { RouterParts } from "./parts.ts";
 export interface VerdictListener {
   /** The dispatch of that token that is waiting or running, if there is one. */
   find(token: string): Dispatch | undefined;
+  /** The node that was asked has said something of it; its load is taken next. */
+  answered?(token: string): void;
   /** A word of the node that was asked; its load is taken already. */
   onVerdict(verdict: Verdict, dispatch: Dispatch, token: string): void;
   /** The broker says that nobody listens where that dispatch went. */
@@ -65,6 +67,7 @@ export class Verdicts {
       const field = said === dispatch.nodeId ? "job_id" : "node_id";
       return rejections.add("verdict", new MeshError("forbidden", `${field}: not what was asked`, { field }));
     }
+    listener.answered?.(token);
     fleet.onLoad(dispatch.nodeId, verdict.load);
     listener.onVerdict(verdict, dispatch, token);
     this.#onHeard(true);
