@@ -78,8 +78,6 @@ export class Dispatcher {
 
   /** Re-picks jobs whose node kept silent; call it at least three times per `ACCEPT_LIMIT_MS`. */
   sweep(): void {
-    this.caps.sweep();
-    this.known.sweep();
     const nowMs = performance.now();
     // A late sweep blames this process first: the verdicts may lie unread in its own socket until after this turn.
     const late = nowMs - this.#sweptAtMs > ACCEPT_LIMIT_MS / 2;

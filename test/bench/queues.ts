@@ -97,13 +97,14 @@ async function measure(load: OpenLoad, agents: readonly SlotAgent[], name: strin
   const honest: number[] = [];
   const refusedBefore = agents.reduce((sum, { refused }) => sum + refused, 0);
   // The compiler warms up.
-  await load.run({ chat: CAPACITY }, CALM_MS);
+  await load.run({ chat: 0.8 * CAPACITY }, ROUND_MS);
+  // First: those whom the loads below send away do not come back, so that the places they are promised stay empty.
+  for (let round = 0; round < ROUNDS; round++) honest.push(await honesty(load));
   for (let round = 0; round < ROUNDS; round++) {
     for (const [what, arrivals] of Object.entries(LOADS)) {
       rounds.get(what)?.push(await load.run(arrivals, ROUND_MS));
       await pause(CALM_MS);
     }
-    honest.push(await honesty(load));
   }
   const floor = (rounds.get("floor: chat 0.8×") ?? []).map((outcomes) => servedPerSecond(outcomes, "chat"));
   for (const [what, each] of rounds)
