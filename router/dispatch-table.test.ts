@@ -81,3 +81,16 @@ test("a job is on the way to its node until that says something of it, and count
   table.answered(c ?? "");
   expect([table.onTheWay("n1"), table.countOf("chat")]).toEqual([0, 1]);
 });
+
+test("a silent dispatch is given up but counts for its queue until it is known to be over", () => {
+  const table = new DispatchTable();
+  const token = table.add(dispatch("job-a", 0));
+  table.add(dispatch("job-b", 0));
+  expect(table.takeSilent(1)).toHaveLength(2);
+  expect([table.find(token), table.onTheWay("n1"), table.countOf("chat")]).toEqual([undefined, 0, 2]);
+  table.dropAbandoned((_, each) => each === token);
+  table.dropAbandoned((_, each) => each === token);
+  expect(table.countOf("chat")).toBe(1);
+  table.dropAbandoned(({ nodeId }) => nodeId === "n1");
+  expect(table.countOf("chat")).toBe(0);
+});

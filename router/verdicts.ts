@@ -13,6 +13,8 @@ export interface VerdictListener {
   answered?(token: string): void;
   /** A word of the node that was asked; its load is taken already. */
   onVerdict(verdict: Verdict, dispatch: Dispatch, token: string): void;
+  /** The node has ended or refused a dispatch that is not known any more. */
+  onLate?(token: string): void;
   /** The broker says that nobody listens where that dispatch went. */
   onNobody?(token: string): void;
 }
@@ -60,6 +62,7 @@ export class Verdicts {
     if (msg.headers?.code === 503 && msg.data.length === 0) return listener.onNobody?.(token);
     const verdict = this.#read(msg, (error) => rejections.add("verdict", error));
     const dispatch = verdict === undefined ? undefined : listener.find(token);
+    if (verdict !== undefined && dispatch === undefined && verdict.type !== "accepted") listener.onLate?.(token);
     if (verdict === undefined || dispatch === undefined) return;
     // The broker guards the subject, not the body; another node cannot take, refuse or end its job.
     const said = verdict.node_id === verdictNode(msg.subject) ? verdict.node_id : undefined;
