@@ -178,6 +178,16 @@ test.each([
   }
 });
 
+test("a caller whom the queue sent away gets 429 and when to come back", async () => {
+  await using sdk = await sdkOver(
+    new FakeMesh(saying(refusal(new MeshError("rate_limited", "the queue is overloaded", { retryAfterMs: 2300 })))),
+  );
+  const error = await sdk.openai.chat.completions.create(ask).catch((cause: unknown) => cause);
+  expect(error).toMatchObject({ status: 429, code: "rate_limited", type: "rate_limit_error" });
+  expect((error as APIError).headers?.get("retry-after")).toBe("3");
+  expect((error as APIError).headers?.get("retry-after-ms")).toBe("2300");
+});
+
 test("the SDK's own retry gets through once a slot is free", async () => {
   const mesh = new FakeMesh(HELLO);
   mesh.script = async function* (job, signal) {

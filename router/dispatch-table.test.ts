@@ -67,3 +67,30 @@ test("no token is given twice, and whatever happens each dispatch is taken out o
     }),
   );
 });
+
+test("a job is on the way to its node until that says something of it, and counts for its queue until it is gone", () => {
+  const table = new DispatchTable();
+  const [a, b, c] = ["job-a", "job-b", "job-c"].map((id) => table.add(dispatch(id)));
+  expect([table.onTheWay("n1"), table.countOf("chat")]).toEqual([3, 3]);
+  table.answered(a ?? "");
+  table.answered(a ?? "");
+  table.markRunning(a ?? "");
+  expect([table.onTheWay("n1"), table.countOf("chat")]).toEqual([2, 3]);
+  table.remove(b ?? "");
+  table.takeWaitingJob("job-c");
+  table.answered(c ?? "");
+  expect([table.onTheWay("n1"), table.countOf("chat")]).toEqual([0, 1]);
+});
+
+test("a silent dispatch is given up but counts for its queue until it is known to be over", () => {
+  const table = new DispatchTable();
+  const token = table.add(dispatch("job-a", 0));
+  table.add(dispatch("job-b", 0));
+  expect(table.takeSilent(1)).toHaveLength(2);
+  expect([table.find(token), table.onTheWay("n1"), table.countOf("chat")]).toEqual([undefined, 0, 2]);
+  table.dropAbandoned((_, each) => each === token);
+  table.dropAbandoned((_, each) => each === token);
+  expect(table.countOf("chat")).toBe(1);
+  table.dropAbandoned(({ nodeId }) => nodeId === "n1");
+  expect(table.countOf("chat")).toBe(0);
+});

@@ -34,6 +34,11 @@ export class DispatchTable {
   readonly #running = new Map<string, Dispatch>();
   readonly #byJob = new Map<string, string>();
   readonly #byQueue = new Map<string, number>();
+  /** Silent ones that were given up: their node may yet begin or have begun them, so they count for their queue. */
+  readonly #abandoned = new Map<string, Dispatch>();
+  /** Dispatches that their node has said nothing of, and how many those are at each node. */
+  readonly #unanswered = new Set<string>();
+  readonly #onTheWay = new Map<string, number>();
   #count = 0;
 
   get waitingCount(): number {
@@ -56,11 +61,24 @@ export class DispatchTable {
 
   /** @param token a new one @returns the token of the verdict subject. */
   add(dispatch: Dispatch, token = this.newToken()): string {
-    const { taskType: queue } = dispatch.request;
-    this.#byQueue.set(queue, this.countOf(queue) + 1);
+    this.#counts(dispatch, 1);
+    this.#unanswered.add(token);
+    this.#onTheWay.set(dispatch.nodeId, this.onTheWay(dispatch.nodeId) + 1);
     this.#waiting.set(token, dispatch);
     this.#byJob.set(dispatch.jobId, token);
     return token;
+  }
+
+  /** Jobs that a node's last word on its load cannot have in it. */
+  onTheWay(nodeId: string): number {
+    return this.#onTheWay.get(nodeId) ?? 0;
+  }
+
+  /** The node has said something of this dispatch: its word on its load has it in it. */
+  answered(token: string): void {
+    const dispatch = this.find(token);
+    if (dispatch !== undefined && this.#unanswered.delete(token))
+      this.#onTheWay.set(dispatch.nodeId, this.onTheWay(dispatch.nodeId) - 1);
   }
 
   waiting(token: string): Dispatch | undefined {
@@ -94,10 +112,10 @@ export class DispatchTable {
   remove(token: string): Dispatch | undefined {
     const dispatch = this.find(token);
     if (dispatch === undefined) return undefined;
+    this.answered(token);
     this.#waiting.delete(token);
     this.#running.delete(token);
-    const { taskType: queue } = dispatch.request;
-    this.#byQueue.set(queue, this.countOf(queue) - 1);
+    this.#counts(dispatch, -1);
     if (this.#byJob.get(dispatch.jobId) === token) this.#byJob.delete(dispatch.jobId);
     return dispatch;
   }
@@ -108,9 +126,24 @@ export class DispatchTable {
     for (const [token, dispatch] of this.#waiting) {
       if (dispatch.sentAtMs >= beforeMs) break;
       this.remove(token);
+      this.#abandoned.set(token, dispatch);
+      this.#counts(dispatch, 1);
       silent.push(dispatch);
     }
     return silent;
+  }
+
+  /** A job that was given up as silent is over after all: its node says so, or is gone, or its time is over. */
+  dropAbandoned(match: (dispatch: Dispatch, token: string) => boolean): void {
+    for (const [token, dispatch] of this.#abandoned) {
+      if (!match(dispatch, token)) continue;
+      this.#abandoned.delete(token);
+      this.#counts(dispatch, -1);
+    }
+  }
+
+  #counts({ request: { taskType: queue } }: Dispatch, change: 1 | -1): void {
+    this.#byQueue.set(queue, this.countOf(queue) + change);
   }
 
   /** Takes out the running jobs that `match`: those of a lost node, those long past their deadline. */

@@ -41,6 +41,7 @@ export class Dispatcher {
     this.caps.count((queue) => this.#table.countOf(queue));
     this.line = new Line(parts, this.caps);
     this.known = new KnownJobs((jobId) => this.caps.runsElsewhere(jobId));
+    parts.fleet.onTheWay = (nodeId) => this.#table.onTheWay(nodeId);
     parts.fleet.onLost((nodeId) => this.#onNodeLost(nodeId));
   }
 
@@ -52,6 +53,8 @@ export class Dispatcher {
     const { bus, id } = this.#parts;
     this.verdicts.hear(id, {
       find: (token) => this.#table.find(token),
+      answered: (token) => this.#table.answered(token),
+      onLate: (late) => this.#table.dropAbandoned((_, token) => token === late),
       onVerdict: (verdict, dispatch, token) => this.#onVerdict(verdict, dispatch, token),
       onNobody: (token) => this.#onNobody(token),
     });
@@ -76,8 +79,6 @@ export class Dispatcher {
 
   /** Re-picks jobs whose node kept silent; call it at least three times per `ACCEPT_LIMIT_MS`. */
   sweep(): void {
-    this.caps.sweep();
-    this.known.sweep();
     const nowMs = performance.now();
     // A late sweep blames this process first: the verdicts may lie unread in its own socket until after this turn.
     const late = nowMs - this.#sweptAtMs > ACCEPT_LIMIT_MS / 2;
@@ -90,6 +91,7 @@ export class Dispatcher {
       );
     }
     const beforeMs = Date.now() - FORGET_AFTER_MS;
+    this.#table.dropAbandoned(({ request }) => request.deadlineMs < beforeMs);
     for (const dispatch of this.#table.takeRunning((running) => running.request.deadlineMs < beforeMs))
       this.#parts.fleet.onDone(dispatch.nodeId);
   }
@@ -191,6 +193,8 @@ export class Dispatcher {
         const full = next.decision.error?.code === "all_busy" || fullNodes(dispatch, error).length > 0;
         return full ? this.#wait(dispatch, error) : this.#endDispatch(dispatch, error);
       }
+      // The silent node may run it after all, and keeps its place in the cap.
+      if (error.code === "node_lost" && !this.caps.mayTake(request.taskType)) return this.#wait(dispatch, error);
       const { request: without, decision } = next;
       const again = {
         ...dispatch,
@@ -246,6 +250,7 @@ export class Dispatcher {
   }
 
   #onNodeLost(nodeId: string): void {
+    this.#table.dropAbandoned((dispatch) => dispatch.nodeId === nodeId);
     for (const dispatch of this.#table.takeRunning((running) => running.nodeId === nodeId)) {
       this.#parts.fleet.onDone(nodeId);
       const error = new MeshError("node_lost", `${nodeId} was lost while it ran the job`);

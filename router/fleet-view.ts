@@ -27,6 +27,8 @@ interface Predicted extends Pick<Dispatch, "nodeId" | "request"> {
  */
 export class FleetView {
   readonly fleet = new Fleet();
+  /** Jobs of ours that a node has said nothing of yet: no load that it tells can have them in it. */
+  onTheWay: (nodeId: string) => number = () => 0;
   readonly #events: Pick<EventPublisher, "record">;
   readonly #clock: () => number;
   /** Boot of each node that is there now. */
@@ -82,7 +84,7 @@ export class FleetView {
       this.#events.record("node_left", { node_id: nodeId, layer, reason: record.status_reason });
       return;
     }
-    this.fleet.upsert(record, nowMs);
+    this.fleet.upsert(record, nowMs).dispatchedSinceHeartbeat = this.onTheWay(nodeId);
     for (const listener of this.#onHeard) listener();
     this.#present.set(nodeId, { bootId, seq });
     if (known !== undefined && known.bootId === bootId) return;
@@ -137,7 +139,7 @@ export class FleetView {
 
   /** Fresh load from a verdict. */
   onLoad(nodeId: string, load: Load): void {
-    this.fleet.updateLoad(nodeId, load);
+    this.fleet.updateLoad(nodeId, load, this.onTheWay(nodeId));
   }
 
   onRefused(nodeId: string): void {

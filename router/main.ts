@@ -97,6 +97,8 @@ runProcess(log, async (lifecycle) => {
     ),
     startLoop({ name: "ticket key", everyMs: 1000, onError }, () => tickets.announce(), lifecycle.signal),
     startLoop({ name: "unused tickets", everyMs: 500, onError }, () => tickets.sweep(), lifecycle.signal),
+    startLoop({ name: "lost routers", everyMs: 500, onError }, () => dispatcher.caps.sweep(), lifecycle.signal),
+    startLoop({ name: "finished jobs", everyMs: 500, onError }, () => dispatcher.known.sweep(), lifecycle.signal),
     startLoop({ name: "lost nodes", everyMs: 500, onError }, () => fleet.sweep(Date.now()), lifecycle.signal),
   ];
   lifecycle.onClose("sweeps", async () => {

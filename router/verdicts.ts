@@ -9,8 +9,12 @@ import type { RouterParts } from "./parts.ts";
 export interface VerdictListener {
   /** The dispatch of that token that is waiting or running, if there is one. */
   find(token: string): Dispatch | undefined;
+  /** The node that was asked has said something of it; its load is taken next. */
+  answered?(token: string): void;
   /** A word of the node that was asked; its load is taken already. */
   onVerdict(verdict: Verdict, dispatch: Dispatch, token: string): void;
+  /** The node has ended or refused a dispatch that is not known any more. */
+  onLate?(token: string): void;
   /** The broker says that nobody listens where that dispatch went. */
   onNobody?(token: string): void;
 }
@@ -58,6 +62,7 @@ export class Verdicts {
     if (msg.headers?.code === 503 && msg.data.length === 0) return listener.onNobody?.(token);
     const verdict = this.#read(msg, (error) => rejections.add("verdict", error));
     const dispatch = verdict === undefined ? undefined : listener.find(token);
+    if (verdict !== undefined && dispatch === undefined && verdict.type !== "accepted") listener.onLate?.(token);
     if (verdict === undefined || dispatch === undefined) return;
     // The broker guards the subject, not the body; another node cannot take, refuse or end its job.
     const said = verdict.node_id === verdictNode(msg.subject) ? verdict.node_id : undefined;
@@ -65,6 +70,7 @@ export class Verdicts {
       const field = said === dispatch.nodeId ? "job_id" : "node_id";
       return rejections.add("verdict", new MeshError("forbidden", `${field}: not what was asked`, { field }));
     }
+    listener.answered?.(token);
     fleet.onLoad(dispatch.nodeId, verdict.load);
     listener.onVerdict(verdict, dispatch, token);
     this.#onHeard(true);

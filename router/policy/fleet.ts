@@ -88,12 +88,15 @@ export class Fleet {
     return view;
   }
 
-  /** Takes in a node's word on its load, fresher than its heartbeat: what was sent there since is in it. */
-  updateLoad(nodeId: string, load: Load): void {
+  /**
+   * Takes in a node's word on its load, fresher than its heartbeat.
+   * @param onTheWay jobs that were sent there and cannot be in it
+   */
+  updateLoad(nodeId: string, load: Load, onTheWay = 0): void {
     const view = this.#views.get(nodeId);
     if (view === undefined) return;
     view.record = { ...view.record, load };
-    view.dispatchedSinceHeartbeat = 0;
+    view.dispatchedSinceHeartbeat = onTheWay;
     const listing = this.#listings.get(nodeId);
     if (listing !== undefined) this.#refresh(nodeId, listing);
   }

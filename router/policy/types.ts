@@ -46,7 +46,7 @@ export interface NodeView {
   rttMs: number;
   /** Jobs this router has there now. */
   ownInFlight: number;
-  /** Jobs this router sent there since the last heartbeat, which that heartbeat cannot know of. */
+  /** Jobs this router sent there that the node's last word, a heartbeat or a verdict, cannot know of. */
   dispatchedSinceHeartbeat: number;
   /** Peak-EWMA of observed over predicted time; 1 = none. */
   correction: number;

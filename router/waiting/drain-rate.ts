@@ -8,6 +8,8 @@ const RETRY_MS = { least: 250, most: 60_000 };
 const UNKNOWN_MS = 1000;
 /** Each pause is longer by up to this share, so that callers who were sent away together do not come back together. */
 const JITTER = 0.2;
+/** Of the rate so much is promised: the rest is for those who come for the first time. */
+const PROMISED_SHARE = 0.9;
 
 /**
  * How fast the jobs of a queue begin, and from it when a caller who is sent away should come back. Whoever is sent away is
@@ -43,13 +45,13 @@ export class DrainRate {
 
   /**
    * Promises a caller who is sent away a place in the future.
-   * @param waiting jobs of the queue that still wait here
    * @param chance uniform in [0,1)
    * @returns the pause until then, milliseconds
    */
-  promise(waiting: number, nowMs: number, chance: number): number {
+  promise(nowMs: number, chance: number): number {
     const rate = this.perSecond(nowMs);
-    const pauseMs = rate === undefined ? UNKNOWN_MS : ((waiting + this.#promised + 1) / rate) * 1000;
+    // Those who wait now are not counted: in an overload most of them are sent away next, and promised a place then.
+    const pauseMs = rate === undefined ? UNKNOWN_MS : ((this.#promised + 1) / (rate * PROMISED_SHARE)) * 1000;
     // Beyond the longest pause nobody is told more, so nothing more is promised either.
     if (pauseMs < RETRY_MS.most) this.#promised++;
     return Math.round(Math.min(Math.max(pauseMs, RETRY_MS.least) * (1 + JITTER * chance), RETRY_MS.most));
@@ -58,7 +60,7 @@ export class DrainRate {
   /** Time passes: the average fades, and promised places are taken. */
   #pass(nowMs: number): void {
     const passedMs = Math.max(0, nowMs - this.#atMs);
-    const taken = (this.#rate(nowMs) * passedMs) / 1000;
+    const taken = (this.#rate(nowMs) * PROMISED_SHARE * passedMs) / 1000;
     this.#promised = Math.max(0, this.#promised - taken);
     this.#faded *= Math.exp(-passedMs / TAU_MS);
     this.#atMs = nowMs;

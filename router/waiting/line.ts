@@ -178,7 +178,7 @@ export class Line {
   #sendAway({ queue, waiter }: InRoom, waitedMs: number, why: string): void {
     const { metrics, random } = this.#parts;
     metrics.shed.inc({ queue });
-    const retryAfterMs = this.#rateOf(queue).promise(this.#room.countOf(queue), performance.now(), random());
+    const retryAfterMs = this.#rateOf(queue).promise(performance.now(), random());
     const message = `the queue ${queue} is overloaded: ${why}; waited ${Math.round(waitedMs)} ms`;
     waiter.end(new MeshError("rate_limited", message, { retryAfterMs }), Math.round(waitedMs));
   }

@@ -44,7 +44,6 @@ interface Lane<T extends Waitable> {
 export class WaitingRoom<T extends Waitable> {
   readonly #lanes = new Map<string, Lane<T>>();
   readonly #byJob = new Map<string, Place<T>>();
-  readonly #byQueue = new Map<string, number>();
   readonly #limits: { jobs: number; bytes: number };
   #bytes = 0;
 
@@ -63,10 +62,6 @@ export class WaitingRoom<T extends Waitable> {
   /** Whether anyone waits for the same as a job of this lane. */
   hasLane(lane: string): boolean {
     return this.#lanes.has(lane);
-  }
-
-  countOf(queue: string): number {
-    return this.#byQueue.get(queue) ?? 0;
   }
 
   find(jobId: string): T | undefined {
@@ -97,12 +92,11 @@ export class WaitingRoom<T extends Waitable> {
     if (lane === undefined) this.#lanes.set(job.lane, { places: [place], sinceMs: nowMs });
     else lane.places.push(place);
     this.#byJob.set(job.jobId, place);
-    this.#byQueue.set(job.queue, this.countOf(job.queue) + 1);
     this.#bytes += job.bytes;
     return { entered: true, sentAway };
   }
 
-  /** The job that goes next, which stays; of those that `passed` lets by, by lane and queue. */
+  /** The job that goes next, of the lanes and queues that are not blocked; it stays in the room. */
   next(nowMs: number, blocked: { lanes: ReadonlySet<string>; queues: ReadonlySet<string> }): Place<T> | undefined {
     let best: Place<T> | undefined;
     for (const [name, { places }] of this.#lanes) {
@@ -120,7 +114,6 @@ export class WaitingRoom<T extends Waitable> {
     if (place === undefined) return undefined;
     const { job } = place;
     this.#byJob.delete(jobId);
-    this.#byQueue.set(job.queue, this.countOf(job.queue) - 1);
     this.#bytes -= job.bytes;
     const places = this.#lanes.get(job.lane)?.places ?? [];
     // The ends are where jobs leave; looked for from there, also a room of thousands costs little.
