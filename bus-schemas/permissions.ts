@@ -15,7 +15,7 @@ export const ROLES = {
   monitor: "watches and raises alerts",
   client: "a program that submits jobs",
   operator: "an administrator, and `tiermesh` at the keyboard",
-  keeper: "beside the broker: streams, who may join, the system account's advisories",
+  keeper: "beside the broker: makes the streams, knows who may join",
   join: "holder of a join token: good for one thing, once",
 } as const;
 export type Role = keyof typeof ROLES;
@@ -90,7 +90,7 @@ function calls(s: Subjects): Grant[] {
     { subject: s.submit("*"), why: "jobs" },
     { subject: s.route, why: "where would it go; tickets" },
     { subject: s.sealed("*" as never, "*"), why: "sealed jobs, with a ticket" },
-    { subject: s.cancel("*"), why: "cancels its jobs" },
+    { subject: s.cancel("*"), why: "cancels a job whose id it knows" },
     codec(s),
   ];
 }
@@ -180,6 +180,7 @@ const TEMPLATES: Record<Role, Template> = {
       { subject: s.heartbeats, why: "the fleet" },
       { subject: s.verdicts, why: "nodes' words on jobs" },
       { subject: s.cancels, why: "cancelled jobs" },
+      { subject: s.routerKeys, why: "who shares the queues' caps" },
       codec(s),
       ...micro("router"),
       own(inbox),
@@ -227,6 +228,7 @@ const TEMPLATES: Record<Role, Template> = {
       { subject: s.qualityBucket.keys, why: "quality of models" },
       ...reads(s.qualityBucket.stream, "quality of models"),
       ...reads(s.auditStream, "events that happened"),
+      { subject: `$JS.API.CONSUMER.INFO.${s.auditStream}.auditor`, why: "how far the auditor is" },
       { subject: "$JS.API.INFO", why: "tools ask whether there is JetStream" },
       { subject: "$SRV.>", why: "nats micro" },
       answers,

@@ -86,6 +86,8 @@ runProcess(log, async (lifecycle) => {
   const dispatcher = new Dispatcher(parts);
   const tickets = new Tickets(parts, dispatcher);
   const router = new Router(parts, dispatcher, tickets);
+  // Before the first announcement, which must come back here.
+  dispatcher.caps.join(tickets.id, () => tickets.announce());
   const onError = (error: unknown) => log.error({ err: error }, "a sweep failed");
   const sweeps = [
     startLoop(
@@ -108,6 +110,7 @@ runProcess(log, async (lifecycle) => {
   lifecycle.onClose("jobs", async () => {
     await router.stop();
     await dispatcher.drain();
+    dispatcher.caps.leave();
   });
   const { stats } = router;
   const endpoints = [
@@ -130,6 +133,7 @@ runProcess(log, async (lifecycle) => {
     nodes_ready: fleet.readyCount,
     ...dispatcher.inFlight,
     ...tickets.inFlight,
+    in_line: dispatcher.line.size,
     policy: keeper.policy.revision,
   });
   const healthPort = await serveHealth({ host: "127.0.0.1", port: config.healthPort, metrics, health }, lifecycle);

@@ -12,6 +12,7 @@ import { Mover } from "./bus-move.ts";
 import { tlsOptions, tlsTrouble } from "./bus-tls.ts";
 import { newId } from "./ids.ts";
 import type { Log } from "./log.ts";
+import { pause } from "./loop.ts";
 
 export interface BusAddress {
   /** `nats://host:port`, or several separated by commas; with `tls://` they have to offer TLS. */
@@ -56,6 +57,9 @@ const RECONNECT_MS = { wait: 100, jitter: 400 };
 /** The same to a bus that refuses our key: it may be known again one day. */
 const REFUSED_MS = { wait: 5000, jitter: 5000 };
 
+/** Who is refused at a first login tries once more after this time, milliseconds: longer than a reload of accounts takes. */
+const REDIAL_REFUSED_MS = 250;
+
 /**
  * Connects to the bus and stays connected: it reconnects for ever. What is published while the connection is away is lost
  * (the library empties its buffer at each new dial; tried with nats-core 3.4.0): who needs it delivered sends it again.
@@ -95,9 +99,16 @@ export async function connectBus(
       maxPingOut: 2,
       ...FLUSH,
     });
+  const first = (security: typeof tls) =>
+    dial(false, security).catch(async (cause: unknown) => {
+      // nats-server cuts whom it finds in the middle of a login when it reads its accounts anew: the second refusal counts.
+      if (!(cause instanceof AuthorizationError)) throw cause;
+      await pause(REDIAL_REFUSED_MS);
+      return dial(false, security);
+    });
   let nc: NatsConnection;
   try {
-    nc = await dial(false);
+    nc = await first(tls);
     hearOfServers(nc);
   } catch (cause) {
     const error = notConnected(address, cause);
@@ -106,7 +117,7 @@ export async function connectBus(
     log.warn(`${error.message}; trying again until it does`);
     nc = await dial(true);
   }
-  const mover = new Mover(nc, () => dial(false, tlsOf()), log);
+  const mover = new Mover(nc, () => first(tlsOf()), log);
   void watch.follow(nc, () => mover.moving);
   const all = subjects(address.cell);
   return {

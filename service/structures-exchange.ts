@@ -7,6 +7,7 @@ import {
 } from "../bus-schemas/index.ts";
 import type { Bus } from "./bus.ts";
 import { learnStructures, structuresVersion } from "./codec.ts";
+import { newId } from "./ids.ts";
 
 const asked = new Set<string>();
 
@@ -28,7 +29,12 @@ export function learnFromPeer(bus: Bus, contentType: string | undefined): void {
   if (version === undefined || asked.has(version)) return;
   asked.add(version);
   bus.nc
-    .request(bus.subjects.codec(version), undefined, { timeout: 2000 })
+    // All roles hear the question, so it names an inbox that says nothing of where else we await answers: those are numbered.
+    .request(bus.subjects.codec(version), undefined, {
+      timeout: 2000,
+      noMux: true,
+      reply: `${bus.inbox.slice(0, bus.inbox.lastIndexOf("."))}.${newId()}`,
+    })
     .then((reply) => {
       const table = StructureTable.safeParse(reply.json());
       if (!table.success || versionOfStructures(table.data) !== version) {

@@ -68,6 +68,8 @@ export class Registrar {
     const look = () => this.#inTurn(() => this.#sync());
     // What the keeper of another server wrote counts here at once.
     bus.listen(bus.subjects.nodesBucket.keys, () => void look().catch(onError));
+    // Who is told that the broker is there may ask at once.
+    await bus.nc.flush();
     this.#loop = startLoop({ name: "registry", everyMs: LOOK_EVERY_MS, onError }, look);
   }
 

@@ -6,11 +6,12 @@ import { codec } from "./codec.ts";
 import { decideBench } from "./decide.ts";
 import { gateway } from "./gateway.ts";
 import { describe, type Comparison } from "./harness.ts";
+import { queues } from "./queues.ts";
 import { router } from "./router.ts";
 import { sealed } from "./sealed.ts";
 
 /** Every bench. Adding one is one file and one line here. */
-const BENCHES: Readonly<Record<string, Bench>> = { bus, codec, decide: decideBench, router, gateway, sealed };
+const BENCHES: Readonly<Record<string, Bench>> = { bus, codec, decide: decideBench, router, gateway, sealed, queues };
 
 const HELP = `npm run bench -- <name> [--json]
 

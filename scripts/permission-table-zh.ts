@@ -1,0 +1,78 @@
+import type { Wording } from "./permission-table.ts";
+
+/** The texts of bus-schemas/permissions.ts in Chinese; a test compares the keys with what is there. */
+export const CHINESE_TEXTS: Readonly<Record<string, string>> = {
+  // Roles.
+  "decides, dispatches, signs tickets": "决策、派发、签发票据",
+  "runs jobs on a machine of the house, L0 or L1": "在自家机器（L0 或 L1）上运行任务",
+  "an agent on L2 that reaches cloud providers": "位于 L2、访问云服务商的代理",
+  "takes jobs by HTTP": "通过 HTTP 接收任务",
+  "keeps the log": "保管日志",
+  "watches and raises alerts": "监视并发出告警",
+  "a program that submits jobs": "提交任务的程序",
+  "an administrator, and `tiermesh` at the keyboard": "管理员，以及在终端使用的 `tiermesh`",
+  "beside the broker: makes the streams, knows who may join": "在消息代理旁：建立各个流，掌管谁可加入",
+  "holder of a join token: good for one thing, once": "加入令牌的持有者：只能做一件事，只有一次",
+  // Reasons.
+  "found by nats micro": "供 nats micro 发现",
+  "its part of the record": "记录中属于它的部分",
+  "tables of shared structures": "共享结构表",
+  "answers to it": "给它的答复",
+  "answers to callers": "答复调用者",
+  jobs: "任务",
+  "where would it go; tickets": "询问去向；申请票据",
+  "sealed jobs, with a ticket": "持票据发送密封任务",
+  "cancels a job whose id it knows": "取消它知道编号的任务",
+  "answers to others": "给别人的答复",
+  "`*` is one word": "`*` 只代表一个词",
+  "its own heartbeat": "自己的心跳",
+  "its own word on a job": "对任务的表态（只能以自己的名义）",
+  "jobs for it": "派给它的任务",
+  "sealed jobs for it": "派给它的密封任务",
+  "cancelled jobs": "任务的取消",
+  "who shares the queues' caps": "分享各队列上限的路由器",
+  "an operator's word": "管理员的指令",
+  "keys of tickets": "验证票据的公钥",
+  "P0 stays at home": "P0 不出家门",
+  "P1 stays at home": "P1 不出家门",
+  dispatch: "派发任务",
+  "cancels what was accepted too late": "取消接受得太晚的任务",
+  "its key for tickets": "公布自己签发票据的公钥",
+  "the policy": "路由策略",
+  "quality of models": "模型质量",
+  "the fleet": "机群状况",
+  "nodes' words on jobs": "各节点对任务的表态",
+  "whether a router is there": "查看是否有路由器",
+  "the models that there are": "有哪些模型",
+  "the stream of events": "事件流",
+  "its own consumer": "自己的消费者",
+  "what is in the log": "确认已写入日志",
+  "questions about the log": "对日志的查询",
+  alerts: "告警",
+  "what happens": "正在发生的事",
+  "events that happened": "查阅过去的事件",
+  "how far the auditor is": "审计器处理到了哪里",
+  "cordon, drain, resume": "停止接单、排空、恢复",
+  "the log": "日志",
+  "who may join": "谁可加入",
+  "tools ask whether there is JetStream": "工具会询问有无 JetStream",
+  "nats micro": "nats micro",
+  "makes the streams": "建立各个流",
+  "the first policy": "最初的策略",
+  "whether there is JetStream": "询问有无 JetStream",
+  "what another server's keeper changed": "其他服务器的 keeper 所作的更改",
+  "to join": "申请加入",
+};
+
+export const CHINESE: Wording = {
+  columns: ["可以", "主题", "用途"],
+  publish: "发布",
+  subscribe: "订阅",
+  denySubscribe: "**禁止**订阅",
+  tools: "`operator-tools`：与 `operator` 相同，供 nats 命令行使用，收件主题在一般工具默认的位置",
+  translate: (text) => {
+    const translated = CHINESE_TEXTS[text];
+    if (translated === undefined) throw new Error(`no Chinese for ${JSON.stringify(text)} in permission-table-zh.ts`);
+    return translated;
+  },
+};
