@@ -99,14 +99,16 @@ export async function connectBus(
       maxPingOut: 2,
       ...FLUSH,
     });
-  let nc: NatsConnection;
-  try {
-    nc = await dial(false).catch(async (cause: unknown) => {
+  const first = (security: typeof tls) =>
+    dial(false, security).catch(async (cause: unknown) => {
       // nats-server cuts whom it finds in the middle of a login when it reads its accounts anew: the second refusal counts.
       if (!(cause instanceof AuthorizationError)) throw cause;
       await pause(REDIAL_REFUSED_MS);
-      return dial(false);
+      return dial(false, security);
     });
+  let nc: NatsConnection;
+  try {
+    nc = await first(tls);
     hearOfServers(nc);
   } catch (cause) {
     const error = notConnected(address, cause);
@@ -115,7 +117,7 @@ export async function connectBus(
     log.warn(`${error.message}; trying again until it does`);
     nc = await dial(true);
   }
-  const mover = new Mover(nc, () => dial(false, tlsOf()), log);
+  const mover = new Mover(nc, () => first(tlsOf()), log);
   void watch.follow(nc, () => mover.moving);
   const all = subjects(address.cell);
   return {

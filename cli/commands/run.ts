@@ -1,9 +1,11 @@
 import { Argument, Option } from "commander";
 import { MeshError } from "../../bus-schemas/index.ts";
+import { redactUrl } from "../../service/bus.ts";
 import { BASE_ENV, busVariables } from "../../service/config.ts";
 import { stateDir } from "../../service/paths.ts";
 import { accessOf } from "../bus/access.ts";
 import { examples, type CommandModule } from "../command.ts";
+import { note } from "../format/terminal.ts";
 import { portNumber, subjectToken } from "../options.ts";
 import { routingConfigPath } from "../up/mesh.ts";
 
@@ -14,6 +16,7 @@ interface RunFlags {
   id?: string;
   host?: string;
   port?: number;
+  json?: boolean;
 }
 
 export const run: CommandModule = (program) => {
@@ -24,6 +27,7 @@ export const run: CommandModule = (program) => {
     .addOption(new Option("--id <name>", "of a router: its name, unique in the mesh").argParser(subjectToken))
     .option("--host <address>", "of a gateway: address to listen on (default: loopback)")
     .addOption(new Option("--port <port>", "of a gateway: its HTTP port (default: 8080)").argParser(portNumber))
+    .option("--json", "no line for people, only the part's own JSON lines")
     .addHelpText(
       "after",
       examples(
@@ -37,6 +41,7 @@ export const run: CommandModule = (program) => {
     )
     .action(async (part: Part, flags: RunFlags) => {
       Object.assign(process.env, variablesOf(part, flags));
+      if (flags.json !== true) note(`${part} on ${redactUrl(process.env[BASE_ENV.natsUrl] ?? "")}; Ctrl-C stops it`);
       await start(part);
     });
 };

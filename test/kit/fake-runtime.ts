@@ -44,17 +44,40 @@ function answer(_request: unknown, response: import("node:http").ServerResponse,
   running++;
   note("began");
   response.writeHead(200, { "content-type": "text/event-stream" });
-  let sent = 0;
+  const texts = Array.from({ length: pieces }, (_, i) => `piece ${i + 1} of ${job} `);
+  // What another runtime has begun is gone on with, from the very letter.
+  let left = restOf([...texts, `end of ${job}`], begunIn(body));
   const timer = setInterval(() => {
-    if (sent++ < pieces) return void response.write(deltaEvent({ content: `piece ${sent} of ${job} ` }));
+    const [next, ...more] = left;
+    left = more;
+    if (next !== undefined) response.write(deltaEvent({ content: next }));
+    if (left.length > 0) return;
     clearInterval(timer);
-    response.end(deltaEvent({ content: `end of ${job}` }) + deltaEvent({}, "stop") + event("[DONE]"));
+    response.end(deltaEvent({}, "stop") + event("[DONE]"));
   }, everyMs);
   response.on("close", () => {
     clearInterval(timer);
     running--;
     note(response.writableFinished ? "ended" : "left");
   });
+}
+
+/** The answer's beginning that a request brings along: its last message, when that is the assistant's. */
+function begunIn(body: string): string {
+  const { messages } = JSON.parse(body) as { messages?: { role: string; content: unknown }[] };
+  const last = messages?.at(-1);
+  return last?.role === "assistant" && typeof last.content === "string" ? last.content : "";
+}
+
+function restOf(texts: readonly string[], begun: string): string[] {
+  let skip = begun.length;
+  return texts
+    .map((text) => {
+      const rest = text.slice(Math.min(skip, text.length));
+      skip = Math.max(0, skip - text.length);
+      return rest;
+    })
+    .filter((text) => text !== "");
 }
 
 const surface = SURFACES.find(({ kind }) => kind === "llama-server");
