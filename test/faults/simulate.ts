@@ -60,12 +60,13 @@ async function run(mesh: Mesh): Promise<void> {
   const workload = new Workload(world, plan);
   const callers = world.chance.fork("callers");
   const healedAtMs = STARTED_MS + plan.activeMs;
-  for (const afterMs of workload.times())
-    world.at(STARTED_MS + afterMs, () => {
+  const times = workload.times().map((afterMs) => STARTED_MS + afterMs);
+  for (const atMs of times)
+    world.at(atMs, () => {
       const caller = callers.pick(mesh.callers);
       caller.submit(workload.errand(caller.name));
     });
-  new Faults(mesh, healedAtMs).schedule();
+  new Faults(mesh, healedAtMs).schedule(times);
   await world.run(healedAtMs);
   world.note("healed");
   history.healedAtMs = healedAtMs;
