@@ -2,6 +2,7 @@ import { check, type Violation } from "./checker/index.ts";
 import { Faults } from "./mesh/faults.ts";
 import type { History } from "./mesh/history.ts";
 import { Mesh } from "./mesh/mesh.ts";
+import { describe } from "./mesh/parts.ts";
 import { planOf, type Plan } from "./mesh/plan.ts";
 import { Sabotage } from "./mesh/sabotage.ts";
 import { Workload } from "./mesh/workload.ts";
@@ -37,7 +38,7 @@ export async function simulate(seed: number, options: { traced?: boolean; sabota
   const world = new World(String(seed), traced);
   const giveBack = takeOver(world);
   const unhandled: string[] = [];
-  const onUnhandled = (error: unknown) => void unhandled.push(String((error as Error | undefined)?.stack ?? error));
+  const onUnhandled = (error: unknown) => void unhandled.push(describe(error));
   process.on("unhandledRejection", onUnhandled);
   try {
     const plan = planOf(world.chance.fork("plan"));

@@ -8,6 +8,7 @@ import type { Proc, World } from "../world/world.ts";
 import type { SimAgent } from "./agent.ts";
 import { FORGED } from "./forger.ts";
 import type { History } from "./history.ts";
+import { describe } from "./parts.ts";
 
 /** Most messages that a forger remembers. */
 const MAX_HEARD = 200;
@@ -33,7 +34,7 @@ export class Observer implements ConnectionEvents {
   }
 
   onThrow(proc: Proc, error: unknown, what: string): void {
-    this.#history.errors.push(`${proc.name} throws on ${what}: ${String((error as Error).stack ?? error)}`);
+    this.#history.errors.push(`${proc.name} throws on ${what}: ${describe(error)}`);
   }
 
   onPublish(proc: Proc, message: Message): void {

@@ -158,7 +158,13 @@ class SaysItTwice extends Sabotage {
 }
 
 /** Ways in which production code could be wrong, and the rule that must notice it. */
-export const SABOTAGES: readonly { name: string; make: () => Sabotage; foundBy: string }[] = [
+export const SABOTAGES: readonly {
+  name: string;
+  make: () => Sabotage;
+  foundBy: string;
+  /** Seeds before this one do not find it, which takes time to see. */
+  from?: number;
+}[] = [
   {
     name: "a router that dispatches before the record is durable",
     make: () => new RunsUnrecorded(),
