@@ -25,7 +25,7 @@ test("a seed is the same history each time, whatever ran before, and another see
 
 test("seeds reach what matters: every class runs, jobs are sealed, picked again, cancelled, lost and recorded", async () => {
   const seen = new Set<string>();
-  for (let seed = 1; seed <= 30; seed++) {
+  for (let seed = 1; seed <= 60; seed++) {
     const { history } = await simulate(seed);
     for (const { subjectClass, sealed } of history.arrivals) seen.add(`${subjectClass}${sealed ? " sealed" : ""}`);
     for (const { type } of history.audit) seen.add(type);

@@ -29,19 +29,27 @@ export interface Result {
   steps: number;
 }
 
+interface Options {
+  /** Keeps the lines of what happened. */
+  traced?: boolean;
+  sabotage?: Sabotage;
+  /** Instead of what the seed would draw. */
+  plan?: Partial<Plan>;
+}
+
 /**
  * Runs one seed: a mesh starts, jobs come while faults happen, everything is healed, what is left must end, and fresh jobs
  * must finish. One at a time in a process: it replaces the process's own clock, timers and chance.
  */
-export async function simulate(seed: number, options: { traced?: boolean; sabotage?: Sabotage } = {}): Promise<Result> {
-  const { traced = false, sabotage = new Sabotage() } = options;
+export async function simulate(seed: number, options: Options = {}): Promise<Result> {
+  const { traced = false, sabotage = new Sabotage(), plan: wanted } = options;
   const world = new World(String(seed), traced);
   const giveBack = takeOver(world);
   const unhandled: string[] = [];
   const onUnhandled = (error: unknown) => void unhandled.push(describe(error));
   process.on("unhandledRejection", onUnhandled);
   try {
-    const plan = planOf(world.chance.fork("plan"));
+    const plan = { ...planOf(world.chance.fork("plan")), ...wanted };
     const mesh = new Mesh(world, plan, sabotage);
     await run(mesh);
     const { history } = mesh;
@@ -73,12 +81,19 @@ async function run(mesh: Mesh): Promise<void> {
   history.healedAtMs = healedAtMs;
   while (mesh.moving && world.nowMs < healedAtMs + HEALED_WITHIN_MS) await world.run(world.nowMs + LOOK_EVERY_MS);
   await world.run(world.nowMs + SETTLE_MS);
+  // Jobs that hang keep their places until their deadlines.
+  await untilOver(mesh, healedAtMs);
   const caller = mesh.newCaller("caller-fresh");
   await world.run(world.nowMs + 100);
   for (const dataClass of ["P0", "P1", "P2"] as const) caller.submit(workload.fresh(caller.name, dataClass));
   await world.run(world.nowMs + LOOK_EVERY_MS);
-  while (mesh.leftovers().length > 0 && world.nowMs < healedAtMs + HEALED_WITHIN_MS)
-    await world.run(world.nowMs + LOOK_EVERY_MS);
+  await untilOver(mesh, healedAtMs);
   history.leftovers.push(...mesh.leftovers());
   mesh.observer.close();
+}
+
+async function untilOver(mesh: Mesh, healedAtMs: number): Promise<void> {
+  const { world } = mesh;
+  while (mesh.leftovers().length > 0 && world.nowMs < healedAtMs + HEALED_WITHIN_MS)
+    await world.run(world.nowMs + LOOK_EVERY_MS);
 }

@@ -85,7 +85,9 @@ export class Faults {
   }
 
   #anyone(): Member {
-    return this.#chance.yes(0.5) ? this.#anyNode() : this.#chance.pick(this.#mesh.members);
+    const { callers, members } = this.#mesh;
+    const lot = this.#chance.next();
+    return lot < 0.4 ? this.#anyNode() : this.#chance.pick<Member>(lot < 0.7 ? callers : members);
   }
 
   /** A time that is over before the healing. */
@@ -163,7 +165,7 @@ export class Faults {
   #stall(member: Member): void {
     const forMs = this.#absence();
     this.#disturb("stall", member.name, forMs);
-    member.connection?.stall(forMs, this.#chance.pick(["up", "down", "both"]));
+    member.connection?.stall(forMs, this.#chance.pick(["up", "down", "down", "both"]));
   }
 
   #restartBroker(): void {
