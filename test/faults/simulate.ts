@@ -1,4 +1,4 @@
-import { check, type Violation } from "./checker/index.ts";
+import { check, checkLimits, type Violation } from "./checker/index.ts";
 import { Faults } from "./mesh/faults.ts";
 import type { History } from "./mesh/history.ts";
 import { Mesh } from "./mesh/mesh.ts";
@@ -23,6 +23,8 @@ export interface Result {
   plan: Plan;
   history: History;
   violations: Violation[];
+  /** Of what is known not to hold yet. */
+  limits: Violation[];
   /** Of everything that happened, in its order. */
   hash: string;
   lines: readonly string[] | undefined;
@@ -56,7 +58,8 @@ export async function simulate(seed: number, options: Options = {}): Promise<Res
     history.errors.push(...unhandled);
     history.endedAtMs = world.nowMs;
     const { hash, lines } = world.trace;
-    return { seed, plan, history, violations: check(history), hash, lines, steps: world.steps };
+    const judged = { violations: check(history), limits: checkLimits(history) };
+    return { seed, plan, history, ...judged, hash, lines, steps: world.steps };
   } finally {
     process.off("unhandledRejection", onUnhandled);
     giveBack();

@@ -41,6 +41,9 @@ export class Observer implements ConnectionEvents {
     const [, , kind, what] = message.subject.split(".");
     if (kind === "job") {
       if (what === "verdict") this.#onWord(proc, message);
+      // A client says that it has waited in vain.
+      else if (what === "cancel" && message.data.length > 0)
+        this.#history.unanswered.add(message.subject.split(".").at(-1) ?? "");
       else if (what === "sealed") remember(this.heard.sealed, message);
       if (what === "run") this.#await(proc, message, PATIENCE_MS.router);
       else if (what === "submit" || what === "route" || what === "sealed")

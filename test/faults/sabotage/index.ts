@@ -226,7 +226,7 @@ export const SABOTAGES: readonly {
     name: "an agent without a spool",
     make: () => new LosesItsSpool(),
     foundBy: "what a caller was told has finished is recorded as finished, once by that decision",
-    plan: { faults: ["agent crash", "audit slow"], faultCount: 20 },
+    plan: { faults: ["agent crash", "audit silent"], faultCount: 20 },
   },
   {
     name: "a node that says each ending twice",
