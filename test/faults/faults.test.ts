@@ -14,7 +14,7 @@ test("no seed breaks a rule", { timeout: 120_000 }, async () => {
   }
 });
 
-test("a seed is the same history each time, whatever ran before, and another seed is another", async () => {
+test("a seed is one history, whatever ran before it; another seed is another", { timeout: 60_000 }, async () => {
   const first = await simulate(7, { traced: true });
   const other = await simulate(8);
   const again = await simulate(7, { traced: true });
@@ -23,37 +23,41 @@ test("a seed is the same history each time, whatever ran before, and another see
   expect(other.hash).not.toBe(first.hash);
 });
 
-test("seeds reach what matters: every class runs, jobs are sealed, picked again, cancelled, lost and recorded", async () => {
-  const seen = new Set<string>();
-  for (let seed = 1; seed <= 60; seed++) {
-    const { history } = await simulate(seed);
-    for (const { subjectClass, sealed } of history.arrivals) seen.add(`${subjectClass}${sealed ? " sealed" : ""}`);
-    for (const { type } of history.audit) seen.add(type);
-    for (const { kind } of history.disturbances) seen.add(kind);
-    for (const { frames } of history.jobs)
-      for (const { frame } of frames) seen.add(frame.type === "end" ? frame.status : frame.type);
-  }
-  const outcomes = [
-    "P0 sealed",
-    "P1",
-    "P2",
-    "accepted",
-    "working",
-    "finished",
-    "failed",
-    "refused",
-    "expired",
-    "cancelled",
-  ];
-  const events = [
-    "job_decided",
-    "job_redispatched",
-    "job_ended",
-    "node_joined",
-    "node_lost",
-    "node_left",
-    "class_mismatch",
-  ];
-  const faults = ["crash", "stop", "cut", "stall", "pause", "audit", "clock", "policy", "runtime", "forger"];
-  expect([...outcomes, ...events, ...faults].filter((what) => !seen.has(what))).toEqual([]);
-});
+test(
+  "seeds reach what matters: each class, sealing, second picks, cancels, losses, records",
+  { timeout: 120_000 },
+  async () => {
+    const seen = new Set<string>();
+    for (let seed = 1; seed <= 60; seed++) {
+      const { history } = await simulate(seed);
+      for (const { subjectClass, sealed } of history.arrivals) seen.add(`${subjectClass}${sealed ? " sealed" : ""}`);
+      for (const { type } of history.audit) seen.add(type);
+      for (const { kind } of history.disturbances) seen.add(kind);
+      for (const { frames } of history.jobs)
+        for (const { frame } of frames) seen.add(frame.type === "end" ? frame.status : frame.type);
+    }
+    const outcomes = [
+      "P0 sealed",
+      "P1",
+      "P2",
+      "accepted",
+      "working",
+      "finished",
+      "failed",
+      "refused",
+      "expired",
+      "cancelled",
+    ];
+    const events = [
+      "job_decided",
+      "job_redispatched",
+      "job_ended",
+      "node_joined",
+      "node_lost",
+      "node_left",
+      "class_mismatch",
+    ];
+    const faults = ["crash", "stop", "cut", "stall", "pause", "audit", "clock", "policy", "runtime", "forger"];
+    expect([...outcomes, ...events, ...faults].filter((what) => !seen.has(what))).toEqual([]);
+  },
+);
