@@ -89,7 +89,10 @@ export class SimCaller extends Member {
     const { promise, resolve } = Promise.withResolvers<void>();
     // It goes on listening after the end: nothing may come.
     bus.listen(inbox, (msg) => {
-      if (msg.headers?.code === 503) return resolve();
+      if (msg.headers?.code === 503) {
+        job.threw = "no router listens";
+        return resolve();
+      }
       const frame = StreamFrame.parse(decode(msg.data, header(msg, HEADERS.contentType)));
       this.#take(job, frame);
       if (frame.type === "end") resolve();

@@ -79,9 +79,13 @@ export function quietLog(proc: Proc, history: History): Log {
     const { err } = (typeof what === "object" && what !== null ? what : {}) as { err?: unknown };
     // A process that stops has closed its connection; what comes then is nobody's.
     if (err !== undefined && (err as Error).message !== CLOSED)
-      history.errors.push(`${proc.name} logs: ${text}: ${String((err as Error).stack ?? err)}`);
+      history.errors.push(`${proc.name} logs: ${text}: ${describe(err)}`);
   };
   return { debug: nothing, info: nothing, warn: nothing, error } as unknown as Log;
+}
+
+export function describe(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : JSON.stringify(error);
 }
 
 /** Numbers nobody reads. */
