@@ -16,6 +16,7 @@ import { VERSION } from "../service/version.ts";
 import { answerEnding } from "./answer.ts";
 import { recordMismatch } from "./class-mismatch.ts";
 import type { Dispatcher } from "./dispatcher.ts";
+import type { DurableJobs } from "./durable/index.ts";
 import type { RouterParts } from "./parts.ts";
 import { decide } from "./policy/decide.ts";
 import { decideRecorded } from "./policy/record-inputs.ts";
@@ -26,19 +27,28 @@ import type { Tickets } from "./tickets.ts";
 /** Jobs that wait for a node's word; beyond it new ones are refused. */
 const MAX_WAITING = 20_000;
 
+type Keeper = Pick<DurableJobs, "keep">;
+
+/** Of a router that keeps no durable jobs. */
+const KEEPS_NONE: Keeper = {
+  keep: () => Promise.reject(new MeshError("bus_unavailable", "this router keeps no durable jobs")),
+};
+
 /** Takes jobs, decides, records, dispatches. The answer never passes through here. */
 export class Router {
   readonly #parts: RouterParts;
   readonly #dispatcher: Dispatcher;
   readonly #tickets: Tickets;
+  readonly #durable: Keeper;
   /** What `nats micro stats` shows; errors are requests that could not be understood. */
   readonly stats = { submit: { requests: 0, errors: 0 }, route: { requests: 0, errors: 0 } };
   #subscriptions: Subscription[] = [];
 
-  constructor(parts: RouterParts, dispatcher: Dispatcher, tickets: Tickets) {
+  constructor(parts: RouterParts, dispatcher: Dispatcher, tickets: Tickets, durable: Keeper = KEEPS_NONE) {
     this.#parts = parts;
     this.#dispatcher = dispatcher;
     this.#tickets = tickets;
+    this.#durable = durable;
   }
 
   /** Subscribes; jobs arrive from now on. */
@@ -59,9 +69,10 @@ export class Router {
     this.stats.submit.requests++;
     const jobId = header(msg, HEADERS.job) ?? newId();
     let job: JobRequest;
-    let request: RouteRequest;
+    let request: RouteRequest | undefined;
     try {
       ({ job, request } = this.#admit(msg, jobId));
+      if (request === undefined) return await this.#keep(msg, job, jobId);
     } catch (error) {
       return this.#refuseMalformed(msg, jobId, error);
     }
@@ -76,8 +87,8 @@ export class Router {
     }
   }
 
-  /** Checks a job before anything is decided. @throws MeshError naming the field. */
-  #admit(msg: Msg, jobId: string): { job: JobRequest; request: RouteRequest } {
+  /** Checks a job before anything is decided; nothing is, of one that is durable. @throws MeshError naming the field. */
+  #admit(msg: Msg, jobId: string): { job: JobRequest; request: RouteRequest | undefined } {
     if (!isInbox(msg.reply ?? "")) throw noInbox();
     const job = readBody(msg, JobRequest);
     if (job.messages === undefined && job.prompt === undefined) {
@@ -87,6 +98,7 @@ export class Router {
       throw new MeshError("all_busy", "this router has too many jobs waiting", { retryAfterMs: 1000 });
     if (job.job_id === undefined && !JobId.safeParse(jobId).success)
       throw new MeshError("bad_request", "Mesh-Job: 8 to 64 letters, digits, _ and -", { field: HEADERS.job });
+    if (job.durable === true) return { job, request: undefined };
     const id = job.job_id ?? jobId;
     return { job, request: this.#toRequest(msg, job, id, lastToken(msg.subject), false) };
   }
@@ -106,6 +118,17 @@ export class Router {
       encrypted: sealed,
     };
     return toRouteRequest(job, envelope, this.#parts.policy().routing, Date.now());
+  }
+
+  async #keep(msg: Msg, job: JobRequest, jobId: string): Promise<void> {
+    try {
+      await this.#durable.keep(msg, job, header(msg, HEADERS.job), lastToken(msg.subject));
+    } catch (cause) {
+      const error = MeshError.from(cause);
+      if (!error.retryable) throw error;
+      // Nothing is wrong with the job.
+      answerEnding({ message: msg, jobId: job.job_id ?? jobId, error, attempts: 1 });
+    }
   }
 
   /** Records the decision, durably for P0 and P1, then dispatches (DESIGN promise 3). */
