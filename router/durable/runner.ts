@@ -10,6 +10,8 @@ import type { Next, WaitingLine } from "./waiting-line.ts";
 
 /** Runs that may be lost with their node or router: more, and it is the job that kills them. */
 export const MAX_LOSSES = 8;
+/** What the clocks of a router and a node may differ by before it matters whether a deadline has passed, milliseconds. */
+const CLOCKS_MS = 250;
 /** Pause before JetStream is asked again, milliseconds. */
 const RETRY_PAUSE_MS = 500;
 
@@ -144,6 +146,11 @@ export class Runner {
       const failure = failureOf(result, record);
       if (failure === undefined) {
         await this.#commit(claim, result, signal);
+        outcome.taken();
+        return true;
+      }
+      if (failure.code === "deadline_exceeded") {
+        await this.#expire(claim, signal);
         outcome.taken();
         return true;
       }
@@ -296,7 +303,8 @@ export function hasEnded({ state }: DurableRecord): boolean {
 /** Why a run's result is none that the job may end with; undefined = it may. */
 function failureOf(result: JobResult, record: DurableRecord): MeshError | undefined {
   if (result.status === "finished" || result.status === "cancelled") return undefined;
-  if (result.status === "expired" && record.deadline_unix_ms > Date.now())
+  // Timers fire a little early, and clocks differ a little.
+  if (result.status === "expired" && record.deadline_unix_ms > Date.now() + CLOCKS_MS)
     return new MeshError("runtime_failed", "the run took longer than the queue's timeout_ms");
   return result.error === null
     ? new MeshError("runtime_failed", "the run failed and its node did not say why")
