@@ -1,5 +1,5 @@
 import type { MsgHdrs } from "@nats-io/nats-core";
-import { HEADERS } from "../../bus-schemas/index.ts";
+import { HEADERS, lastToken } from "../../bus-schemas/index.ts";
 import type { Bus } from "../../service/bus.ts";
 
 /** A result is sent again until a router has stored it, milliseconds. */
@@ -106,9 +106,10 @@ export class Parcels {
   open(jobId: string, to: Address): Parcel {
     if (!this.#listening) {
       this.#listening = true;
-      this.#bus.listen(`${this.#bus.inbox}.parcel.*`, (msg) =>
-        this.#open.get(msg.subject.slice(msg.subject.lastIndexOf(".") + 1))?.gone(),
-      );
+      this.#bus.listen(`${this.#bus.inbox}.parcel.*`, (msg) => {
+        // Without a body it is the broker, who says that the router is gone: another will come for it.
+        if (msg.data.length > 0) this.#open.get(lastToken(msg.subject))?.gone();
+      });
     }
     const parcel: Parcel = new Parcel(this.#bus, to, `${this.#bus.inbox}.parcel.${jobId}`, () => {
       if (this.#open.get(jobId) === parcel) this.#open.delete(jobId);
