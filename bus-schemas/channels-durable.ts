@@ -27,7 +27,8 @@ export const DURABLE_CHANNELS: readonly Channel[] = [
     address: address((s) => s.withdraw),
     from: "client",
     to: "router (one of a queue group)",
-    guarantee: "Request; one reply. A durable job that waits or runs ends as cancelled; one that has ended stays as it is.",
+    guarantee:
+      "Request; one reply. A durable job that waits or runs ends as cancelled; one that has ended stays as it is.",
     messages: [{ name: "JobWithdrawn", summary: "Which durable job.", schema: JobQuery }],
     reply: [status, refused],
   },
@@ -36,7 +37,8 @@ export const DURABLE_CHANNELS: readonly Channel[] = [
     address: address((s) => s.work("_queue_", "_job_")),
     from: "router",
     to: "JetStream stream JOBS",
-    guarantee: "Kept until the job has ended; one consumer a queue, whose max_ack_pending is the queue's max_concurrency.",
+    guarantee:
+      "Kept until the job has ended; one consumer a queue, whose max_ack_pending is the queue's max_concurrency.",
     messages: [{ name: "QueuedJob", summary: "A durable job.", schema: JobRequest, headers: "job" }],
   },
   {

@@ -112,7 +112,8 @@ export const EVENTS = {
   job_dead: {
     by: ["router"],
     ofJob: true,
-    summary: "A durable job failed for good: its caller is told so, and it lies among the dead letters until a person decides.",
+    summary:
+      "A durable job failed for good: its caller is told so, and it lies among the dead letters until a person decides.",
     data: z.object({
       job_id: JobId,
       queue: SubjectToken,

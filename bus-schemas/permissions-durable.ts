@@ -35,7 +35,7 @@ export function hearsQueues(s: Subjects): Grant[] {
 
 /**
  * Routers alone touch durable jobs: they make the consumers of the queues (a queue is a name of the policy, which the keeper
- * does not follow), and look through states and letters by short-lived ones. They make, change and delete no stream.
+ * does not follow) and delete none, look through states and letters by short-lived ones, and make, change and delete no stream.
  */
 export function runsQueues(s: Subjects): Grant[] {
   const { work, states, results, letters } = s.jobStreams;
@@ -45,7 +45,6 @@ export function runsQueues(s: Subjects): Grant[] {
       `$JS.API.CONSUMER.CREATE.${stream}.>`,
       `$JS.API.CONSUMER.INFO.${stream}.*`,
       `$JS.API.CONSUMER.MSG.NEXT.${stream}.*`,
-      `$JS.API.CONSUMER.DELETE.${stream}.*`,
     ].map((subject) => grant(subject, why));
   return [
     grant(s.work("*", "*"), "durable jobs"),
@@ -53,7 +52,10 @@ export function runsQueues(s: Subjects): Grant[] {
     grant(s.jobResult("*", "*"), "results of durable jobs"),
     grant(s.letter("*", "*"), "dead letters"),
     ...consumers(work, "the queues"),
-    ...[states, letters].flatMap((stream) => consumers(stream, "lists for operators")),
+    ...[states, letters].flatMap((stream) => [
+      ...consumers(stream, "lists for operators"),
+      grant(`$JS.API.CONSUMER.DELETE.${stream}.*`, "lists for operators"),
+    ]),
     grant(`$JS.ACK.${work}.>`, "durable jobs that have ended, or still run"),
     ...[work, states, results, letters].map((stream) => grant(`$JS.API.STREAM.MSG.GET.${stream}`, "single jobs")),
     ...[work, letters].map((stream) => grant(`$JS.API.STREAM.MSG.DELETE.${stream}`, "jobs that were taken back")),

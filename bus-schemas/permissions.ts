@@ -1,12 +1,6 @@
 import type { Layer } from "./classes.ts";
 import { EVENTS, EVENT_TYPES, type EventSource } from "./events.ts";
-import {
-  callsDurable,
-  hearsQueues,
-  makesJobStreams,
-  operatesQueues,
-  runsQueues,
-} from "./permissions-durable.ts";
+import { callsDurable, hearsQueues, makesJobStreams, operatesQueues, runsQueues } from "./permissions-durable.ts";
 import { NO_CLASS, subjectPatterns, subjects, type EventClass, type Subjects } from "./subjects.ts";
 
 /**

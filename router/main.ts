@@ -43,7 +43,12 @@ const log = createLog("router");
 runProcess(log, async (lifecycle) => {
   const config = loadConfig(
     RouterConfig,
-    { ...BASE_ENV, routerId: "TIERMESH_ROUTER_ID", routingConfigPath: "ROUTING_CONFIG_PATH", resultHours: "TIERMESH_RESULT_HOURS" },
+    {
+      ...BASE_ENV,
+      routerId: "TIERMESH_ROUTER_ID",
+      routingConfigPath: "ROUTING_CONFIG_PATH",
+      resultHours: "TIERMESH_RESULT_HOURS",
+    },
     { env: process.env, file: { routerId: `router-${newId().slice(-8)}` }, fileName: "defaults" },
   );
   const file = { ...readRoutingConfig(config.routingConfigPath), path: config.routingConfigPath };

@@ -11,5 +11,15 @@ export function runEnded(
 ): EventData<"job_run_ended"> {
   const { job_id, status, decision_id, usage, cost, timing, error } = ended;
   const place = { node_id: nodeId, layer, model: facts.model };
-  return { job_id, fence, status, ...place, decision_id, usage, ...(cost === undefined ? {} : { cost }), timing, error };
+  return {
+    job_id,
+    fence,
+    status,
+    ...place,
+    decision_id,
+    usage,
+    ...(cost === undefined ? {} : { cost }),
+    timing,
+    error,
+  };
 }

@@ -44,7 +44,9 @@ export class FrontDesk {
   async keep(msg: Msg, job: JobRequest, saidId: string | undefined, queue: string): Promise<void> {
     const { events, store } = this.#parts;
     if (job.stream === true)
-      throw new MeshError("bad_request", "stream: a durable job has no stream; ask for its result", { field: "stream" });
+      throw new MeshError("bad_request", "stream: a durable job has no stream; ask for its result", {
+        field: "stream",
+      });
     const jobId = job.job_id ?? saidId ?? idOf(job, queue) ?? newId();
     const body = storedBody(job);
     if (!store.fits(body))
@@ -120,7 +122,8 @@ export class FrontDesk {
   /** The job that is there already under this id. @throws MeshError `conflict` when it is another one */
   async #same(wanted: DurableRecord, msg: Msg, body: Uint8Array): Promise<Held> {
     const held = await this.#parts.store.read(wanted.job_id);
-    if (held === undefined) throw new MeshError("bus_unavailable", "the job's state could not be read", { retryAfterMs: 500 });
+    if (held === undefined)
+      throw new MeshError("bus_unavailable", "the job's state could not be read", { retryAfterMs: 500 });
     const { salt, digest: known, queue } = held.record;
     if (queue !== wanted.queue || digest(salt, classHeader(msg), queue, body) !== known)
       throw new MeshError("conflict", "another durable job has this id or idempotency key", { field: "job_id" });
@@ -146,7 +149,8 @@ export class FrontDesk {
   async #answer(msg: Msg, act: (jobId: string) => Promise<Held>): Promise<void> {
     try {
       const { record } = await act(readBody(msg, JobQuery).job_id);
-      const kept = record.state === "finished" ? await this.#parts.store.result(record.job_id, record.fence) : undefined;
+      const kept =
+        record.state === "finished" ? await this.#parts.store.result(record.job_id, record.fence) : undefined;
       respond(msg, { ...statusOf(record), result: kept ?? null });
     } catch (cause) {
       const error = MeshError.from(cause);
@@ -203,5 +207,8 @@ function idOf({ idempotency_key: key }: JobRequest, queue: string): string | und
 }
 
 function digest(salt: string, declared: string | undefined, queue: string, body: Uint8Array): string {
-  return createHash("sha256").update(`${salt}\n${declared ?? ""}\n${queue}\n`).update(body).digest("base64url");
+  return createHash("sha256")
+    .update(`${salt}\n${declared ?? ""}\n${queue}\n`)
+    .update(body)
+    .digest("base64url");
 }

@@ -199,7 +199,7 @@ export class JobStore {
     const info = await asked(this.#manager.consumers.add(stream, config));
     try {
       const consumer = this.#js.consumers.getConsumerFromInfo(info);
-      for (let left = info.num_pending; left > 0; ) {
+      for (let left = info.num_pending; left > 0;) {
         let got = 0;
         const page = Math.min(PAGE, left);
         for await (const msg of await consumer.fetch({ max_messages: page, expires: ANSWER_LIMIT_MS })) {
@@ -266,7 +266,10 @@ async function asked<T>(answer: Promise<T>): Promise<T> {
 function unavailable(cause: unknown): MeshError {
   return cause instanceof MeshError
     ? cause
-    : new MeshError("bus_unavailable", "JetStream does not take or give durable jobs now", { cause, retryAfterMs: 1000 });
+    : new MeshError("bus_unavailable", "JetStream does not take or give durable jobs now", {
+        cause,
+        retryAfterMs: 1000,
+      });
 }
 
 /** The job as it is stored: text that any later version reads, with nothing in it that the records say. */

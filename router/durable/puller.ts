@@ -175,7 +175,10 @@ export class Puller {
       this.#claims.set(jobId, claim);
       this.#gather(claim);
     } catch (error) {
-      this.#parts.log.warn({ err: error, job: jobId }, "a durable job could not be taken; the broker gives it out again");
+      this.#parts.log.warn(
+        { err: error, job: jobId },
+        "a durable job could not be taken; the broker gives it out again",
+      );
     } finally {
       this.#reading.delete(jobId);
     }

@@ -1,6 +1,5 @@
-import { isDeepStrictEqual } from "node:util";
 import { MeshError, type DurableRecord, type JobResult } from "../../bus-schemas/index.ts";
-import { pause } from "../../service/loop.ts";
+import { ClaimLost, ClaimStates } from "./claim-states.ts";
 import type { Claim } from "./claim.ts";
 import { endingOf, type Endings } from "./endings.ts";
 import type { DurableParts } from "./parts.ts";
@@ -12,12 +11,6 @@ import type { Next, WaitingLine } from "./waiting-line.ts";
 export const MAX_LOSSES = 8;
 /** What the clocks of a router and a node may differ by before it matters whether a deadline has passed, milliseconds. */
 const CLOCKS_MS = 250;
-/** Pause before JetStream is asked again, milliseconds. */
-const RETRY_PAUSE_MS = 500;
-
-/** The job is somebody else's now, or has ended: nothing more is done for it here. */
-class ClaimLost extends Error {}
-
 /**
  * What is done for one durable job in hand, until it has ended or is somebody else's. Invariants:
  * (1) nothing happens to the job but by a compare-and-set on its state: who loses one lets go of the job;
@@ -30,6 +23,7 @@ export class Runner {
   readonly #line: WaitingLine;
   readonly #runs: Runs;
   readonly #endings: Endings;
+  readonly #states: ClaimStates;
   /** Where others ask whether this router still has a job. */
   readonly #holder: string;
 
@@ -38,6 +32,7 @@ export class Runner {
     this.#line = line;
     this.#runs = runs;
     this.#endings = endings;
+    this.#states = new ClaimStates(parts);
     this.#holder = holder;
   }
 
@@ -47,7 +42,10 @@ export class Runner {
       await this.#live(claim, signal);
     } catch (error) {
       if (!(error instanceof ClaimLost)) {
-        this.#parts.log.error({ err: error, job: claim.jobId }, "a durable job was let go; the broker gives it out again");
+        this.#parts.log.error(
+          { err: error, job: claim.jobId },
+          "a durable job was let go; the broker gives it out again",
+        );
         return;
       }
       await this.#lookOnce(claim);
@@ -63,7 +61,7 @@ export class Runner {
       let next = this.#line.now(claim);
       if (next === undefined) {
         if (claim.held.record.state === "running")
-          await this.#write(claim, { state: "queued", holder: null, fence: 0 }, signal);
+          await this.#states.write(claim, { state: "queued", holder: null, fence: 0 }, signal);
         next = await this.#line.wait(claim);
       }
       if (next.to === "node") outcome = await this.#dispatch(claim, next, signal);
@@ -88,7 +86,7 @@ export class Runner {
     } catch (cause) {
       return { type: "refused", error: MeshError.from(cause) };
     }
-    await this.#write(claim, { losses: losses + 1, holder: this.#holder }, signal);
+    await this.#states.write(claim, { losses: losses + 1, holder: this.#holder }, signal);
     fleet.onDispatch(nodeId);
     return this.#runs.run({
       claim,
@@ -122,8 +120,10 @@ export class Runner {
         holder: this.#holder,
       };
       const [, passed] = await Promise.all([
-        this.#write(claim, running, signal),
-        dataClass === "P2" ? undefined : gate.pass(jobId, recorded.durable).catch((cause: unknown) => MeshError.from(cause)),
+        this.#states.write(claim, running, signal),
+        dataClass === "P2"
+          ? undefined
+          : gate.pass(jobId, recorded.durable).catch((cause: unknown) => MeshError.from(cause)),
       ]);
       if (passed !== undefined) return { type: "refused", error: passed };
       sent = true;
@@ -174,12 +174,7 @@ export class Runner {
   }
 
   /** Another try, unless there were too many. @returns true when that was the last */
-  async #again(
-    claim: Claim,
-    error: MeshError,
-    what: "losses" | "failures",
-    signal: AbortSignal,
-  ): Promise<boolean> {
+  async #again(claim: Claim, error: MeshError, what: "losses" | "failures", signal: AbortSignal): Promise<boolean> {
     const { retry_attempts: retries } = this.#parts.policy().routing.defaults;
     const { record } = claim.held;
     const count = record[what] + 1;
@@ -188,7 +183,7 @@ export class Runner {
       await this.#bury(claim, error, signal, { [what]: count });
       return true;
     }
-    await this.#write(claim, { state: "queued", holder: null, [what]: count, error: error.toWire() }, signal);
+    await this.#states.write(claim, { state: "queued", holder: null, [what]: count, error: error.toWire() }, signal);
     this.#recordAgain(claim, error);
     return false;
   }
@@ -207,7 +202,7 @@ export class Runner {
     const state = result.status === "cancelled" ? "cancelled" : "finished";
     try {
       if (state === "finished")
-        await this.#persist(() => this.#parts.store.putResult(claim.jobId, fence, result), signal);
+        await this.#states.persist(() => this.#parts.store.putResult(claim.jobId, fence, result), signal);
     } catch (cause) {
       if (!(cause instanceof MeshError) || cause.code !== "payload_too_large") throw cause;
       return this.#bury(claim, cause, signal);
@@ -229,9 +224,9 @@ export class Runner {
   }
 
   async #end(claim: Claim, change: Partial<DurableRecord>, signal: AbortSignal): Promise<void> {
-    await this.#write(claim, { ...change, holder: null }, signal);
+    await this.#states.write(claim, { ...change, holder: null }, signal);
     this.#parts.metrics.endings.inc({ status: claim.held.record.state, code: claim.held.record.error?.code ?? "" });
-    await this.#persist(() => this.finish(claim), signal);
+    await this.#states.persist(() => this.finish(claim), signal);
   }
 
   /** What follows an ending, as often as it is needed: dead letter, record, acknowledgement. */
@@ -243,8 +238,8 @@ export class Runner {
 
   /** Others first: nobody takes this one now. */
   async #toTail(claim: Claim, signal: AbortSignal): Promise<void> {
-    await this.#write(claim, { state: "queued", holder: null, round: claim.held.record.round + 1 }, signal);
-    await this.#persist(() => this.requeue(claim), signal);
+    await this.#states.write(claim, { state: "queued", holder: null, round: claim.held.record.round + 1 }, signal);
+    await this.#states.persist(() => this.requeue(claim), signal);
   }
 
   /** The message of the job's newest round takes the place of this one. */
@@ -252,37 +247,6 @@ export class Runner {
     const traceparent = msg.headers?.get("traceparent") || undefined;
     await this.#parts.store.enqueue({ record: held.record, body: msg.data, traceparent });
     msg.ack();
-  }
-
-  /** Changes the job's state if nobody else did since. @throws ClaimLost */
-  async #write(claim: Claim, change: Partial<DurableRecord>, signal: AbortSignal): Promise<void> {
-    const record: DurableRecord = { ...claim.held.record, ...change, changed_unix_ms: Date.now() };
-    let unsure = false;
-    await this.#persist(async () => {
-      const seq = await this.#parts.store.write(record, claim.held.seq).catch((cause: unknown) => {
-        unsure = true;
-        throw cause;
-      });
-      if (seq !== undefined) return void (claim.held = { record, seq });
-      const now = unsure ? await this.#parts.store.read(claim.jobId) : undefined;
-      // Ours, of which only the answer was lost.
-      if (now !== undefined && isDeepStrictEqual(now.record, record)) return void (claim.held = now);
-      throw new ClaimLost();
-    }, signal);
-  }
-
-  /** Until JetStream takes it, or the claim is void. */
-  async #persist(step: () => Promise<void>, signal: AbortSignal): Promise<void> {
-    for (;;) {
-      try {
-        return await step();
-      } catch (cause) {
-        const hopeless = cause instanceof MeshError && !cause.retryable;
-        if (cause instanceof ClaimLost || hopeless || signal.aborted) throw cause;
-        this.#parts.log.warn({ err: cause }, "a durable job waits for JetStream");
-        await pause(RETRY_PAUSE_MS, signal);
-      }
-    }
   }
 
   /** If the job has ended, by whomever, its message must leave the queue. */

@@ -58,7 +58,10 @@ test("jobs of a batch go out by model, one model after the other", async () => {
     models.map((model, i) => mesh.client.enqueue(job("ms=20", { job_id: ids[i], model, task_type: "media" }))),
   );
   await Promise.all(ids.map((id) => mesh.client.waitFor(id)));
-  const began = node.said().slice(from).flatMap(({ began: id }) => id ?? []);
+  const began = node
+    .said()
+    .slice(from)
+    .flatMap(({ began: id }) => id ?? []);
   expect(began.toSorted()).toEqual(ids.toSorted());
 });
 
@@ -132,7 +135,11 @@ test("a deadline is absolute: what waits beyond it ends expired and never runs",
 
 test("a run that takes longer than its queue's timeout_ms is tried again, and at last the job is dead", async () => {
   const { job_id: id } = await mesh.client.enqueue(job("hold", { task_type: "brief" }));
-  expect(await mesh.client.waitFor(id)).toMatchObject({ state: "dead", attempts: 3, error: { code: "runtime_failed" } });
+  expect(await mesh.client.waitFor(id)).toMatchObject({
+    state: "dead",
+    attempts: 3,
+    error: { code: "runtime_failed" },
+  });
 });
 
 test("what fails for good lies among the dead letters, where a person sees it and sends it back", async () => {
@@ -183,7 +190,9 @@ test("what is no job goes to the dead letters and stops nothing", async () => {
 });
 
 test("operators see how full each queue is, and a new max_concurrency holds at once", async () => {
-  const held = await Promise.all(Array.from({ length: 4 }, () => mesh.client.enqueue(job("hold", { task_type: "slow" }))));
+  const held = await Promise.all(
+    Array.from({ length: 4 }, () => mesh.client.enqueue(job("hold", { task_type: "slow" }))),
+  );
   const depth = async () => (await mesh.client.durable.desk("list", { queue: "slow" })).queues[0];
   await waitFor(async () =>
     expect(await depth()).toEqual({ queue: "slow", waiting: 3, in_hand: 1, max_concurrency: 1 }),

@@ -30,7 +30,8 @@ let count = 0;
 const work = {
   run(_runtime: string, { jobId, messages }: RuntimeJob, { onChunk, onFailed }: RunHandlers): number {
     const id = count++;
-    const prompt = String(messages.at(-1)?.content ?? "");
+    const content = messages.at(-1)?.content;
+    const prompt = typeof content === "string" ? content : "";
     say({ began: jobId });
     const end = (how: string) => {
       running.delete(id);

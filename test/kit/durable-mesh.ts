@@ -1,5 +1,7 @@
 import path from "node:path";
+import { fileURLToPath } from "node:url";
 import { writeFileSync } from "node:fs";
+import { jetstreamManager } from "@nats-io/jetstream";
 import { MeshError, type EventType } from "../../bus-schemas/index.ts";
 import { MeshClient } from "../../client/index.ts";
 import { connectBus, type Bus, type BusAddress } from "../../service/bus.ts";
@@ -87,7 +89,7 @@ export class DurableMesh implements AsyncDisposable {
 
   async node(nodeId: string, models = "tiny", slots = 8): Promise<Node> {
     const args = [nodeId, models, String(slots)];
-    const proc = startProc(path.join(import.meta.dirname, "durable-agent.child.ts"), {
+    const proc = startProc(fileURLToPath(new URL("./durable-agent.child.ts", import.meta.url)), {
       args,
       env: busVariables(this.#address),
     });
@@ -99,7 +101,6 @@ export class DurableMesh implements AsyncDisposable {
 
   /** Everything that the audit stream has, in its order. */
   async events(type: EventType): Promise<{ type: EventType; data: Record<string, unknown>; id: string }[]> {
-    const { jetstreamManager } = await import("@nats-io/jetstream");
     const manager = await jetstreamManager(this.bus.nc);
     const stream = this.bus.subjects.auditStream;
     const found: { type: EventType; data: Record<string, unknown>; id: string }[] = [];
