@@ -121,6 +121,8 @@ export class DurableCalls {
       } catch (cause) {
         if (cause instanceof errors.InvalidArgumentError)
           throw new MeshError("payload_too_large", "the job is larger than the bus takes", { cause });
+        if (cause instanceof errors.PermissionViolationError || isRefusedByBus(cause))
+          throw new MeshError("forbidden", "the bus lets only an operator's key do this", { cause });
         if (this.#bus.nc.isClosed() || this.#bus.nc.isDraining())
           throw new MeshError("bus_unavailable", "the connection to the bus is closed", { cause });
         if (Date.now() > untilMs)
@@ -131,6 +133,11 @@ export class DurableCalls {
       return decode(reply.data, header(reply, HEADERS.contentType));
     }
   }
+}
+
+/** The library wraps what the bus says to a request. */
+function isRefusedByBus(cause: unknown): boolean {
+  return cause instanceof Error && cause.cause instanceof errors.PermissionViolationError;
 }
 
 function throwRefusal(reply: unknown): void {

@@ -101,7 +101,7 @@ export class Runs {
             [HEADERS.deadline]: String(request.deadlineMs),
             [HEADERS.reply]: this.#inbox + token,
             [HEADERS.model]: model,
-            [HEADERS.attempt]: String(Math.max(1, record.attempts)),
+            [HEADERS.attempt]: String(Math.min(Math.max(1, record.attempts), 9999)),
             [HEADERS.decision]: decisionId,
             [HEADERS.fence]: String(fence),
             [HEADERS.traceparent]: claim.msg.headers?.get(HEADERS.traceparent) || undefined,

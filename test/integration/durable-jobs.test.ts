@@ -7,7 +7,6 @@ import { waitFor } from "../kit/wait-for.ts";
 const QUEUES = {
   chat: { priority: 100 },
   rag: { priority: 80, max_concurrency: 3, timeout_ms: 60_000 },
-  media: { priority: 60, max_concurrency: 4, timeout_ms: 60_000, batch_window_ms: 200 },
   brief: { priority: 20, max_concurrency: 2, timeout_ms: 400 },
   slow: { priority: 10, max_concurrency: 1, timeout_ms: 60_000 },
 };
@@ -47,22 +46,6 @@ test("no more of a queue's jobs run at once than its max_concurrency, over three
   const said = node.said().slice(from);
   expect(mostAtOnce(said)).toBe(3);
   expect(said.filter(({ began }) => began !== undefined)).toHaveLength(30);
-});
-
-test("jobs of a batch go out by model, one model after the other", async () => {
-  const from = node.said().length;
-  const models = ["tiny", "other", "tiny", "other"];
-  const ids = models.map((_, i) => `batch-${Date.now()}-${i}`);
-  // Together, and no more than may run at once: one batch, whichever router gets which.
-  await Promise.all(
-    models.map((model, i) => mesh.client.enqueue(job("ms=20", { job_id: ids[i], model, task_type: "media" }))),
-  );
-  await Promise.all(ids.map((id) => mesh.client.waitFor(id)));
-  const began = node
-    .said()
-    .slice(from)
-    .flatMap(({ began: id }) => id ?? []);
-  expect(began.toSorted()).toEqual(ids.toSorted());
 });
 
 test("the same job again is no second job; another job under the same id or key is a conflict", async () => {

@@ -6,7 +6,7 @@ import { waitFor } from "../kit/wait-for.ts";
 
 const QUEUES = {
   rag: { priority: 80, max_concurrency: 6, timeout_ms: 60_000 },
-  media: { priority: 60, max_concurrency: 2, timeout_ms: 60_000 },
+  media: { priority: 60, max_concurrency: 8, timeout_ms: 60_000, batch_window_ms: 1000 },
 };
 
 let mesh: DurableMesh;
@@ -125,6 +125,23 @@ test("a router that stops in order hands over what it has at once", async () => 
   expect(await mesh.client.waitFor(id)).toMatchObject({ state: "finished", attempts: 1 });
   await expectOneEndingEach([id]);
   expect(node.runsOf(id)).toBe(1);
+});
+
+test("a batch goes out by model: jobs for one go to one node one after the other", async () => {
+  const nodes = await Promise.all([mesh.node("node-1", "tiny,other", 4), mesh.node("node-2", "tiny,other", 4)]);
+  await mesh.router("one");
+  const models = ["tiny", "other", "tiny", "other", "tiny", "other"];
+  const add = async (model: string, i: number) =>
+    (await mesh.client.enqueue(job("ms=20", { model, task_type: "media", job_id: `${model}-job-${i}` }))).job_id;
+  const ids = await Promise.all(models.map(add));
+  const ends = await Promise.all(ids.map((id) => mesh.client.waitFor(id)));
+  const nodesOf = (model: string) =>
+    new Set(ends.filter(({ result }) => result?.model === model).map((e) => e.node_id));
+  expect([nodesOf("tiny").size, nodesOf("other").size]).toEqual([1, 1]);
+  for (const node of nodes) {
+    const began = node.said().flatMap(({ began: id }) => id?.split("-")[0] ?? []);
+    expect(began.filter((model, i) => model !== began[i - 1]).length).toBeLessThanOrEqual(2);
+  }
 });
 
 /** What the broker has of a job: the number of its state's message, and the token of the run that ended it. */
