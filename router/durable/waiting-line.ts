@@ -1,4 +1,4 @@
-import { MeshError } from "../../bus-schemas/index.ts";
+import { MeshError, type Decision } from "../../bus-schemas/index.ts";
 import { VERSION } from "../../service/version.ts";
 import { decide } from "../policy/decide.ts";
 import { decideRecorded, type RecordedDecision } from "../policy/record-inputs.ts";
@@ -45,8 +45,8 @@ export class WaitingLine {
 
   /** @returns undefined when the job has to wait: then `wait` */
   now(claim: Claim): Next | undefined {
-    const next = this.#place(claim);
-    return typeof next === "object" && "to" in next ? next : undefined;
+    const next = this.#place(claim, true);
+    return "to" in next ? next : undefined;
   }
 
   /** Resolves when a node takes the job, or nothing will. */
@@ -66,7 +66,7 @@ export class WaitingLine {
     const rank = ({ claim }: Waiter) => queues[claim.queue]?.priority ?? 0;
     const line = [...this.#waiters].sort((a, b) => rank(b) - rank(a) || a.claim.msg.seq - b.claim.msg.seq);
     for (const waiter of line) {
-      const next = this.#place(waiter.claim);
+      const next = this.#place(waiter.claim, false);
       if ("to" in next) this.#finish(waiter, next);
       else if (Date.now() - waiter.sinceMs > HOLD_MS)
         this.#finish(waiter, { to: next.error.code === "model_not_found" ? "dead" : "tail", error: next.error });
@@ -85,28 +85,32 @@ export class WaitingLine {
     else if (next.to === "node") this.#parts.fleet.onDone(next.nodeId);
   }
 
-  /** @returns where to, or why not now */
-  #place(claim: Claim): Next | { error: MeshError } {
+  /**
+   * @param likely that a node takes it; most of those that wait go on waiting, and what would be recorded of it costs
+   * @returns where to, or why not now
+   */
+  #place(claim: Claim, likely: boolean): Next | { error: MeshError } {
     const { fleet, policy, random } = this.#parts;
     const nowMs = Date.now();
     if (claim.held.record.deadline_unix_ms <= nowMs) return { to: "expired" };
     try {
       const request = routeOf(claim, policy().routing, nowMs);
-      // Cheaper than with what is recorded of it, and most of those that wait go on waiting.
-      const { outcome, error } = decide(request, fleet.fleet, policy(), nowMs, random);
-      if (outcome === "refused") {
-        const why = error === null ? new MeshError("no_node", "no node can take this job") : MeshError.fromWire(error);
-        return hopeless(why) ? { to: "dead", error: why } : { error: why };
-      }
+      const looked = likely ? undefined : decide(request, fleet.fleet, policy(), nowMs, random);
+      if (looked?.outcome === "refused") return notNow(looked);
       const made = decideRecorded(request, fleet.fleet, policy(), nowMs, random, VERSION);
       const { node_id: nodeId, model } = made.decision;
-      if (nodeId === null || model === null) return { error: new MeshError("no_node", "no node can take this job") };
+      if (nodeId === null || model === null) return notNow(made.decision);
       fleet.onDispatch(nodeId);
       return { to: "node", nodeId, model, request, made };
     } catch (cause) {
       return { to: "dead", error: MeshError.from(cause) };
     }
   }
+}
+
+function notNow({ error }: Pick<Decision, "error">): Next | { error: MeshError } {
+  const why = error === null ? new MeshError("no_node", "no node can take this job") : MeshError.fromWire(error);
+  return hopeless(why) ? { to: "dead", error: why } : { error: why };
 }
 
 /**

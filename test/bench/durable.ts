@@ -94,7 +94,7 @@ async function run(report: Report): Promise<void> {
       ),
     );
     report.note(
-      "a durable job is 6 messages on disk: state queued, work, state running, result, state finished, and its events",
+      "a durable job is five messages on disk (state queued, work, state running, result, state finished) and its events",
     );
     report.note("the end of a job is when the router has stored its result and its node is told so");
   } finally {
