@@ -34,10 +34,12 @@ export interface EnqueueOptions {
 }
 
 const DEFAULT_QUEUE = "rag";
-/** A router answers within this time, milliseconds: JetStream writes to disk first. */
-const ANSWER_LIMIT_MS = 5000;
-/** Routers or the bus may be away for so long, milliseconds; the same request is safe to send again. */
-const AWAY_LIMIT_MS = 15_000;
+/** Without an answer in this time the request goes to another router, milliseconds: the first one may hang. */
+const ANSWER_LIMIT_MS = 2000;
+/** The same at the desk, where one request may be about thousands of jobs, milliseconds. */
+const DESK_LIMIT_MS = 30_000;
+/** Routers or the bus may be away for so long, milliseconds; every request is safe to send again. */
+const AWAY_LIMIT_MS = 20_000;
 const RETRY_PAUSE_MS = 300;
 /** How often a job is looked at that is waited for: at first, and later, milliseconds. */
 const LOOK_MS = { first: 100, most: 2000 };
@@ -93,7 +95,7 @@ export class DurableCalls {
     asked: z.input<(typeof DESK_REQUESTS)[V]>,
     signal?: AbortSignal,
   ): Promise<DeskReply<V>> {
-    const reply = await this.#ask(this.#bus.subjects.desk(verb), asked, {}, signal);
+    const reply = await this.#ask(this.#bus.subjects.desk(verb), asked, {}, signal, DESK_LIMIT_MS);
     throwRefusal(reply);
     return parseOrThrow(DESK_REPLIES[verb], reply, "internal") as DeskReply<V>;
   }
@@ -109,6 +111,7 @@ export class DurableCalls {
     asked: unknown,
     others: Record<string, string | undefined>,
     signal: AbortSignal | undefined,
+    timeout = ANSWER_LIMIT_MS,
   ): Promise<unknown> {
     const body = encode(asked, "shared");
     const untilMs = Date.now() + AWAY_LIMIT_MS;
@@ -117,7 +120,7 @@ export class DurableCalls {
       let reply: Msg;
       try {
         const headers = headersFor("shared", others);
-        reply = await this.#bus.nc.request(subject, body, { timeout: ANSWER_LIMIT_MS, headers });
+        reply = await this.#bus.nc.request(subject, body, { timeout, headers });
       } catch (cause) {
         if (cause instanceof errors.InvalidArgumentError)
           throw new MeshError("payload_too_large", "the job is larger than the bus takes", { cause });

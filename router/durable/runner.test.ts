@@ -8,7 +8,7 @@ const about = { job_id: RECORD.job_id, node_id: "n1" };
 const result = (rest: Partial<JobResultInput> = {}) => ({
   type: "result" as const,
   result: JobResult.parse({ ...about, status: "finished", message: { role: "assistant", content: "done" }, ...rest }),
-  taken: vi.fn(),
+  taken: vi.fn<() => void>(),
 });
 const failed = (error: MeshError) => result({ status: "failed", message: null, error: error.toWire() });
 const lost = { type: "lost" as const, error: new MeshError("node_lost", "gone") };
