@@ -1,5 +1,5 @@
 import type { Msg, Subscription } from "@nats-io/nats-core";
-import { ROUTER_QUEUE_GROUP, type JobRequest } from "../../bus-schemas/index.ts";
+import { MeshError, ROUTER_QUEUE_GROUP, isInbox, type JobRequest } from "../../bus-schemas/index.ts";
 import { startLoop } from "../../service/loop.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import type { RouterParts } from "../parts.ts";
@@ -61,10 +61,21 @@ export class DurableJobs {
     const onError = (error: unknown) => log.error({ err: error }, "a durable job could not be placed");
     this.#looks = startLoop({ name: "waiting durable jobs", everyMs: LOOK_EVERY_MS, onError }, () => this.#line.tick());
     this.#subscriptions = [
-      bus.listen(bus.subjects.status, (msg) => void this.#front.status(msg), ROUTER_QUEUE_GROUP),
-      bus.listen(bus.subjects.withdraw, (msg) => void this.#front.withdraw(msg), ROUTER_QUEUE_GROUP),
-      bus.listen(bus.subjects.desks, (msg) => void this.#operators.answer(msg), ROUTER_QUEUE_GROUP),
+      this.#serve(bus.subjects.status, (msg) => this.#front.status(msg)),
+      this.#serve(bus.subjects.withdraw, (msg) => this.#front.withdraw(msg)),
+      this.#serve(bus.subjects.desks, (msg) => this.#operators.answer(msg)),
     ];
+  }
+
+  /** Requests, shared among the routers. */
+  #serve(subject: string, answer: (msg: Msg) => Promise<void>): Subscription {
+    const { bus, rejections } = this.#parts;
+    const handler = (msg: Msg) => {
+      // What JetStream delivers where its asker says has a reply subject of its own: that is nobody who may ask here.
+      if (isInbox(msg.reply ?? "")) void answer(msg);
+      else rejections.add("queue", new MeshError("bad_request", "reply: not an inbox", { field: "reply" }));
+    };
+    return bus.listen(subject, handler, ROUTER_QUEUE_GROUP);
   }
 
   /** Keeps a job that says that it is durable. @throws MeshError why not */

@@ -1,6 +1,10 @@
+import path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { MeshClient } from "../../client/index.ts";
+import { readNkeyFile } from "../../service/access/nkey-file.ts";
 import { startMesh, type TestMesh } from "../kit/mesh.ts";
+import { RawNats } from "../kit/raw-nats.ts";
+import { waitFor } from "../kit/wait-for.ts";
 
 /** Durable jobs on a whole mesh, whose broker lets each process do only what its role may (ADR 0013). */
 let mesh: TestMesh;
@@ -59,4 +63,34 @@ test("a program with a client's key may enqueue and ask, and the broker keeps it
   const { job_id: id } = await client.enqueue({ prompt: "by a program", security_level: "P2" });
   expect(await client.waitFor(id)).toMatchObject({ state: "finished" });
   await expect(client.durable.desk("content", { id })).rejects.toMatchObject({ code: "forbidden" });
+});
+
+test("a router, who may make consumers, cannot have JetStream say for it what only an operator may", async () => {
+  const router = readNkeyFile(path.join(mesh.home, "bus", "keys", "router.nk"));
+  await using raw = await RawNats.open(mesh.busPort, router);
+  const inbox = `${router.inbox}.1`;
+  raw.subscribe(inbox);
+  // Good bodies of both: of a cordon, and of a question to the desk.
+  const body = JSON.stringify({ command: "cordon", reason: "forged", id: "forged", by: "nobody" });
+  raw.publish("mesh.main.queue.letter.rag.forged", body, inbox);
+  await raw.next(({ body }) => body.includes('"seq"'));
+  const config = { name: "forged", ack_policy: "none", deliver_policy: "all" };
+  const create = JSON.stringify({ stream_name: "JOB_LETTERS", config });
+  raw.publish("$JS.API.CONSUMER.CREATE.JOB_LETTERS.forged", create, inbox);
+  await raw.next(({ body }) => body.includes("consumer_create_response") && body.includes('"config"'));
+  for (const victim of [`mesh.main.node.control.${mesh.nodeId}`, "mesh.main.queue.desk.drop"])
+    raw.publish("$JS.API.CONSUMER.MSG.NEXT.JOB_LETTERS.forged", "1", victim);
+  raw.publish("mesh.main.queue.letter.rag.forged", body);
+  await raw.flush();
+  expect(raw.errors).toEqual([]);
+  // The node has heard the forged word before this one.
+  await using operator = await MeshClient.connect({ ...mesh.address, name: "operator" });
+  const { nc, subjects } = operator.bus;
+  const reply = await nc.request(subjects.control(mesh.nodeId), JSON.stringify({ command: "resume" }));
+  expect(reply.json()).toMatchObject({ ok: true });
+  const seen = async () => (await mesh.run("audit", "tail", "--type", "node_controlled", "--json")).out;
+  await waitFor(async () => expect(await seen()).toContain("resume"));
+  expect(await seen()).not.toContain("cordon");
+  const { out } = await mesh.run("audit", "tail", "--type", "message_rejected", "--json");
+  expect([out.includes('"control"'), out.includes('"queue"')]).toEqual([true, true]);
 });
