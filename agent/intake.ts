@@ -6,6 +6,7 @@ import {
   JobId,
   JobRequest,
   MeshError,
+  SubjectToken,
   estimatePromptTokens,
   isInbox,
   lastToken,
@@ -18,7 +19,7 @@ import type { Bus } from "../service/bus.ts";
 import { encode } from "../service/codec.ts";
 import type { EventPublisher } from "../service/events.ts";
 import type { Log } from "../service/log.ts";
-import { classHeader, header, headersFor, readBody } from "../service/messages.ts";
+import { classHeader, header, headersFor, readJob } from "../service/messages.ts";
 import type { Rejections } from "../service/rejections.ts";
 import { learnFromPeer } from "../service/structures-exchange.ts";
 import { within } from "../service/within.ts";
@@ -99,6 +100,7 @@ export class Intake {
           type: "refused",
           job_id: jobId.data,
           node_id: this.#parts.nodeId,
+          queue: queueOf(msg),
           load: this.#parts.load(),
           error: rejection.toWire(),
         });
@@ -116,6 +118,7 @@ export class Intake {
       type: "refused",
       job_id: jobId,
       node_id: nodeId,
+      queue: facts.queue,
       load: load(),
       error: no.toWire(),
     });
@@ -131,7 +134,7 @@ export class Intake {
       const job = this.#jobs.get(jobId);
       if (job !== undefined) job.facts.fence = fence;
       const { load, nodeId } = this.#parts;
-      this.tell(msg.reply, { type: "accepted", job_id: jobId, node_id: nodeId, load: load() });
+      this.tell(msg.reply, { type: "accepted", job_id: jobId, node_id: nodeId, queue: facts.queue, load: load() });
       return undefined;
     }
     const answer = () =>
@@ -151,14 +154,14 @@ export class Intake {
       : refuse(ask, { layer, closedBecause: closedBecause() }, desk.seats(facts.model), facts.model, Date.now());
     if (no !== undefined) return no;
     this.#take(facts, answer(), verdicts);
-    const common = { job_id: facts.jobId, node_id: this.#parts.nodeId };
+    const common = { job_id: facts.jobId, node_id: this.#parts.nodeId, queue: facts.queue };
     this.tell(verdicts, { type: "accepted", ...common, load: this.#parts.load() });
     return undefined;
   }
 
   /** @throws MeshError naming the field. */
   #read(msg: Msg, dataClass: DataClass): JobFacts {
-    const request = readBody(msg, JobRequest);
+    const request = readJob(msg, JobRequest);
     const inbox = header(msg, HEADERS.reply);
     const model = header(msg, HEADERS.model);
     const deadlineMs = Number(header(msg, HEADERS.deadline));
@@ -188,6 +191,7 @@ export class Intake {
       inbox,
       deadlineMs,
       attempt: Number(attempt),
+      queue: queueOf(msg),
       decisionId,
       traceparent: header(msg, HEADERS.traceparent),
       promptTokens: estimatePromptTokens(request, msg.data.length),
@@ -206,6 +210,7 @@ export class Intake {
         type: "ended",
         job_id: facts.jobId,
         node_id: nodeId,
+        queue: facts.queue,
         load: this.#parts.load(),
         status: ended.status,
         timing: ended.timing,
@@ -249,6 +254,11 @@ export class Intake {
     if (nc.isClosed() || (reply !== subjects.verdict(router, nodeId, dispatch) && !isInbox(reply))) return;
     nc.publish(reply, encode(verdict, "shared"), { headers: headersFor("shared") });
   }
+}
+
+/** As the router named it, or null: a verdict must not fail for it. */
+function queueOf(msg: Msg): string | null {
+  return SubjectToken.safeParse(header(msg, HEADERS.queue)).data ?? null;
 }
 
 /** @throws MeshError naming the header. */

@@ -23,6 +23,8 @@ export interface JobFacts {
   inbox: string;
   deadlineMs: number;
   attempt: number;
+  /** Task queue, as the router says it; null = not told. */
+  queue: string | null;
   decisionId: string | null;
   traceparent: string | undefined;
   /** Estimate. */

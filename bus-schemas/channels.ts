@@ -5,7 +5,16 @@ import { DURABLE_CHANNELS } from "./channels-durable.ts";
 import { Decision } from "./decision.ts";
 import { JobReceipt } from "./durable.ts";
 import { EVENTS, EVENT_TYPES } from "./events.ts";
-import { CancelRequest, ControlReply, ControlRequest, JobRequest, JobResult, StreamFrame, Verdict } from "./job.ts";
+import {
+  CancelRequest,
+  ControlReply,
+  ControlRequest,
+  JobRequest,
+  JobResult,
+  StreamFrame,
+  Verdict,
+  WorkingFrame,
+} from "./job.ts";
 import { NodeRecord } from "./node-record.ts";
 import { RegistryAdd, RegistryJoin, RegistryReply, RegistryRevoke } from "./registry.ts";
 import { StructureTable } from "./structures.ts";
@@ -85,6 +94,11 @@ export const CHANNELS: readonly Channel[] = [
     reply: [
       { name: "Decision", summary: "Where the job would go, and why.", schema: Decision },
       { name: "TicketReply", summary: "With ticket: true: the ticket, or that none is needed.", schema: TicketReply },
+      {
+        name: "TicketWaits",
+        summary: "With ticket: true: no node is free yet; the answer follows.",
+        schema: WorkingFrame,
+      },
       { ...result, name: "TicketRefused", summary: "With ticket: true: the job was refused, this is its ending." },
     ],
   },
@@ -210,7 +224,7 @@ export const CHANNELS: readonly Channel[] = [
   {
     name: "auditQuery",
     address: address((s) => s.auditQuery),
-    from: "operator, gateway, cli",
+    from: "operator",
     to: "auditor",
     guarantee: "Request; one reply, from what is durable in the auditor's log.",
     messages: [{ name: "AuditQuery", summary: "Which entries of the log.", schema: AuditQuery }],

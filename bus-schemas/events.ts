@@ -38,6 +38,8 @@ export const EVENTS = {
       decision: Decision,
       sizes: Sizes,
       inputs: Inputs,
+      /** How long the job waited in its router until it was decided, milliseconds; left out = not at all. */
+      waited_ms: Count.optional(),
     }),
   },
   class_mismatch: {
@@ -89,6 +91,8 @@ export const EVENTS = {
       error: WireError.nullable(),
       /** The job came sealed, and so did its answer. */
       sealed: z.boolean().optional(),
+      /** How long it had waited in its router when it ended there undecided, milliseconds. */
+      waited_ms: Count.optional(),
     }),
   },
   job_queued: {

@@ -16,6 +16,8 @@ export const HEADERS = {
   model: "Mesh-Model",
   /** Which try this is, from 1. */
   attempt: "Mesh-Attempt",
+  /** Task queue that the job came on: the node's verdicts say it again, so that every router can count. */
+  queue: "Mesh-Queue",
   /** Id of the decision event that sent the job here. */
   decision: "Mesh-Decision",
   /** Fencing token of a durable job's run: a node obeys the highest that it has seen for the job. */

@@ -151,21 +151,37 @@ export const DeltaFrame = z.object({
   tool_calls: z.array(z.looseObject({ index: Count })).optional(),
 });
 export type DeltaFrame = z.infer<typeof DeltaFrame>;
-/** Sent about once a second while there is nothing else to say, so that a silent node is noticed. */
+/**
+ * Sent about once a second while there is nothing else to say, so that a silent node is noticed. Before `accepted` and without
+ * a `Mesh-Seq` it is the router's: the job waits there for a free node.
+ */
 export const WorkingFrame = z.object({ type: z.literal("working"), queued: z.boolean().default(false) });
 
-/** A reply to a job with `stream: true`, in the order of `Mesh-Seq`: accepted, then delta and working, then end. */
+/**
+ * A reply to a job with `stream: true`, in the order of `Mesh-Seq`: accepted, then delta and working, then end; while the job
+ * waits in its router, working without a number before them.
+ */
 export const StreamFrame = z.discriminatedUnion("type", [AcceptedFrame, DeltaFrame, WorkingFrame, JobResult]);
 export type StreamFrame = z.infer<typeof StreamFrame>;
 
+/** The job's task queue as its router named it, so that the other routers know which cap it counts against; null = not told. */
+const VerdictQueue = SubjectToken.nullable().default(null);
 /** agent → router: takes the job, refuses it (within 250 ms), or has ended it. Always with the fresh load. */
 export const Verdict = z.discriminatedUnion("type", [
-  z.object({ type: z.literal("accepted"), job_id: JobId, node_id: NodeId, load: Load }),
-  z.object({ type: z.literal("refused"), job_id: JobId, node_id: NodeId, load: Load, error: WireError }),
+  z.object({ type: z.literal("accepted"), job_id: JobId, node_id: NodeId, queue: VerdictQueue, load: Load }),
+  z.object({
+    type: z.literal("refused"),
+    job_id: JobId,
+    node_id: NodeId,
+    queue: VerdictQueue,
+    load: Load,
+    error: WireError,
+  }),
   z.object({
     type: z.literal("ended"),
     job_id: JobId,
     node_id: NodeId,
+    queue: VerdictQueue,
     load: Load,
     status: Outcome,
     timing: Timing.nullable(),

@@ -27,6 +27,8 @@ export const Ticket = z.strictObject({
   /** Start of the node: a ticket does not outlive a restart. */
   boot_id: z.string().min(1).max(64),
   model: ModelName,
+  /** Task queue that the job counts against. */
+  queue: SubjectToken.optional(),
   /** The node's key to seal to. */
   kid: SubjectToken,
   public_key: KeyBytes,
@@ -42,8 +44,34 @@ export type Ticket = z.infer<typeof Ticket>;
 /** The longest ticket that is looked at, characters. */
 export const MAX_TICKET_CHARS = 4096;
 
-/** What a router announces every second: the key that its tickets are signed with. */
-export const RouterKey = z.object({ router: SubjectToken, kid: SubjectToken, public_key: KeyBytes });
+/** Jobs by task queue. */
+const JobsByQueue = z.record(SubjectToken, Count);
+
+/**
+ * What the routers of a cell tell each other about the queues' caps (router/caps): who they think shares them, and what
+ * they have out. Each may use its share of a cap when all agree on the list.
+ */
+export const RouterShares = z.object({
+  /** When it was said, on its sender's monotonic clock: heard again by the sender, it tells how fresh the others see it. */
+  sent_ms: z.number(),
+  /** Names of the routers that share, sorted. */
+  view: z.array(SubjectToken).max(100),
+  /** Jobs of its own that a node has, or that are on their way. */
+  used: JobsByQueue,
+  /** Jobs that still run though their router is gone. */
+  orphans: JobsByQueue,
+  /** Its last word: it takes no more jobs. */
+  leaving: z.boolean().default(false),
+});
+export type RouterShares = z.infer<typeof RouterShares>;
+
+/** What a router announces every second: the key that its tickets are signed with, and its share of the caps. */
+export const RouterKey = z.object({
+  router: SubjectToken,
+  kid: SubjectToken,
+  public_key: KeyBytes,
+  shares: RouterShares.optional(),
+});
 export type RouterKey = z.infer<typeof RouterKey>;
 
 /**

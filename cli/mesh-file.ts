@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { MeshError } from "../bus-schemas/index.ts";
@@ -6,7 +6,7 @@ import type { BusAddress } from "../service/bus.ts";
 import { BASE_ENV, BaseConfig, busAddressOf, loadConfig, type Environment } from "../service/config.ts";
 import { isAlive } from "../service/process-info.ts";
 import { stateDir } from "../service/paths.ts";
-import { busFolder, localUrl, readBusSettings, speaksTls } from "./bus/bus-settings.ts";
+import { accessOf } from "./bus/access.ts";
 
 /** How other commands on this machine find the running mesh; readable by its owner only, for it may hold a bus password. */
 const MeshFile = z.object({
@@ -75,7 +75,8 @@ export function busAddress(env: Environment): BusAddress {
   const url = env["TIERMESH_NATS_URL"];
   if (url !== undefined && url !== "") return busAddressOf(loadConfig(BaseConfig, BASE_ENV, { env }));
   const file = readMeshFile(env);
-  const bus = file === undefined ? busOfThisMachine(env) : undefined;
+  // A bus elsewhere whose operator is here, or one that runs here without the rest of a mesh (`tiermesh bus run`).
+  const bus = file === undefined ? accessOf("operator", stateDir({ env })) : undefined;
   if (bus !== undefined) return bus;
   if (file === undefined)
     throw new MeshError(
@@ -83,17 +84,6 @@ export function busAddress(env: Environment): BusAddress {
       "no mesh runs on this machine; start one with `npm start`, or set TIERMESH_NATS_URL to a bus elsewhere",
     );
   return addressIn(file);
-}
-
-/** A bus that runs here without the rest of a mesh (`tiermesh bus run`), as an operator. */
-function busOfThisMachine(env: Environment): BusAddress | undefined {
-  const folder = busFolder(stateDir({ env }));
-  const nkeyFile = join(folder, "keys", "operator.nk");
-  if (!existsSync(nkeyFile)) return undefined;
-  const settings = readBusSettings(folder);
-  const ours = join(folder, "tls", "ca.pem");
-  const caFile = speaksTls(settings) ? (settings.ca_file ?? ours) : undefined;
-  return { url: localUrl(settings, settings.port), nkeyFile, caFile, cell: settings.cell };
 }
 
 /** How that mesh's bus is reached. */

@@ -192,6 +192,15 @@ test("a bus that stays away is said after ten seconds; a caller who leaves meanw
   expect(port.submits).toHaveLength(0);
 });
 
+test("a bus that is away does not keep a job beyond its own deadline", async () => {
+  const port = new FakePort();
+  port.away = true;
+  const frames = run(port, { ...PLAIN, timeout_ms: 310 });
+  // Its deadline, and half a second for an answer on its way.
+  await vi.advanceTimersByTimeAsync(810);
+  expect(endOf(await frames)).toMatchObject({ status: "failed", error: { code: "bus_unavailable" } });
+});
+
 test("silence after acceptance is a lost node: one error, no second submit", async () => {
   const port = new FakePort();
   const frames = run(port);

@@ -135,8 +135,9 @@ function exclude(way: Way, node: string | undefined): void {
 async function busIsThere(port: StreamPort, giveUpMs: number, signal: AbortSignal | undefined): Promise<boolean> {
   const untilMs = Math.min(giveUpMs, port.nowMs() + NO_BUS_LIMIT_MS);
   while (!port.connected() && signal?.aborted !== true) {
-    if (port.nowMs() >= untilMs) return false;
-    await pause(RETRY_PAUSE_MS, signal);
+    const leftMs = untilMs - port.nowMs();
+    if (leftMs <= 0) return false;
+    await pause(Math.min(RETRY_PAUSE_MS, leftMs), signal);
   }
   return true;
 }

@@ -20,7 +20,7 @@ import {
 } from "../bus-schemas/index.ts";
 import { connectBus, type Bus, type BusAddress } from "../service/bus.ts";
 import { decode, encode } from "../service/codec.ts";
-import { newId } from "../service/ids.ts";
+import { jobIdOfKey, newId } from "../service/ids.ts";
 import { createLog, type Log } from "../service/log.ts";
 import { header, headersFor } from "../service/messages.ts";
 import { serveStructures } from "../service/structures-exchange.ts";
@@ -130,7 +130,8 @@ export class MeshClient implements AsyncDisposable {
 
   /** Runs a job and yields its frames; the last is always `end`. Leaving the loop early cancels the job. */
   async *stream(request: JobRequestInput, options: CallOptions = {}): AsyncGenerator<StreamFrame, void, undefined> {
-    const jobId = request.job_id ?? newId();
+    const { idempotency_key: key } = request;
+    const jobId = request.job_id ?? (key === undefined ? newId() : jobIdOfKey(String(key)));
     const queue = options.queue ?? request.task_type ?? DEFAULT_QUEUE;
     try {
       parseOrThrow(JobRequest, request);

@@ -63,6 +63,8 @@ export function toCall(
   else if (dataClass !== undefined) job["security_level"] = dataClass;
   earlier(job, "deadline_unix_ms", headerNumber(headers, "mesh-deadline", "Mesh-Deadline"));
   earlier(job, "timeout_ms", headerNumber(headers, "x-request-timeout-ms", "X-Request-Timeout-Ms"));
+  const key = headers["idempotency-key"];
+  if (typeof key === "string" && key !== "") job["idempotency_key"] = key;
   const traceparent = headers["traceparent"];
   const traced =
     typeof traceparent === "string" && traceparent.length <= MAX_TRACEPARENT_CHARS && TRACEPARENT.test(traceparent);

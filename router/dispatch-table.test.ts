@@ -2,7 +2,8 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { DispatchTable, type Dispatch } from "./dispatch-table.ts";
 
-const dispatch = (jobId: string, sentAtMs = 0, nodeId = "n1") => ({ jobId, sentAtMs, nodeId }) as Dispatch;
+const dispatch = (jobId: string, sentAtMs = 0, nodeId = "n1") =>
+  ({ jobId, sentAtMs, nodeId, request: { taskType: "chat" } }) as Dispatch;
 
 test("a dispatch waits, runs and is gone; its token finds it until then", () => {
   const table = new DispatchTable();

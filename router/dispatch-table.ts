@@ -1,5 +1,5 @@
 import type { Msg } from "@nats-io/nats-core";
-import type { Decision } from "../bus-schemas/index.ts";
+import type { Decision, MeshError } from "../bus-schemas/index.ts";
 import type { RouteRequest } from "./policy/types.ts";
 
 /** A job this router has sent to a node and whose ending it has not seen. */
@@ -18,6 +18,10 @@ export interface Dispatch {
   attempt: number;
   sentAtMs: number;
   cancelled: boolean;
+  /** Its caller takes a stream. */
+  stream?: boolean;
+  /** Nodes that did not take it only because they were full: after a wait they may be asked again. */
+  full?: readonly string[];
 }
 
 /**
@@ -29,6 +33,7 @@ export class DispatchTable {
   readonly #waiting = new Map<string, Dispatch>();
   readonly #running = new Map<string, Dispatch>();
   readonly #byJob = new Map<string, string>();
+  readonly #byQueue = new Map<string, number>();
   #count = 0;
 
   get waitingCount(): number {
@@ -44,8 +49,15 @@ export class DispatchTable {
     return (this.#count++).toString(36);
   }
 
-  /** @returns the token of the verdict subject. */
+  /** Jobs of a task queue, waiting and running. */
+  countOf(queue: string): number {
+    return this.#byQueue.get(queue) ?? 0;
+  }
+
+  /** @param token a new one @returns the token of the verdict subject. */
   add(dispatch: Dispatch, token = this.newToken()): string {
+    const { taskType: queue } = dispatch.request;
+    this.#byQueue.set(queue, this.countOf(queue) + 1);
     this.#waiting.set(token, dispatch);
     this.#byJob.set(dispatch.jobId, token);
     return token;
@@ -84,6 +96,8 @@ export class DispatchTable {
     if (dispatch === undefined) return undefined;
     this.#waiting.delete(token);
     this.#running.delete(token);
+    const { taskType: queue } = dispatch.request;
+    this.#byQueue.set(queue, this.countOf(queue) - 1);
     if (this.#byJob.get(dispatch.jobId) === token) this.#byJob.delete(dispatch.jobId);
     return dispatch;
   }
@@ -109,4 +123,9 @@ export class DispatchTable {
     }
     return taken;
   }
+}
+
+/** The nodes that did not take a job because they were full, the last one among them. */
+export function fullNodes({ full = [], nodeId }: Dispatch, error: MeshError): readonly string[] {
+  return error.code === "all_busy" ? [...full, nodeId] : full;
 }

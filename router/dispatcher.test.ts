@@ -125,10 +125,10 @@ test("a router that was busy itself reads the verdicts that wait before it calls
 test("the class is checked again at each hop: a P0 job never follows its node's model to L2", async () => {
   const { verdict, answers, asked, join } = await dispatched("P0", ["a"], UNSEALED);
   join(nodeRecord("cloud", { layer: "L2" }));
-  verdict("refused", { error: BUSY });
+  verdict("refused", { error: { ...BUSY, code: "draining" } });
   await Promise.resolve();
   expect(asked()).toEqual(["a"]);
-  expect(answers()).toMatchObject([{ security_level: "P0", error: { code: "all_busy" } }]);
+  expect(answers()).toMatchObject([{ security_level: "P0", error: { code: "draining" } }]);
 });
 
 test("the second try of a P0 job waits for its own record", async () => {

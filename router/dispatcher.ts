@@ -3,12 +3,18 @@ import { CONTENT_TYPES, HEADERS, MeshError, lastToken, type Verdict } from "../b
 import { pause } from "../service/loop.ts";
 import { header, makeHeaders } from "../service/messages.ts";
 import { VERSION } from "../service/version.ts";
-import { answerEnding, statusOf, type RouterEnding } from "./answer.ts";
+import { answerEnding, recordEnding, statusOf, type RouterEnding } from "./answer.ts";
 import { AuditGate } from "./audit-gate.ts";
-import { DispatchTable, type Dispatch } from "./dispatch-table.ts";
+import { Caps } from "./caps/caps.ts";
+import { DispatchTable, fullNodes, type Dispatch } from "./dispatch-table.ts";
+import { KnownJobs } from "./known-jobs.ts";
 import type { RouterParts } from "./parts.ts";
 import { decideRecorded, type RecordedDecision } from "./policy/record-inputs.ts";
+import { RetryBudget } from "./retry-budget.ts";
+import { isSuperseded } from "./superseded.ts";
 import { Verdicts } from "./verdicts.ts";
+import { Line } from "./waiting/line.ts";
+import { plainJob } from "./waiting/plain-job.ts";
 
 /** A node says accepted or refused within this time, or the job goes to the next one, milliseconds (DESIGN promise 6). */
 export const ACCEPT_LIMIT_MS = 250;
@@ -20,6 +26,10 @@ export class Dispatcher {
   /** P0 and P1 pass it before each dispatch. */
   readonly gate = new AuditGate();
   readonly verdicts: Verdicts;
+  readonly caps: Caps;
+  readonly line: Line;
+  readonly known: KnownJobs;
+  readonly budget = new RetryBudget();
   readonly #parts: RouterParts;
   readonly #table = new DispatchTable();
   #sweptAtMs = -Infinity;
@@ -27,6 +37,10 @@ export class Dispatcher {
   constructor(parts: RouterParts) {
     this.#parts = parts;
     this.verdicts = new Verdicts(parts);
+    this.caps = new Caps(parts);
+    this.caps.count((queue) => this.#table.countOf(queue));
+    this.line = new Line(parts, this.caps);
+    this.known = new KnownJobs((jobId) => this.caps.runsElsewhere(jobId));
     parts.fleet.onLost((nodeId) => this.#onNodeLost(nodeId));
   }
 
@@ -41,13 +55,20 @@ export class Dispatcher {
       onVerdict: (verdict, dispatch, token) => this.#onVerdict(verdict, dispatch, token),
       onNobody: (token) => this.#onNobody(token),
     });
+    this.verdicts.watch(
+      (mine) => this.line.placeFree(mine),
+      (verdict, router, token) => {
+        this.caps.onOther(verdict, router, token);
+        if (verdict.type === "ended" && verdict.status === "finished") this.known.finished(verdict.job_id);
+      },
+    );
     this.verdicts.start();
     bus.listen(bus.subjects.cancels, (msg) => this.#onCancel(msg));
   }
 
-  /** Waits until no job waits for its record or for a node's word; one that does has it within the limits per try. */
+  /** Waits until no job waits for a node, its record or a node's word; one that does has it within the limits per try. */
   async drain(): Promise<void> {
-    while (this.#table.waitingCount + this.gate.size > 0) {
+    while (this.#table.waitingCount + this.gate.size + this.line.size > 0) {
       await pause(ACCEPT_LIMIT_MS / 10);
       this.sweep();
     }
@@ -55,6 +76,8 @@ export class Dispatcher {
 
   /** Re-picks jobs whose node kept silent; call it at least three times per `ACCEPT_LIMIT_MS`. */
   sweep(): void {
+    this.caps.sweep();
+    this.known.sweep();
     const nowMs = performance.now();
     // A late sweep blames this process first: the verdicts may lie unread in its own socket until after this turn.
     const late = nowMs - this.#sweptAtMs > ACCEPT_LIMIT_MS / 2;
@@ -87,6 +110,7 @@ export class Dispatcher {
       [HEADERS.reply]: message.reply ?? "",
       [HEADERS.model]: dispatch.model,
       [HEADERS.attempt]: String(dispatch.attempt),
+      [HEADERS.queue]: request.taskType,
       [HEADERS.decision]: dispatch.decisionId,
       [HEADERS.traceparent]: dispatch.traceparent,
     });
@@ -104,6 +128,7 @@ export class Dispatcher {
     }
     fleet.onDispatch(dispatch.nodeId);
     metrics.dispatches.inc();
+    if (dispatch.attempt === 1) this.budget.fresh();
   }
 
   #onNobody(token: string): void {
@@ -129,16 +154,23 @@ export class Dispatcher {
     if (verdict.type === "refused") {
       fleet.onRefused(dispatch.nodeId);
       this.#redispatch(dispatch, MeshError.fromWire(verdict.error));
-    } else if (verdict.timing !== null) fleet.observe(dispatch, verdict.timing, verdict.status);
+      return;
+    }
+    if (verdict.status === "finished") this.known.finished(dispatch.jobId);
+    else this.known.ended(dispatch.jobId);
+    if (verdict.timing !== null) fleet.observe(dispatch, verdict.timing, verdict.status);
   }
 
-  /** The next pick of the decision, at most `retry_attempts` more; then the job is refused with the last reason. */
+  /**
+   * The next pick of the decision, at most `retry_attempts` more and within the router's retry budget; then the job is refused
+   * with the last reason. Where every other node is full it waits for one.
+   */
   #redispatch(dispatch: Dispatch, error: MeshError): void {
     const { jobId, request, attempt } = dispatch;
     if (dispatch.cancelled) return this.#endDispatch(dispatch, new MeshError("cancelled", "cancelled by the caller"));
     try {
       const { retry_attempts: retries } = this.#parts.policy().routing.defaults;
-      const next = attempt > retries ? undefined : this.#nextPick(dispatch);
+      const next = attempt > retries || !this.#mayRetry() ? undefined : this.#nextPick(dispatch);
       this.#parts.metrics.redispatches.inc({ code: error.code });
       const { durable } = this.#parts.events.record(
         "job_redispatched",
@@ -154,7 +186,11 @@ export class Dispatcher {
         { dataClass: request.dataClass, traceparent: dispatch.traceparent },
       );
       const to = next?.to;
-      if (next === undefined || to === undefined) return this.#endDispatch(dispatch, error);
+      if (next === undefined) return this.#endDispatch(dispatch, error);
+      if (to === undefined) {
+        const full = next.decision.error?.code === "all_busy" || fullNodes(dispatch, error).length > 0;
+        return full ? this.#wait(dispatch, error) : this.#endDispatch(dispatch, error);
+      }
       const { request: without, decision } = next;
       const again = {
         ...dispatch,
@@ -163,6 +199,7 @@ export class Dispatcher {
         decision,
         attempt: attempt + 1,
         sentAtMs: performance.now(),
+        full: fullNodes(dispatch, error),
       };
       if (request.dataClass === "P2") this.send(again);
       else void this.#sendRecorded(again, durable);
@@ -171,13 +208,31 @@ export class Dispatcher {
     }
   }
 
+  #mayRetry(): boolean {
+    const may = this.budget.take();
+    if (!may) this.#parts.metrics.overBudget.inc();
+    return may;
+  }
+
+  /** Nodes that were only full may be asked again, once something has changed. */
+  #wait(dispatch: Dispatch, error: MeshError): void {
+    const { message, attempt, stream = false } = dispatch;
+    const full = new Set(fullNodes(dispatch, error));
+    const tried = [...dispatch.request.exclude, dispatch.nodeId].filter((nodeId) => !full.has(nodeId));
+    const request = { ...dispatch.request, exclude: new Set(tried) };
+    this.line.enter(plainJob(this.#parts, this, { message, request, attempt: attempt + 1, stream }));
+  }
+
   /** The second try of a P0 or P1 job is as recorded as the first (DESIGN promise 3). */
   async #sendRecorded(dispatch: Dispatch, durable: Promise<void>): Promise<void> {
+    const release = this.caps.hold(dispatch.request.taskType);
     try {
       await this.gate.pass(dispatch.jobId, durable);
       this.send({ ...dispatch, sentAtMs: performance.now() });
     } catch (cause) {
       this.#endDispatch(dispatch, MeshError.from(cause));
+    } finally {
+      release();
     }
   }
 
@@ -202,10 +257,14 @@ export class Dispatcher {
     const jobId = lastToken(msg.subject);
     if (isSuperseded(msg)) {
       // The newer try has the same job id: cancelling by it later, or ending this one, would reach that one too.
+      this.known.superseded(jobId);
+      this.line.take(jobId);
       const superseded = this.#table.takeWaitingJob(jobId);
       if (superseded !== undefined) this.#parts.fleet.onDone(superseded.nodeId);
       return;
     }
+    const inLine = this.line.take(jobId);
+    inLine?.waiter.end(new MeshError("cancelled", "cancelled by the caller"), inLine.waitedMs);
     this.gate.cancel(jobId);
     const dispatch = this.#table.findJob(jobId);
     if (dispatch !== undefined) dispatch.cancelled = true;
@@ -213,27 +272,11 @@ export class Dispatcher {
 
   /** The one ending of a job that ends here: told, and recorded. */
   end(ending: RouterEnding): void {
-    const { message, jobId, error, dataClass, decisionId, nodeId } = ending;
-    const status = statusOf(ending);
-    this.#parts.metrics.endings.inc({ status, code: error.code });
+    const { jobId, error } = ending;
+    this.known.ended(jobId);
+    this.#parts.metrics.endings.inc({ status: statusOf(ending), code: error.code });
     answerEnding(ending);
-    const nothing = { layer: null, model: null, finish_reason: null, usage: null, timing: null };
-    try {
-      this.#parts.events.record(
-        "job_ended",
-        {
-          job_id: jobId,
-          status,
-          node_id: nodeId ?? null,
-          decision_id: decisionId ?? null,
-          error: error.toWire(),
-          ...nothing,
-        },
-        { dataClass, traceparent: header(message, HEADERS.traceparent) },
-      );
-    } catch (cause) {
-      this.#parts.log.warn({ err: cause, job: jobId }, "the ending of a refused job could not be recorded");
-    }
+    recordEnding(this.#parts, ending);
   }
 
   #endDispatch(dispatch: Dispatch, error: MeshError, nodeId?: string): void {
@@ -247,14 +290,4 @@ interface NextPick extends RecordedDecision {
   request: Dispatch["request"];
   /** Undefined = nowhere. */
   to: Pick<Dispatch, "nodeId" | "model"> | undefined;
-}
-
-/** The client submitted the job again and does not want this try's ending (client/job-stream.ts). */
-function isSuperseded(msg: Msg): boolean {
-  if (msg.data.length === 0) return false;
-  try {
-    return msg.json<{ superseded?: unknown } | null>()?.superseded === true;
-  } catch {
-    return false;
-  }
 }

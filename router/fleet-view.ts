@@ -39,6 +39,7 @@ export class FleetView {
   readonly #sealKeys = new SealKeyOwners();
   #onRejected: (error: MeshError) => void = () => undefined;
   readonly #onLost: ((nodeId: string) => void)[] = [];
+  readonly #onHeard: (() => void)[] = [];
 
   /** @param clock the time that reception is measured on, milliseconds; a simulator brings its own. */
   constructor(events: Pick<EventPublisher, "record">, clock: () => number = Date.now) {
@@ -60,6 +61,11 @@ export class FleetView {
     this.#onLost.push(listener);
   }
 
+  /** Calls back after each heartbeat that was taken in. */
+  onHeard(listener: () => void): void {
+    this.#onHeard.push(listener);
+  }
+
   onHeartbeat(record: NodeRecord, nowMs: number): void {
     const { node_id: nodeId, layer, boot_id: bootId, seq, status } = record;
     const known = this.#present.get(nodeId);
@@ -77,6 +83,7 @@ export class FleetView {
       return;
     }
     this.fleet.upsert(record, nowMs);
+    for (const listener of this.#onHeard) listener();
     this.#present.set(nodeId, { bootId, seq });
     if (known !== undefined && known.bootId === bootId) return;
     // A new boot: whatever the old one ran is lost, if it has not ended it before its last word.

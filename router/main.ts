@@ -95,6 +95,8 @@ runProcess(log, async (lifecycle) => {
   const tickets = new Tickets(parts, dispatcher);
   const durable = await DurableJobs.open(parts, dispatcher, config.resultHours * 3_600_000);
   const router = new Router(parts, dispatcher, tickets, durable);
+  // Before the first announcement, which must come back here.
+  dispatcher.caps.join(tickets.id, () => tickets.announce());
   const onError = (error: unknown) => log.error({ err: error }, "a sweep failed");
   const sweeps = [
     startLoop(
@@ -119,6 +121,7 @@ runProcess(log, async (lifecycle) => {
     await router.stop();
     await durable.stop();
     await dispatcher.drain();
+    dispatcher.caps.leave();
   });
   const { stats } = router;
   const endpoints = [
@@ -142,6 +145,7 @@ runProcess(log, async (lifecycle) => {
     ...dispatcher.inFlight,
     ...tickets.inFlight,
     ...durable.inFlight,
+    in_line: dispatcher.line.size,
     policy: keeper.policy.revision,
   });
   const healthPort = await serveHealth({ host: "127.0.0.1", port: config.healthPort, metrics, health }, lifecycle);

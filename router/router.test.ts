@@ -24,6 +24,14 @@ function startRouter(policy: Record<string, unknown> = {}) {
   return { ...kit, dispatcher, router, submit };
 }
 
+test("a job that says its class twice is refused, not taken by the last", async () => {
+  const { bus, join, submit } = startRouter();
+  join(nodeRecord("n1"));
+  submit(new TextEncoder().encode('{"security_level":"P0","prompt":"x","security_level":"P2"}'));
+  expect((await bus.next(INBOX)).json()).toMatchObject({ status: "refused", error: { code: "bad_request" } });
+  expect(bus.on(RUN)).toEqual([]);
+});
+
 test("a job is decided, recorded and sent with the caller's own bytes and inbox", async () => {
   const { bus, events, join, submit } = startRouter();
   join(nodeRecord("n1"));
@@ -135,7 +143,7 @@ test("P0 and P1 are refused with audit_unavailable when their decision does not 
   const { bus, events, join, submit } = startRouter();
   join(nodeRecord("n1"));
   events.stall = new Promise(() => {});
-  for (const level of ["P0", "P1"]) submit({ ...job, security_level: level });
+  for (const level of ["P0", "P1"]) submit({ ...job, job_id: `job-of-${level}`, security_level: level });
   await vi.advanceTimersByTimeAsync(1500);
   expect(bus.on(INBOX).map((answer) => answer.json())).toMatchObject([
     { status: "refused", security_level: "P0", decision_id: "event-2", error: { code: "audit_unavailable" } },
@@ -177,7 +185,7 @@ test("a refused decision is the job's one ending, told and recorded", async () =
 
 test("header and body together never widen the class: the stricter is on the subject", async () => {
   const { bus, join, submit } = startRouter(UNSEALED);
-  join(nodeRecord("n1"));
+  join(nodeRecord("n1", { load: { slots: 9 } }));
   const declared: [string | undefined, string | undefined, string][] = [
     ["P0", "P2", "P0"],
     ["P2", "P1", "P1"],

@@ -9,20 +9,19 @@ import {
   isInbox,
   lastToken,
 } from "../bus-schemas/index.ts";
-import { newId } from "../service/ids.ts";
-import { classHeader, header, readBody, respond } from "../service/messages.ts";
+import { jobIdOfKey, newId } from "../service/ids.ts";
+import { classHeader, header, readJob, respond } from "../service/messages.ts";
 import { learnFromPeer } from "../service/structures-exchange.ts";
-import { VERSION } from "../service/version.ts";
 import { answerEnding } from "./answer.ts";
 import { recordMismatch } from "./class-mismatch.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 import type { DurableJobs } from "./durable/index.ts";
 import type { RouterParts } from "./parts.ts";
 import { decide } from "./policy/decide.ts";
-import { decideRecorded } from "./policy/record-inputs.ts";
 import type { RouteRequest } from "./policy/types.ts";
 import { toRouteRequest } from "./route-request.ts";
 import type { Tickets } from "./tickets.ts";
+import { plainJob } from "./waiting/plain-job.ts";
 
 /** Jobs that wait for a node's word; beyond it new ones are refused. */
 const MAX_WAITING = 20_000;
@@ -56,7 +55,7 @@ export class Router {
     const { bus } = this.#parts;
     this.#subscriptions = [
       bus.listen(bus.subjects.route, (msg) => this.#onRoute(msg), ROUTER_QUEUE_GROUP),
-      bus.listen(bus.subjects.submits, (msg) => void this.#onSubmit(msg), ROUTER_QUEUE_GROUP),
+      bus.listen(bus.subjects.submits, (msg) => this.#onSubmit(msg), ROUTER_QUEUE_GROUP),
     ];
   }
 
@@ -65,32 +64,41 @@ export class Router {
     await Promise.all(this.#subscriptions.map((subscription) => subscription.drain()));
   }
 
-  async #onSubmit(msg: Msg): Promise<void> {
+  #onSubmit(msg: Msg): void {
     this.stats.submit.requests++;
     const jobId = header(msg, HEADERS.job) ?? newId();
     let job: JobRequest;
     let request: RouteRequest | undefined;
     try {
       ({ job, request } = this.#admit(msg, jobId));
-      if (request === undefined) return await this.#keep(msg, job, jobId);
+      if (request === undefined) return void this.#keep(msg, job, jobId);
     } catch (error) {
       return this.#refuseMalformed(msg, jobId, error);
     }
     try {
+      const attempt = Number(header(msg, HEADERS.attempt) ?? 1) || 1;
+      if (this.#dispatcher.known.submitted(request.jobId, msg, attempt, request.deadlineMs) === "joined") return;
+    } catch (error) {
+      // Not an ending of the job that has this id: nothing is recorded of it.
+      return this.#refuseMalformed(msg, request.jobId, error);
+    }
+    try {
       recordMismatch(this.#parts.events, msg, job, request);
-      await this.#decideAndSend(msg, request);
     } catch (cause) {
       const error = MeshError.from(cause);
       if (error.code === "internal")
         this.#parts.log.error({ err: cause, job: request.jobId }, "a job could not be routed");
       this.#dispatcher.end({ message: msg, jobId: request.jobId, error, attempts: 1, dataClass: request.dataClass });
+      return;
     }
+    const stream = job.stream === true;
+    this.#dispatcher.line.enter(plainJob(this.#parts, this.#dispatcher, { message: msg, request, attempt: 1, stream }));
   }
 
   /** Checks a job before anything is decided; nothing is, of one that is durable. @throws MeshError naming the field. */
   #admit(msg: Msg, jobId: string): { job: JobRequest; request: RouteRequest | undefined } {
     if (!isInbox(msg.reply ?? "")) throw noInbox();
-    const job = readBody(msg, JobRequest);
+    const job = readJob(msg, JobRequest);
     if (job.messages === undefined && job.prompt === undefined) {
       throw new MeshError("bad_request", "messages: a job needs messages or a prompt", { field: "messages" });
     }
@@ -99,7 +107,8 @@ export class Router {
     if (job.job_id === undefined && !JobId.safeParse(jobId).success)
       throw new MeshError("bad_request", "Mesh-Job: 8 to 64 letters, digits, _ and -", { field: HEADERS.job });
     if (job.durable === true) return { job, request: undefined };
-    const id = job.job_id ?? jobId;
+    const ofKey = job.idempotency_key === undefined ? undefined : jobIdOfKey(job.idempotency_key);
+    const id = job.job_id ?? header(msg, HEADERS.job) ?? ofKey ?? jobId;
     return { job, request: this.#toRequest(msg, job, id, lastToken(msg.subject), false) };
   }
 
@@ -125,49 +134,9 @@ export class Router {
       await this.#durable.keep(msg, job, header(msg, HEADERS.job), lastToken(msg.subject));
     } catch (cause) {
       const error = MeshError.from(cause);
-      if (!error.retryable) throw error;
+      if (!error.retryable) return this.#refuseMalformed(msg, jobId, cause);
       // Nothing is wrong with the job.
       answerEnding({ message: msg, jobId: job.job_id ?? jobId, error, attempts: 1 });
-    }
-  }
-
-  /** Records the decision, durably for P0 and P1, then dispatches (DESIGN promise 3). */
-  async #decideAndSend(msg: Msg, request: RouteRequest): Promise<void> {
-    const { events, fleet, metrics, policy, random } = this.#parts;
-    const { jobId, dataClass } = request;
-    const { decision, inputs } = decideRecorded(request, fleet.fleet, policy(), Date.now(), random, VERSION);
-    const traceparent = header(msg, HEADERS.traceparent);
-    const sizes = { request_bytes: msg.data.length, prompt_tokens_estimate: request.promptTokens };
-    const recorded = events.record(
-      "job_decided",
-      { job_id: jobId, attempt: 1, decision, sizes, inputs },
-      { dataClass, traceparent },
-    );
-    metrics.decisions.inc({ outcome: decision.outcome, class: dataClass });
-    const ending = { message: msg, jobId, attempts: 1, dataClass, decisionId: recorded.id };
-    try {
-      if (dataClass !== "P2") await this.#dispatcher.gate.pass(jobId, recorded.durable);
-      const { node_id: nodeId, model } = decision;
-      if (nodeId === null || model === null) {
-        throw decision.error === null
-          ? new MeshError("no_node", "no node can take this job")
-          : MeshError.fromWire(decision.error);
-      }
-      this.#dispatcher.send({
-        jobId,
-        message: msg,
-        request,
-        decision,
-        decisionId: recorded.id,
-        traceparent,
-        nodeId,
-        model,
-        attempt: 1,
-        sentAtMs: performance.now(),
-        cancelled: false,
-      });
-    } catch (cause) {
-      this.#dispatcher.end({ ...ending, error: MeshError.from(cause) });
     }
   }
 
@@ -175,10 +144,10 @@ export class Router {
     this.stats.route.requests++;
     if (!isInbox(msg.reply ?? "")) return this.#parts.rejections.add("route", noInbox());
     try {
-      const job = readBody(msg, RouteQuery);
+      const job = readJob(msg, RouteQuery);
       // Where a job would go: a class that must be sealed goes there sealed.
       const request = this.#toRequest(msg, job, job.job_id ?? newId(), job.task_type ?? "chat", true);
-      if (job.ticket === true) return void this.#tickets.answer(msg, job, request);
+      if (job.ticket === true) return this.#tickets.answer(msg, job, request);
       respond(
         msg,
         decide(request, this.#parts.fleet.fleet, this.#parts.policy(), Date.now(), this.#parts.random, "all"),

@@ -201,6 +201,15 @@ test("nodes that refused are excluded from the next ticket, and the attempts run
   expect(events.of("job_ended")).toMatchObject([{ status: "refused", error: { code: "all_busy" } }]);
 });
 
+test("a refusal that no other node would take back ends the job on record at once", async () => {
+  const { ask, events, join, ticketAt, verdict } = startRouter();
+  join(nodeRecord("a"), nodeRecord("b"));
+  ask();
+  const error = new MeshError("deadline_exceeded", "the deadline has passed").toWire();
+  verdict(await ticketAt(), "refused", { error });
+  expect(events.of("job_ended")).toMatchObject([{ status: "expired", error: { code: "deadline_exceeded" } }]);
+});
+
 test("an accepted and ended job frees its place; only the ticket's node has a word in it", async () => {
   const { ask, events, join, ticketAt, verdict, tickets, inFlightAt, rejected } = startRouter();
   join(nodeRecord("n1"));

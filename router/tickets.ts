@@ -6,32 +6,38 @@ import {
   lastToken,
   type Decision,
   type RouteQuery,
-  type SealKey,
-  type Ticket,
   type TicketReply,
   type Verdict,
 } from "../bus-schemas/index.ts";
 import { header, headersFor, respond } from "../service/messages.ts";
 import { encode } from "../service/codec.ts";
-import { TicketSigner } from "../service/sealing/index.ts";
 import { VERSION } from "../service/version.ts";
+import { TICKETS_SUFFIX } from "./caps/caps.ts";
 import { recordMismatch } from "./class-mismatch.ts";
 import { DispatchTable, type Dispatch } from "./dispatch-table.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 import type { RouterParts } from "./parts.ts";
-import { sealKeyOf } from "./policy/filters/encryption.ts";
 import { decideRecorded } from "./policy/record-inputs.ts";
 import type { RouteRequest } from "./policy/types.ts";
+import { TicketMaker } from "./ticket-maker.ts";
+import type { Turn } from "./waiting/line.ts";
 
 /** A running job whose node never reported the ending is forgotten this long after its deadline, milliseconds. */
 const FORGET_AFTER_MS = 10_000;
 /** Tickets that may be out at a time; beyond it new ones are refused. */
 const MAX_OUT = 20_000;
 
-/** A ticket and the text of it that is sent. */
-interface Signed {
-  ticket: Ticket;
-  token: string;
+/** What tickets share with plain jobs. */
+type Desk = Pick<Dispatcher, "budget" | "caps" | "end" | "gate" | "line" | "verdicts">;
+
+/** What the answer says beside the ticket. */
+type About = Pick<TicketReply, "security_level" | "attempts_left">;
+
+/** A request for a ticket. */
+interface Asked {
+  msg: Msg;
+  request: RouteRequest;
+  attempt: number;
 }
 
 /**
@@ -42,15 +48,17 @@ export class Tickets {
   /** Name of this router in tickets: a part of the subjects of its key and of the nodes' verdicts. */
   readonly id: string;
   readonly #parts: RouterParts;
-  readonly #dispatcher: Pick<Dispatcher, "gate" | "end" | "verdicts">;
-  readonly #signer = new TicketSigner();
+  readonly #dispatcher: Desk;
+  readonly #maker: TicketMaker;
   /** Waiting: the ticket is out. Running: the node has accepted. */
   readonly #out = new DispatchTable();
 
-  constructor(parts: RouterParts, dispatcher: Pick<Dispatcher, "gate" | "end" | "verdicts">) {
+  constructor(parts: RouterParts, dispatcher: Desk) {
     this.#parts = parts;
     this.#dispatcher = dispatcher;
-    this.id = `${parts.id}-t`;
+    this.id = parts.id + TICKETS_SUFFIX;
+    this.#maker = new TicketMaker(parts, this.id, () => this.#out.newToken());
+    dispatcher.caps.count((queue) => this.#out.countOf(queue));
     parts.fleet.onLost((nodeId) => this.#onNodeLost(nodeId));
   }
 
@@ -68,11 +76,12 @@ export class Tickets {
     this.announce();
   }
 
-  /** Tells the agents our key; call it every second. */
+  /** Tells the agents our key, and the other routers our share of the caps; call it every second. */
   announce(): void {
     const { bus } = this.#parts;
     if (!bus.connected()) return;
-    const key = { router: this.id, kid: this.#signer.kid, public_key: this.#signer.publicKey };
+    const shares = this.#dispatcher.caps.announcement();
+    const key = { router: this.id, ...this.#maker.publicKey, shares };
     bus.nc.publish(bus.subjects.routerKey(this.id), encode(key, "json"), { headers: headersFor("json") });
   }
 
@@ -86,46 +95,86 @@ export class Tickets {
   }
 
   /**
-   * Answers a request for a ticket: with one, or that the job needs none, or with the job's ending when it is refused.
+   * Answers a request for a ticket: with one, as soon as a node has a place, or that the job needs none, or with the job's
+   * ending when it is refused.
    * @param request of the same job, which counts as sealed
    */
-  async answer(msg: Msg, query: RouteQuery, request: RouteRequest): Promise<void> {
-    const { events, fleet, metrics, random } = this.#parts;
-    const policy = this.#parts.policy();
+  answer(msg: Msg, query: RouteQuery, request: RouteRequest): void {
+    const { events } = this.#parts;
+    const { routing } = this.#parts.policy();
     const { jobId, dataClass } = request;
     const attempt = query.attempt ?? 1;
-    const attemptsLeft = Math.max(0, policy.routing.defaults.retry_attempts + 1 - attempt);
-    const about = { security_level: dataClass, attempts_left: attemptsLeft };
-    const ending = { message: msg, jobId, attempts: attempt, dataClass };
     try {
       // Asked for again: the former ticket is not used any more.
       this.#release(jobId);
       if (this.#out.waitingCount >= MAX_OUT)
         throw new MeshError("all_busy", "this router has too many tickets out", { retryAfterMs: 1000 });
+      const attemptsLeft = Math.max(0, routing.defaults.retry_attempts + 1 - attempt);
+      const about: About = { security_level: dataClass, attempts_left: attemptsLeft };
       // Decided and recorded when it is submitted.
-      if (!policy.routing.security[dataClass].require_encryption)
+      if (!routing.security[dataClass].require_encryption)
         return respond(msg, { ...about, sealed: false, ticket: null } satisfies TicketReply);
+      if (attempt > 1 && !this.#dispatcher.budget.take())
+        throw new MeshError("rate_limited", "too many jobs are tried again in this router", { retryAfterMs: 1000 });
       recordMismatch(events, msg, query, request);
-      const { decision, inputs } = decideRecorded(request, fleet.fleet, policy, Date.now(), random, VERSION);
-      const traceparent = header(msg, HEADERS.traceparent);
+      this.#dispatcher.line.enter({
+        jobId,
+        request,
+        bytes: msg.data.length,
+        go: (waitedMs) => this.#decide({ msg, request, attempt, about }, waitedMs),
+        end: (error, waitedMs) => this.#refuse({ msg, request, attempt }, error, undefined, waitedMs),
+        stillHere: () => respond(msg, { type: "working", queued: true }),
+      });
+    } catch (cause) {
+      this.#refuse({ msg, request, attempt }, cause);
+    }
+  }
+
+  #decide(asked: Asked & { about: About }, waitedMs: number): Turn {
+    const { msg, request, attempt } = asked;
+    const { events, fleet, metrics, policy, random } = this.#parts;
+    const { jobId, dataClass } = request;
+    try {
+      const { decision, inputs } = decideRecorded(request, fleet.fleet, policy(), Date.now(), random, VERSION);
+      if (decision.error?.code === "all_busy") return "full";
       const sizes = { request_bytes: msg.data.length, prompt_tokens_estimate: request.promptTokens };
-      const data = { job_id: jobId, attempt, decision, sizes, inputs };
+      const waited = waitedMs > 0 ? { waited_ms: waitedMs } : {};
+      const data = { job_id: jobId, attempt, decision, sizes, inputs, ...waited };
+      const traceparent = header(msg, HEADERS.traceparent);
       const recorded = events.record("job_decided", data, { dataClass, traceparent });
       metrics.decisions.inc({ outcome: decision.outcome, class: dataClass });
-      Object.assign(ending, { decisionId: recorded.id });
+      void this.#give(asked, decision, recorded);
+      return decision.outcome === "routed" ? "sent" : "ended";
+    } catch (cause) {
+      this.#refuse(asked, cause);
+      return "ended";
+    }
+  }
+
+  /** Signs and answers once the decision's record is durable. */
+  async #give(
+    asked: Asked & { about: About },
+    decision: Decision,
+    { id: decisionId, durable }: { id: string; durable: Promise<void> },
+  ): Promise<void> {
+    const { msg, request, attempt, about } = asked;
+    const { fleet, metrics } = this.#parts;
+    const { jobId, dataClass, taskType } = request;
+    const release = this.#dispatcher.caps.hold(taskType);
+    try {
       const [signed] = await Promise.all([
-        this.#sign(request, decision, recorded.id, attempt),
-        dataClass === "P2" ? undefined : this.#dispatcher.gate.pass(jobId, recorded.durable),
+        this.#maker.sign(request, decision, decisionId, attempt),
+        dataClass === "P2" ? undefined : this.#dispatcher.gate.pass(jobId, durable),
       ]);
-      const { ticket, token } = this.#stillGood(signed, decision);
+      const { ticket, token } = this.#maker.stillGood(signed, decision);
       this.#out.add(
         {
           jobId,
           message: msg,
           request,
           decision,
-          decisionId: recorded.id,
-          traceparent,
+          decisionId,
+          traceparent: header(msg, HEADERS.traceparent),
           nodeId: ticket.node,
           model: ticket.model,
           attempt,
@@ -135,70 +184,30 @@ export class Tickets {
         ticket.id,
       );
       fleet.onDispatch(ticket.node);
+      if (attempt === 1) this.#dispatcher.budget.fresh();
       respond(msg, { ...about, sealed: true, ticket: token } satisfies TicketReply);
       metrics.dispatches.inc();
     } catch (cause) {
-      const error = MeshError.from(cause);
-      if (error.code === "internal") this.#parts.log.error({ err: cause, job: jobId }, "a ticket could not be given");
-      this.#dispatcher.end({ ...ending, error });
+      this.#refuse(asked, cause, decisionId);
+    } finally {
+      release();
     }
   }
 
-  /**
-   * Signs a ticket while the record of its decision is on its way: it leaves this process only when that is durable.
-   * @returns undefined when the decision has no node, or none with a key
-   */
-  async #sign(
-    request: RouteRequest,
-    decision: Decision,
-    decisionId: string,
-    attempt: number,
-  ): Promise<Signed | undefined> {
-    // The record is on its way before: its spool and the bus queued their writes already. Signed at once, it would wait.
-    await Promise.resolve();
-    const { node_id: nodeId, layer, model } = decision;
-    if (nodeId === null || layer === null || model === null) return undefined;
-    const nowMs = Date.now();
-    const node = this.#keyOf(nodeId, nowMs);
-    if (node === undefined) return undefined;
-    const ticket: Ticket = {
-      v: 1,
-      router: this.id,
-      signer: this.#signer.kid,
-      id: this.#out.newToken(),
-      job: request.jobId,
-      class: request.dataClass,
-      node: nodeId,
-      layer,
-      boot_id: node.bootId,
-      model,
-      kid: node.key.kid,
-      public_key: node.key.public_key,
-      issued_unix_ms: nowMs,
-      expires_unix_ms: nowMs + TICKET_LIFE_MS,
-      deadline_unix_ms: Math.min(request.deadlineMs, nowMs + MAX_DEADLINE_MS),
-      decision_id: decisionId,
-      attempt,
-    };
-    return { ticket, token: this.#signer.sign(ticket) };
-  }
-
-  /** @throws MeshError the decision's own, or that the node is gone or another since the ticket was signed. */
-  #stillGood(signed: Signed | undefined, { node_id: nodeId, error }: Decision): Signed {
-    if (nodeId === null)
-      throw error === null ? new MeshError("no_node", "no node can take this job") : MeshError.fromWire(error);
-    const node = this.#keyOf(nodeId, Date.now());
-    if (signed === undefined || node?.bootId !== signed.ticket.boot_id)
-      throw new MeshError("no_node", `${nodeId} went away while its job was decided`, { retryAfterMs: 1000 });
-    return signed;
-  }
-
-  /** Of a node that is there and can be sealed to. */
-  #keyOf(nodeId: string, nowMs: number): { bootId: string; key: SealKey } | undefined {
-    const record = this.#parts.fleet.fleet.view(nodeId)?.record;
-    const key = record === undefined ? undefined : sealKeyOf(record, nowMs);
-    const bootId = record?.boot_id ?? undefined;
-    return key === undefined || bootId === undefined ? undefined : { bootId, key };
+  /** The job's ending instead of a ticket. */
+  #refuse({ msg, request, attempt }: Asked, cause: unknown, decisionId?: string, waitedMs?: number): void {
+    const { jobId, dataClass } = request;
+    const error = MeshError.from(cause);
+    if (error.code === "internal") this.#parts.log.error({ err: cause, job: jobId }, "a ticket could not be given");
+    this.#dispatcher.end({
+      message: msg,
+      jobId,
+      attempts: attempt,
+      dataClass,
+      error,
+      ...(decisionId === undefined ? {} : { decisionId }),
+      ...(waitedMs === undefined ? {} : { waitedMs }),
+    });
   }
 
   #onVerdict(verdict: Verdict, dispatch: Dispatch, token: string): void {
@@ -215,8 +224,9 @@ export class Tickets {
     this.#parts.metrics.redispatches.inc({ code: error.code });
     // A ticket that came too late is no word about how busy the node is.
     if (error.code !== "ticket_rejected") fleet.onRefused(dispatch.nodeId);
-    // Its caller asks for the next ticket, unless this was the last.
-    if (dispatch.attempt > this.#parts.policy().routing.defaults.retry_attempts) this.#end(dispatch, error);
+    // Its caller asks for the next ticket, unless that could not help or this was the last.
+    const last = dispatch.attempt > this.#parts.policy().routing.defaults.retry_attempts;
+    if (last || !error.retryable) this.#end(dispatch, error);
   }
 
   #onNodeLost(nodeId: string): void {
@@ -238,6 +248,3 @@ export class Tickets {
     if (unused !== undefined) this.#parts.fleet.onDone(unused.nodeId);
   }
 }
-
-/** Deadlines on the bus are below the year 2286; no job of ours is further away than this, milliseconds. */
-const MAX_DEADLINE_MS = 30 * 24 * 3_600_000;

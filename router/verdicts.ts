@@ -25,6 +25,8 @@ export interface VerdictListener<D extends Asked = Dispatch> {
 export class Verdicts {
   readonly #parts: Pick<RouterParts, "bus" | "fleet" | "rejections">;
   readonly #listeners = new Map<string, VerdictListener<Asked>>();
+  #onHeard: (mine: boolean) => void = () => undefined;
+  #onOther: (verdict: Verdict, router: string, token: string) => void = () => undefined;
 
   constructor(parts: Pick<RouterParts, "bus" | "fleet" | "rejections">) {
     this.#parts = parts;
@@ -44,6 +46,15 @@ export class Verdicts {
     this.#listeners.set(router, listener);
   }
 
+  /**
+   * @param onHeard a node has said how busy it is; `mine`: to us, so that a place that came free there was ours
+   * @param onOther the word was to another router
+   */
+  watch(onHeard: (mine: boolean) => void, onOther: (verdict: Verdict, router: string, token: string) => void): void {
+    this.#onHeard = onHeard;
+    this.#onOther = onOther;
+  }
+
   #toUs(msg: Msg, listener: VerdictListener<Asked>): void {
     const token = lastToken(msg.subject);
     const { fleet, rejections } = this.#parts;
@@ -59,12 +70,16 @@ export class Verdicts {
     }
     fleet.onLoad(dispatch.nodeId, verdict.load);
     listener.onVerdict(verdict, dispatch, token);
+    this.#onHeard(true);
   }
 
   /** A bad one is its router's to reject, as is the broker's 503. */
   #toOther(msg: Msg): void {
     const verdict = this.#read(msg, () => undefined);
-    if (verdict?.node_id === verdictNode(msg.subject)) this.#parts.fleet.onLoad(verdict.node_id, verdict.load);
+    if (verdict === undefined || verdict.node_id !== verdictNode(msg.subject)) return;
+    this.#parts.fleet.onLoad(verdict.node_id, verdict.load);
+    this.#onOther(verdict, verdictRouter(msg.subject), lastToken(msg.subject));
+    this.#onHeard(false);
   }
 
   #read(msg: Msg, onRejected: (error: MeshError) => void): Verdict | undefined {

@@ -8,9 +8,11 @@ import {
 } from "@nats-io/transport-node";
 import { MeshError, TOOL_INBOX, subjects, type Subjects } from "../bus-schemas/index.ts";
 import { readNkeyFile, type UserNkey } from "./access/nkey-file.ts";
+import { Mover } from "./bus-move.ts";
 import { tlsOptions, tlsTrouble } from "./bus-tls.ts";
 import { newId } from "./ids.ts";
 import type { Log } from "./log.ts";
+import { pause } from "./loop.ts";
 
 export interface BusAddress {
   /** `nats://host:port`, or several separated by commas; with `tls://` they have to offer TLS. */
@@ -55,6 +57,9 @@ const RECONNECT_MS = { wait: 100, jitter: 400 };
 /** The same to a bus that refuses our key: it may be known again one day. */
 const REFUSED_MS = { wait: 5000, jitter: 5000 };
 
+/** Who is refused at a first login tries once more after this time, milliseconds: longer than a reload of accounts takes. */
+const REDIAL_REFUSED_MS = 250;
+
 /**
  * Connects to the bus and stays connected: it reconnects for ever. What is published while the connection is away is lost
  * (the library empties its buffer at each new dial; tried with nats-core 3.4.0): who needs it delivered sends it again.
@@ -69,11 +74,12 @@ export async function connectBus(
   options: { timeoutMs?: number; retry?: boolean; noEcho?: boolean } = {},
 ): Promise<Bus> {
   const { timeoutMs = 5000, retry = false, noEcho = false } = options;
-  const tls = tlsOptions(address, (line) => log.warn(line));
+  const tlsOf = () => tlsOptions(address, (line) => log.warn(line));
+  const tls = tlsOf();
   const nkey = address.nkey ?? (address.nkeyFile === undefined ? undefined : readNkeyFile(address.nkeyFile));
   const inboxPrefix = nkey?.inbox ?? TOOL_INBOX;
   const watch = new Watch(log);
-  const dial = (wait: boolean) =>
+  const dial = (wait: boolean, security = tls) =>
     connect({
       name: `tiermesh-${name}`,
       servers: address.url.split(","),
@@ -83,8 +89,11 @@ export async function connectBus(
       maxReconnectAttempts: -1,
       waitOnFirstConnect: wait,
       reconnectDelayHandler: watch.redialMs,
-      ...tls,
+      ...security,
       ignoreAuthErrorAbort: true,
+      // A first connection that is not to be waited for tries each server once. The library would add those that it hears of
+      // in a greeting to the ones that have just refused it, and never come to an end.
+      ignoreClusterUpdates: !wait,
       noEcho,
       pingInterval: 5000,
       maxPingOut: 2,
@@ -92,7 +101,13 @@ export async function connectBus(
     });
   let nc: NatsConnection;
   try {
-    nc = await dial(false);
+    nc = await dial(false).catch(async (cause: unknown) => {
+      // nats-server cuts whom it finds in the middle of a login when it reads its accounts anew: the second refusal counts.
+      if (!(cause instanceof AuthorizationError)) throw cause;
+      await pause(REDIAL_REFUSED_MS);
+      return dial(false);
+    });
+    hearOfServers(nc);
   } catch (cause) {
     const error = notConnected(address, cause);
     if (!retry) throw error;
@@ -100,29 +115,26 @@ export async function connectBus(
     log.warn(`${error.message}; trying again until it does`);
     nc = await dial(true);
   }
-  void watch.follow(nc);
+  const mover = new Mover(nc, () => dial(false, tlsOf()), log);
+  void watch.follow(nc, () => mover.moving);
   const all = subjects(address.cell);
   return {
     nc,
     subjects: all,
     inbox: `${inboxPrefix}.${newId()}`,
-    listen: (subject, handler, queue) =>
-      nc.subscribe(subject, {
-        ...(queue === undefined ? {} : { queue }),
-        callback: (error, msg) => {
-          if (error !== null) return log.error({ err: error, subject }, "the bus refuses a subscription");
-          try {
-            handler(msg);
-          } catch (cause) {
-            log.error({ err: cause, subject }, "a message could not be handled");
-          }
-        },
-      }),
-    connected: () => watch.connected && !nc.isClosed(),
+    listen: (subject, handler, queue) => mover.listen(subject, handler, queue),
+    connected: () => (watch.connected || mover.moving) && !nc.isClosed(),
     drain: async () => {
+      await mover.close();
       if (!nc.isClosed()) await nc.drain();
     },
   };
+}
+
+/** From now on servers that join the cluster are known. nats-core 3.4.0 reads its options at each greeting (protocol.js). */
+function hearOfServers(nc: NatsConnection): void {
+  const { options } = (nc as unknown as { protocol: { options: { ignoreClusterUpdates: boolean } } }).protocol;
+  options.ignoreClusterUpdates = false;
 }
 
 /** What becomes of a connection: tells people each change once, however often it is dialled in between. */
@@ -142,10 +154,11 @@ class Watch {
     return wait + jitter * Math.random();
   };
 
-  async follow(nc: NatsConnection): Promise<void> {
+  /** @param moving the connection is away on purpose */
+  async follow(nc: NatsConnection, moving: () => boolean): Promise<void> {
     for await (const status of nc.status()) {
       if (status.type === "disconnect") {
-        if (this.connected) this.#log.warn("the bus is gone; reconnecting");
+        if (this.connected && !moving()) this.#log.warn("the bus is gone; reconnecting");
         this.connected = false;
       } else if (status.type === "reconnect") {
         this.connected = true;

@@ -38,7 +38,8 @@ export async function ensureKv(
       max_msgs_per_subject: history,
       allow_rollup_hdrs: true,
       deny_delete: true,
-      allow_direct: true,
+      // Values come in JSON then, not as they are: JetStream answers where its asker says, and in its own right.
+      allow_direct: false,
       num_replicas: 1,
     });
   }

@@ -1,7 +1,7 @@
-import { headers as libraryHeaders, type Msg } from "@nats-io/nats-core";
+import { MsgHdrsImpl, headers as libraryHeaders, type Msg } from "@nats-io/nats-core";
 import { expect, test } from "vitest";
-import { effectiveClass, isDataClass } from "../bus-schemas/index.ts";
-import { classHeader, headersFor, makeHeaders } from "./messages.ts";
+import { CancelRequest, effectiveClass, isDataClass } from "../bus-schemas/index.ts";
+import { classHeader, header, headersFor, makeHeaders, readBody } from "./messages.ts";
 
 test("headers are those that the library itself would send, in the same order", () => {
   const theirs = libraryHeaders();
@@ -34,3 +34,21 @@ test("a class header counts however it is cased, and one that came twice is read
   expect(effectiveClass([twice], "P2")).toBe("P0");
   expect(effectiveClass([said(["Mesh-Class", "P2"], ["MESH-CLASS", "P1"])], "P2")).toBe("P1");
 });
+
+test.each(["Mesh-Class: P2\nMesh-Class: P0", "traceparent: a\rb", "Mesh-Class : P0", "\u041cesh-Class: P2"])(
+  "headers that the library refuses to read refuse the message, and end nothing: %j",
+  (line) => {
+    const block = new TextEncoder().encode(`NATS/1.0\r\nMesh-Job: job-0001\r\n${line}\r\n\r\n`);
+    const msg = {
+      data: new TextEncoder().encode("{}"),
+      get headers() {
+        return MsgHdrsImpl.decode(block);
+      },
+    } as unknown as Msg;
+    expect(() => msg.headers).toThrow();
+    expect(header(msg, "Mesh-Job")).toBeUndefined();
+    const unread = expect.objectContaining({ code: "bad_request", field: "headers" });
+    expect(() => readBody(msg, CancelRequest)).toThrow(unread);
+    expect(() => classHeader(msg)).toThrow(unread);
+  },
+);

@@ -2,27 +2,59 @@ import { Match, MsgHdrsImpl, type Msg, type MsgHdrs } from "@nats-io/nats-core";
 import { HEADERS, MeshError, isInbox, parseOrThrow } from "../bus-schemas/index.ts";
 import type { z } from "zod";
 import { answerEncoding, contentType, decode, encode, type Encoding } from "./codec.ts";
+import { refuseRepeatedKeys } from "./repeated-key.ts";
 
 /** Largest body a process of the mesh reads, bytes; the embedded bus allows no more either. */
 export const MAX_BODY_BYTES = 8 * 1024 * 1024;
 
 /**
  * A message's body, checked.
- * @throws MeshError `payload_too_large`, `bad_request` (naming the field) or `codec_unknown`.
+ * @throws MeshError `payload_too_large`, `bad_request` (naming the field) or `codec_unknown`; `bad_request` also when its headers
+ * cannot be read, for they say how the body is to be.
  */
 export function readBody<T extends z.ZodType>(msg: Msg, schema: T): z.infer<T> {
+  return parseOrThrow(schema, decodeBody(msg));
+}
+
+/** A job's body: as `readBody`, and it says nothing twice. @throws MeshError as `readBody` does */
+export function readJob<T extends z.ZodType>(msg: Msg, schema: T): z.infer<T> {
+  const body = decodeBody(msg);
+  refuseRepeatedKeys(msg.data, header(msg, HEADERS.contentType), body);
+  return parseOrThrow(schema, body);
+}
+
+function decodeBody(msg: Msg): unknown {
+  headersOf(msg);
   if (msg.data.length > MAX_BODY_BYTES) {
     throw new MeshError(
       "payload_too_large",
       `the body has ${msg.data.length} bytes; at most ${MAX_BODY_BYTES} are read`,
     );
   }
-  return parseOrThrow(schema, decode(msg.data, header(msg, HEADERS.contentType)));
+  return decode(msg.data, header(msg, HEADERS.contentType));
 }
 
-/** A header's value, or undefined when absent or empty. */
+/**
+ * The library parses headers when they are first asked for, and throws at what no library would write: a line feed in a value,
+ * a name with a space in it. Asked for outside a `try`, they would end the process at any client's wish.
+ * @throws MeshError `bad_request`
+ */
+function headersOf(msg: Msg): MsgHdrs | undefined {
+  try {
+    return msg.headers;
+  } catch (cause) {
+    throw new MeshError("bad_request", "the headers of the message cannot be read", { field: "headers", cause });
+  }
+}
+
+/** A header's value, or undefined when absent or empty, or when no header can be read, which `readBody` refuses. */
 export function header(msg: Msg, name: string): string | undefined {
-  const { headers } = msg;
+  let headers: MsgHdrs | undefined;
+  try {
+    headers = headersOf(msg);
+  } catch {
+    return undefined;
+  }
   // The library's own `get` copies and filters all names for each look-up.
   const value = headers instanceof MsgHdrsImpl ? headers.headers.get(name)?.[0] : headers?.get(name);
   return value === undefined || value === "" ? undefined : value;
@@ -32,9 +64,10 @@ export function header(msg: Msg, name: string): string | undefined {
  * What a message's headers declare as its class, however their name is cased. A header that came twice declares all of
  * its values, which together are no class but look like the strictest of them (bus-schemas/meant-class.ts): a second one
  * never makes the class wider.
+ * @throws MeshError `bad_request` when the headers cannot be read
  */
 export function classHeader(msg: Msg): string | undefined {
-  const said = (msg.headers?.values(HEADERS.dataClass, Match.IgnoreCase) ?? []).filter((value) => value !== "");
+  const said = (headersOf(msg)?.values(HEADERS.dataClass, Match.IgnoreCase) ?? []).filter((value) => value !== "");
   return said.length === 0 ? undefined : said.join(", ");
 }
 

@@ -17,24 +17,20 @@ const GIB = 1024 ** 3;
 /**
  * Makes sure that the AUDIT stream takes every event of this cell; an existing one is brought to these settings, which on a
  * bus with permissions only its keeper may do.
- * Its replicas stay as they are unless `replicas` says otherwise.
+ * Its replicas stay as they are; the keeper of a cluster raises them (cli/bus/replicas.ts).
  * Events stay until the auditor's log has them and the limits below pass: 30 days or 8 GiB.
  */
-export async function ensureAuditStream(bus: Bus, replicas?: number): Promise<JetStreamManager> {
+export async function ensureAuditStream(bus: Bus): Promise<JetStreamManager> {
   const manager = await jetstreamManager(bus.nc, { checkAPI: false });
-  await ensureStream(
-    manager,
-    {
-      name: bus.subjects.auditStream,
-      subjects: [bus.subjects.events],
-      retention: RetentionPolicy.Limits,
-      storage: StorageType.File,
-      max_age: 30 * DAY_NS,
-      max_bytes: 8 * GIB,
-      duplicate_window: DUPLICATE_WINDOW_NS,
-    },
-    replicas,
-  );
+  await ensureStream(manager, {
+    name: bus.subjects.auditStream,
+    subjects: [bus.subjects.events],
+    retention: RetentionPolicy.Limits,
+    storage: StorageType.File,
+    max_age: 30 * DAY_NS,
+    max_bytes: 8 * GIB,
+    duplicate_window: DUPLICATE_WINDOW_NS,
+  });
   return manager;
 }
 
@@ -44,7 +40,7 @@ export async function ensureAuditStream(bus: Bus, replicas?: number): Promise<Je
  * A server sets the space aside, so there is not much of it. States and results end by themselves, by
  * the time to live that each message has.
  */
-export async function ensureJobStreams(bus: Bus, replicas?: number): Promise<void> {
+export async function ensureJobStreams(bus: Bus): Promise<void> {
   const { subjects } = bus;
   const { work, states, results, letters } = subjects.jobStreams;
   const manager = await jetstreamManager(bus.nc, { checkAPI: false });
@@ -77,19 +73,18 @@ export async function ensureJobStreams(bus: Bus, replicas?: number): Promise<voi
       max_bytes: GIB / 4,
     },
   ];
-  for (const settings of all) await ensureStream(manager, settings, replicas);
+  for (const settings of all) await ensureStream(manager, settings);
 }
 
 type StreamSettings = Partial<StreamConfig> & { name: string };
 
-async function ensureStream(manager: JetStreamManager, config: StreamSettings, replicas?: number): Promise<void> {
+async function ensureStream(manager: JetStreamManager, config: StreamSettings): Promise<void> {
   const existing = await manager.streams.info(config.name).catch(() => undefined);
   if (existing === undefined) {
-    await manager.streams.add({ ...config, num_replicas: replicas ?? 1 });
+    await manager.streams.add({ ...config, num_replicas: 1 });
     return;
   }
-  const wanted = { ...config, num_replicas: replicas ?? existing.config.num_replicas };
   const now: Partial<Record<string, unknown>> = { ...existing.config };
-  const fits = Object.entries(wanted).every(([key, value]) => isDeepStrictEqual(now[key], value));
-  if (!fits) await manager.streams.update(config.name, wanted);
+  const fits = Object.entries(config).every(([key, value]) => isDeepStrictEqual(now[key], value));
+  if (!fits) await manager.streams.update(config.name, { ...config, num_replicas: existing.config.num_replicas });
 }

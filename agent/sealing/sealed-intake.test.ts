@@ -232,8 +232,9 @@ test("a full node and one that drains refuse as usual, in clear, and their route
   expect((await refusal(ticket())).error).toMatchObject({ code: "draining", retryable: true });
   stance.closedBecause = undefined;
   expect((await refusal(ticket({ model: "gone" }))).error).toMatchObject({ code: "no_node" });
-  expect((await refusal(ticket({ deadline_unix_ms: Date.now() - 1 }))).error).toMatchObject({
-    code: "deadline_exceeded",
+  expect(await refusal(ticket({ deadline_unix_ms: Date.now() - 1 }))).toMatchObject({
+    status: "expired",
+    error: { code: "deadline_exceeded" },
   });
   expect(verdicts()).toHaveLength(3);
   expect(rejected).toEqual([]);

@@ -20,6 +20,7 @@ import { decode } from "../../service/codec.ts";
 import type { Log } from "../../service/log.ts";
 import { MAX_BODY_BYTES, classHeader, header, respond } from "../../service/messages.ts";
 import type { Rejections } from "../../service/rejections.ts";
+import { refuseRepeatedKeys } from "../../service/repeated-key.ts";
 import { openJob, readTicket, type FrameKey } from "../../service/sealing/index.ts";
 import { Answer } from "../answer.ts";
 import { askOf, bodyDeclares, isAboutClass } from "../ask.ts";
@@ -121,7 +122,9 @@ export class SealedIntake {
     if (own === undefined) throw rejected("kid", "this node no longer has the key");
     const to = { cell: bus.subjects.prefix, node: nodeId, kid: ticket.kid, keys: own };
     const { body, answer } = await openJob(msg.data, header(msg, HEADERS.seal) ?? "", to, token, ticket.job);
-    const request = parseOrThrow(JobRequest, decode(body, undefined));
+    const opened = decode(body, undefined);
+    refuseRepeatedKeys(body, undefined, opened);
+    const request = parseOrThrow(JobRequest, opened);
     for (const said of [header(msg, HEADERS.job), request.job_id])
       if (said !== undefined && said !== ticket.job)
         throw new MeshError("forbidden", "job_id: not the job of the ticket", { field: "job_id" });
@@ -140,6 +143,7 @@ export class SealedIntake {
       inbox: msg.reply ?? "",
       deadlineMs: Math.min(ticket.deadline_unix_ms, request.deadline_unix_ms ?? Infinity),
       attempt: ticket.attempt,
+      queue: ticket.queue ?? null,
       decisionId: ticket.decision_id,
       traceparent: header(msg, HEADERS.traceparent),
       promptTokens: estimatePromptTokens(request, body.length),
@@ -164,9 +168,12 @@ export class SealedIntake {
     const { intake, load, nodeId } = this.#parts;
     const said = JobId.safeParse(ticket?.job ?? header(msg, HEADERS.job));
     if (!said.success) return;
-    const refusal = { status: "refused" as const, node_id: nodeId, error: error.toWire() };
+    // As its router records it.
+    const status = error.code === "deadline_exceeded" ? ("expired" as const) : ("refused" as const);
+    const refusal = { status, node_id: nodeId, error: error.toWire() };
     if (ticket !== undefined) {
-      const verdict = { type: "refused" as const, job_id: said.data, node_id: nodeId, load: load() };
+      const queue = ticket.queue ?? null;
+      const verdict = { type: "refused" as const, job_id: said.data, node_id: nodeId, queue, load: load() };
       intake.tell(this.#verdictSubject(ticket), { ...verdict, error: refusal.error });
     }
     const known = ticket === undefined ? {} : { security_level: ticket.class, decision_id: ticket.decision_id };

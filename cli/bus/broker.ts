@@ -10,13 +10,16 @@ import { QualityBucket } from "../../service/quality-bucket.ts";
 import { Rejections } from "../../service/rejections.ts";
 import { readRoutingConfig } from "../../service/routing-config.ts";
 import { ensureAuditStream, ensureJobStreams } from "../../service/streams.ts";
-import { startLoop } from "../../service/loop.ts";
+import { pause, startLoop } from "../../service/loop.ts";
 import { busCertificates } from "./bus-certificates.ts";
 import { joinUrls, localUrl, type BusSettings } from "./bus-settings.ts";
+import { clusterOptions, replicasFor } from "./cluster.ts";
 import { BusKeeper } from "./bus-keeper.ts";
 import { BusUsers, type LocalNode } from "./bus-users.ts";
 import { NodesBucket } from "./nodes-bucket.ts";
+import { adoptStreams, keepAside, loneStreams, requireStreams } from "./growth.ts";
 import { Registrar } from "./registrar.ts";
+import { raiseReplicas } from "./replicas.ts";
 
 export interface BrokerOptions {
   env: NodeJS.ProcessEnv;
@@ -34,6 +37,12 @@ export interface BrokerOptions {
 
 /** Certificates of ours are looked at this often, milliseconds: they are renewed a month before their end. */
 const RENEWAL_LOOK_MS = 12 * 3_600_000;
+/** A cluster without a leader is asked again after this time, milliseconds. */
+const LEADER_RETRY_MS = 500;
+/** People are told again that it has none after this time, milliseconds. */
+const SAY_AGAIN_MS = 15_000;
+/** How often it is looked whether every stream has its replicas, milliseconds. */
+const REPLICAS_LOOK_MS = 5000;
 
 /**
  * The broker as a company runs it: a nats-server that knows each role by its key and permits it no more than it needs
@@ -77,6 +86,9 @@ export class Broker {
     const users = new BusUsers(folder, cell, locals);
     const certificates = await busCertificates(folder, settings, say);
     const caFile = certificates?.files.caFile;
+    const lone = settings.cluster === undefined ? [] : loneStreams(folder);
+    if (lone.length > 0)
+      say(`what this bus has stored is copied to ${await keepAside(folder)}, then joins the cluster`);
     let accounts = users.render(users.lastEntries(), Date.now());
     const server = await BusKeeper.start(
       {
@@ -84,6 +96,7 @@ export class Broker {
         stateDir: folder,
         ...settings,
         tls: certificates?.files,
+        cluster: settings.cluster === undefined ? undefined : clusterOptions(settings.cluster, settings.port),
         accounts: () => accounts,
         onProgress: say,
         onRestart: (exit) => say(`nats-server ended (${exit}); starting it again`),
@@ -102,7 +115,13 @@ export class Broker {
         { url: localUrl(settings, port), nkeyFile: users.keyFile("keeper"), caFile, cell },
         log,
       );
-      await makeStreams(bus, options);
+      await whenThereIsALeader(options, signal, async () => {
+        const { server: own, first = own } = settings.cluster ?? {};
+        if (bus === undefined) return;
+        if (own !== undefined && lone.length > 0) await adoptStreams(bus, lone, own);
+        else if (first !== undefined && first !== own) await requireStreams(bus, first);
+        await makeStreams(bus, options);
+      });
       const events = new EventPublisher(bus, "keeper", hostToken(), log);
       const rejections = new Rejections("keeper", events, new Metrics("keeper"), log);
       const urls = joinUrls(settings, port);
@@ -132,7 +151,13 @@ export class Broker {
           if ((await busCertificates(folder, settings, say))?.changed === true) await setAccounts(accounts);
         },
       );
-      const parts = [renewal, registrar, { stop: () => rejections.close() }, { stop: () => events.close(1000) }];
+      const parts = [
+        renewal,
+        keepReplicas(bus, options),
+        registrar,
+        { stop: () => rejections.close() },
+        { stop: () => events.close(1000) },
+      ];
       return new Broker(options, users, server, { bus, events, caFile, parts });
     } catch (error) {
       await bus?.drain();
@@ -156,6 +181,49 @@ export class Broker {
     await this.#bus.drain();
     await this.#server.stop();
   }
+}
+
+/**
+ * Runs `make` until it succeeds: the first server of a cluster has to wait for others, without whom nothing can be stored.
+ * A bus of one server has no such excuse: what it says is thrown.
+ */
+async function whenThereIsALeader(
+  { log, say, settings: { cluster } }: BrokerOptions,
+  signal: AbortSignal,
+  make: () => Promise<unknown>,
+): Promise<void> {
+  let saidAtMs = -Infinity;
+  for (;;) {
+    signal.throwIfAborted();
+    try {
+      await make();
+      if (saidAtMs > -Infinity) say("the cluster has a leader");
+      return;
+    } catch (error) {
+      if (cluster === undefined || (error instanceof MeshError && error.code === "bad_config")) throw error;
+      log.info({ err: error }, "the streams cannot be made yet");
+      if (performance.now() - saidAtMs > SAY_AGAIN_MS) {
+        const { name, servers } = cluster;
+        const needed = Math.floor(servers.length / 2) + 1;
+        say(`waiting for the cluster ${name}: it stores nothing before ${needed} of its ${servers.length} servers run`);
+        saidAtMs = performance.now();
+      }
+      await pause(LEADER_RETRY_MS, signal);
+    }
+  }
+}
+
+/** Raises the replicas of streams that were made before all servers were there, or before there was a cluster. */
+function keepReplicas(bus: Bus, { log, say, settings: { cluster } }: BrokerOptions): { stop(): Promise<void> } {
+  const wanted = replicasFor(cluster);
+  let said = "";
+  const onError = (error: unknown) => log.info({ err: error }, "replicas cannot be raised now");
+  return startLoop({ name: "replicas", everyMs: REPLICAS_LOOK_MS, onError }, async () => {
+    const { raised, above } = await raiseReplicas(bus, wanted);
+    if (raised.length > 0) say(`${raised.join(", ")}: now held by ${wanted} servers`);
+    const line = `${above.join(", ")}: held by more servers than these settings ask for (${wanted}); left so, lower it by hand if it is meant: nats stream edit --replicas`;
+    if (above.length > 0 && line !== said) say((said = line));
+  });
 }
 
 /** What the mesh keeps on the bus. The keeper alone may make streams; all others find them. */

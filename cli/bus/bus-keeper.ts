@@ -4,6 +4,7 @@ import {
   describeHolder,
   obtainNatsServer,
   startEmbeddedBus,
+  type ClusterOptions,
   type EmbeddedBus,
   type TlsFiles,
 } from "../../service/bus-server/index.ts";
@@ -15,6 +16,7 @@ export interface BusKeeperOptions {
   host: string;
   port: number;
   tls?: TlsFiles | undefined;
+  cluster?: ClusterOptions | undefined;
   /** Text of the accounts file, asked for at each start. */
   accounts: () => string;
   onProgress: (line: string) => void;
@@ -31,6 +33,8 @@ export class BusKeeper {
   readonly #options: BusKeeperOptions;
   readonly #stopping = new AbortController();
   #bus: EmbeddedBus;
+  /** It ends because we said so. */
+  #leaving = false;
   readonly #binary: string;
 
   private constructor(options: BusKeeperOptions, binary: string, bus: EmbeddedBus) {
@@ -70,7 +74,10 @@ export class BusKeeper {
     return this.#bus;
   }
 
+  /** A server of a cluster first sends its clients to the others. */
   async stop(): Promise<void> {
+    this.#leaving = true;
+    if (this.#options.cluster !== undefined) await this.#bus.leave();
     this.#stopping.abort();
     await this.#bus.stop();
   }
@@ -78,7 +85,7 @@ export class BusKeeper {
   async #keep(): Promise<void> {
     while (!this.#stopping.signal.aborted) {
       const exit = await this.#bus.exited;
-      if (this.#stopping.signal.aborted) return;
+      if (this.#stopping.signal.aborted || this.#leaving) return;
       this.#options.onRestart(exit.signal ?? `exit ${exit.code}`);
       await pause(RESTART_AFTER_MS, this.#stopping.signal);
       await this.#startAgain();
@@ -101,6 +108,6 @@ export class BusKeeper {
   }
 }
 
-function serverOptions({ stateDir, host, port, tls, accounts }: BusKeeperOptions) {
-  return { stateDir, host, port, tls, accounts: accounts() };
+function serverOptions({ stateDir, host, port, tls, cluster, accounts }: BusKeeperOptions) {
+  return { stateDir, host, port, tls, cluster, accounts: accounts() };
 }

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { MeshError, SubjectToken, fieldPath } from "../../bus-schemas/index.ts";
 import { replaceFile } from "../../service/bus-server/index.ts";
+import { ClusterSettings, inUrl, ownServer } from "./cluster.ts";
 
 /** How the bus of a folder is run: `tiermesh bus init` writes it, `up` and `bus run` read it, their flags win. */
 export const BusSettings = z.strictObject({
@@ -22,6 +23,8 @@ export const BusSettings = z.strictObject({
   cert_file: z.string().optional(),
   key_file: z.string().optional(),
   ca_file: z.string().optional(),
+  /** One server of several. */
+  cluster: ClusterSettings.optional(),
 });
 export type BusSettings = z.infer<typeof BusSettings>;
 
@@ -65,27 +68,32 @@ export async function writeBusSettings(folder: string, settings: BusSettings): P
   await replaceFile(settingsFile(folder), `${JSON.stringify(settings, null, 2)}\n`);
 }
 
-/** Whether the bus speaks TLS. */
-export function speaksTls({ host, tls }: BusSettings): boolean {
-  return tls === "auto" ? !isLoopback(host) : tls !== "off";
+/** Whether the bus speaks TLS, to clients and to the other servers of its cluster. */
+export function speaksTls({ cluster, host, tls }: BusSettings): boolean {
+  const hosts = [host, ...(cluster?.servers.map((server) => server.host) ?? [])];
+  return tls === "auto" ? !hosts.every(isLoopback) : tls !== "off";
 }
 
 /** Names and addresses for the bus's certificate. */
-export function certificateHosts({ host, urls }: BusSettings): string[] {
+export function certificateHosts({ cluster, host, urls }: BusSettings): string[] {
   const named = urls.map((url) => new URL(url).hostname.replace(/^\[|\]$/g, ""));
+  // Nothing of the machine on which this runs: the certificates of a cluster are made in one place.
+  if (cluster !== undefined) return [...new Set([...LOCAL_NAMES, ownServer(cluster).host, ...named])];
   const own = isWildcard(host) ? [hostname(), ...outsideAddresses()] : isLoopback(host) ? [] : [hostname(), host];
   return [...new Set([...LOCAL_NAMES, ...own, ...named])];
 }
 
 /** Addresses that a join token names. @param port as the server got it */
 export function joinUrls(settings: BusSettings, port: number): string[] {
-  if (settings.urls.length > 0) return settings.urls;
-  const hosts = isWildcard(settings.host) ? outsideAddresses() : [settings.host];
+  const { cluster, urls } = settings;
+  if (urls.length > 0) return urls;
+  const own = isWildcard(settings.host) ? outsideAddresses() : [settings.host];
+  const hosts = cluster?.servers.map(({ host }) => host) ?? own;
   const scheme = speaksTls(settings) ? "tls" : "nats";
   return (hosts.length === 0 ? ["127.0.0.1"] : hosts).map((host) => `${scheme}://${inUrl(host)}:${port}`);
 }
 
-/** How this machine's own processes reach the bus. */
+/** How this machine's own processes reach its server. */
 export function localUrl(settings: BusSettings, port: number): string {
   const host = isWildcard(settings.host) ? "127.0.0.1" : settings.host;
   return `${speaksTls(settings) ? "tls" : "nats"}://${inUrl(host)}:${port}`;
@@ -97,10 +105,6 @@ export function isLoopback(host: string): boolean {
 
 function isWildcard(host: string): boolean {
   return host === "0.0.0.0" || host === "::";
-}
-
-function inUrl(host: string): string {
-  return host.includes(":") ? `[${host}]` : host;
 }
 
 function outsideAddresses(): string[] {

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { NodeEntry, TOOL_INBOX, ownInbox, type Layer, type Role } from "../../bus-schemas/index.ts";
+import { MeshError, NodeEntry, TOOL_INBOX, UserKey, ownInbox, type Layer, type Role } from "../../bus-schemas/index.ts";
 import { keptNkey, type UserNkey } from "../../service/access/nkey-file.ts";
 import { replaceFile } from "../../service/bus-server/index.ts";
 import { renderAccounts, type BusUser } from "./accounts-config.ts";
@@ -16,7 +16,6 @@ export const SHARED_ROLES = [
   "operator",
   "client",
 ] as const satisfies Role[];
-type SharedRole = (typeof SHARED_ROLES)[number];
 
 /** A node of the broker's own machine: it has its key without a token. */
 export interface LocalNode {
@@ -28,11 +27,21 @@ export interface LocalNode {
 /** The operator's second user, for the nats command line and other tools that make their inboxes where all do. */
 const TOOLS = "operator-tools";
 
-/** The users of one bus: the keys of the shared roles in `<folder>/keys`, the nodes as the registry has them. */
+/** Roles and the operator's second user, as their key files are called. */
+export const KEY_NAMES = [...SHARED_ROLES, TOOLS] as const;
+export type KeyName = (typeof KEY_NAMES)[number];
+
+/** What the broker needs of a user's key. */
+type PublicKey = Pick<UserNkey, "publicKey" | "inbox">;
+
+/**
+ * The users of one bus: the keys of the shared roles in `<folder>/keys`, the nodes as the registry has them. A server of a
+ * cluster holds of most roles the public half only (`router.pub`): who breaks into it has no router's key.
+ */
 export class BusUsers {
   readonly #folder: string;
   readonly #cell: string;
-  readonly #keys = new Map<string, UserNkey>();
+  readonly #keys = new Map<string, PublicKey>();
   readonly #locals: readonly LocalNode[];
 
   /** Makes the keys that are missing. @throws MeshError `bad_config` naming a file that cannot be used */
@@ -41,12 +50,25 @@ export class BusUsers {
     this.#cell = cell;
     this.#locals = locals;
     mkdirSync(join(folder, "keys"), { recursive: true, mode: 0o700 });
-    for (const name of [...SHARED_ROLES, TOOLS] as const) this.#keys.set(name, keptNkey(this.keyFile(name)));
+    for (const name of KEY_NAMES) this.#keys.set(name, this.#publicHalf(name) ?? keptNkey(this.keyFile(name)));
   }
 
-  /** Where the key of a role is. */
-  keyFile(name: SharedRole | typeof TOOLS): string {
+  /** Where the key of a role is; in a cluster it may be on another machine. */
+  keyFile(name: KeyName): string {
     return join(this.#folder, "keys", `${name}.nk`);
+  }
+
+  publicKey(name: KeyName): string {
+    return this.#keys.get(name)?.publicKey ?? "";
+  }
+
+  /** Of a role whose key itself is kept elsewhere. */
+  #publicHalf(name: KeyName): PublicKey | undefined {
+    const file = join(this.#folder, "keys", `${name}.pub`);
+    if (existsSync(this.keyFile(name)) || !existsSync(file)) return undefined;
+    const key = UserKey.safeParse(readFileSync(file, "utf8").trim());
+    if (!key.success) throw new MeshError("bad_config", `${file}: is not a NATS user's public nkey`);
+    return { publicKey: key.data, inbox: ownInbox(key.data) };
   }
 
   isLocal(nodeId: string): boolean {
@@ -107,7 +129,7 @@ export class BusUsers {
     return { role: "join", publicKey, label: `join token of ${node}`, holder };
   }
 
-  #user(role: Role, label: string, nkey: UserNkey | undefined): BusUser {
+  #user(role: Role, label: string, nkey: PublicKey | undefined): BusUser {
     const { publicKey = "", inbox = "" } = nkey ?? {};
     return { role, publicKey, label, holder: { cell: this.#cell, inbox } };
   }

@@ -1,9 +1,11 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { busFiles, renderConfig, replaceFile } from "../../service/bus-server/index.ts";
+import { keptCredentials } from "../../service/bus-server/credentials.ts";
 import { busCertificates } from "./bus-certificates.ts";
 import { writeBusSettings, type BusSettings } from "./bus-settings.ts";
-import { BusUsers, SHARED_ROLES } from "./bus-users.ts";
+import { BusUsers, KEY_NAMES } from "./bus-users.ts";
+import { clusterOptions } from "./cluster.ts";
 
 /** What `tiermesh bus init` made. */
 export interface InitialisedBus {
@@ -37,10 +39,11 @@ export async function initBus(
   // Without a version: what the oldest server that we run understands.
   const { host, port } = settings;
   const access = { accountsFile: files.accounts };
-  const routeSecret = { user: "", password: "" };
-  const config = renderConfig({ host, port, stateDir: folder, access, routeSecret, tls: certificates?.files });
-  await replaceFile(files.config, config);
-  const names = [...SHARED_ROLES, "operator-tools"] as const;
+  const routeSecret = await keptCredentials(files.credentials);
+  const cluster = settings.cluster === undefined ? undefined : clusterOptions(settings.cluster, port);
+  const tls = certificates?.files;
+  await replaceFile(files.config, renderConfig({ host, port, stateDir: folder, access, routeSecret, cluster, tls }));
+  const names = KEY_NAMES.filter((name) => existsSync(users.keyFile(name)));
   return {
     folder,
     config: files.config,

@@ -18,8 +18,11 @@ import type { Rejections } from "../../service/rejections.ts";
 import type { BusUsers } from "./bus-users.ts";
 import type { NodesBucket } from "./nodes-bucket.ts";
 
-/** Tokens whose time is over lose their user within this time, milliseconds. */
-const LOOK_EVERY_MS = 2000;
+/**
+ * What another server's keeper wrote counts here within this time, milliseconds, and so a revoked node is cut everywhere
+ * within a second: the message that says so at once may be lost, or be here before the bucket's leader can be asked.
+ */
+const LOOK_EVERY_MS = 500;
 /** Keepers of several servers share the requests. */
 const QUEUE_GROUP = "keeper";
 

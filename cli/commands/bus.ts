@@ -7,6 +7,8 @@ import { createLog } from "../../service/log.ts";
 import { stateDir } from "../../service/paths.ts";
 import { Broker } from "../bus/broker.ts";
 import { busFolder, checkBusSettings, isLoopback, readBusSettings, speaksTls } from "../bus/bus-settings.ts";
+import { makeBundle } from "../bus/bundle.ts";
+import { parseRoutes } from "../bus/cluster.ts";
 import { initBus } from "../bus/init.ts";
 import { examples, type CommandModule } from "../command.ts";
 import { note, print, printJson } from "../format/terminal.ts";
@@ -31,6 +33,11 @@ interface InitFlags {
   cert?: string;
   key?: string;
   ca?: string;
+  cluster?: string;
+  server?: string;
+  routes?: string;
+  out?: string;
+  from?: string;
   json?: boolean;
 }
 
@@ -48,6 +55,11 @@ function addInit(command: Command): void {
     .option("--cert <file>", "a certificate of your own, PEM, with --key and --ca")
     .option("--key <file>", "its key")
     .option("--ca <file>", "its authority")
+    .addOption(new Option("--cluster <name>", "one server of a cluster, with --routes").argParser(subjectToken))
+    .option("--routes <list>", "all its servers: host:port,… or name=host:port,…; the names are n1, n2, … otherwise")
+    .addOption(new Option("--server <name>", "which of them this machine is").argParser(subjectToken))
+    .option("--out <dir>", "a folder for each server of the cluster, ready to be copied; nothing is changed here")
+    .option("--from <folder>", "with --out: the bus that grows into the cluster, whose keys and nodes are kept")
     .option("--json", "as JSON")
     .addHelpText(
       "after",
@@ -55,10 +67,14 @@ function addInit(command: Command): void {
         "tiermesh bus init                               # for this machine only",
         "tiermesh bus init --host 0.0.0.0 --url tls://bus.example:4222",
         "tiermesh bus init --host 10.0.0.5 --cert bus.pem --key bus.key --ca company-ca.pem",
+        "tiermesh bus init --cluster main --routes bus1.example:6222,bus2.example:6222,bus3.example:6222 --out bundle",
+        "tiermesh bus init --cluster main --server n1 --routes 10.0.0.1,10.0.0.2,10.0.0.3   # this folder's bus as one of them",
       ),
     )
     .action(async (flags: InitFlags) => {
       const folder = busFolder(stateDir());
+      if (flags.out !== undefined) return bundle(flags.out, flags);
+      if (flags.from !== undefined) throw new MeshError("bad_config", "--from goes with --out", { field: "from" });
       const made = await initBus(folder, settingsFrom(flags, folder), note);
       if (flags.json === true) return printJson(made);
       print(`${made.existed ? "the bus as it was, with these settings" : "a new bus"} in ${folder}`);
@@ -83,6 +99,7 @@ function settingsFrom(flags: InitFlags, folder: string) {
     cert_file: flags.cert,
     key_file: flags.key,
     ca_file: flags.ca,
+    cluster: clusterFrom(flags),
   };
   const before = flags.tls === undefined ? readBusSettings(folder) : withoutFiles(readBusSettings(folder));
   const settings = {
@@ -90,6 +107,35 @@ function settingsFrom(flags: InitFlags, folder: string) {
     ...Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined)),
   };
   return checkBusSettings(settings, "bus init");
+}
+
+function clusterFrom({ cluster: name, out, routes, server }: InitFlags) {
+  if (name === undefined && routes === undefined && server === undefined) return undefined;
+  if (name === undefined || routes === undefined)
+    throw new MeshError("bad_config", "--cluster, --routes and --server go together", { field: "cluster" });
+  const servers = parseRoutes(routes);
+  // Of a bundle each server is the one of its own folder.
+  const own = server ?? (out === undefined ? undefined : servers[0]?.name);
+  if (own === undefined)
+    throw new MeshError("bad_config", `--server: which of ${servers.map((each) => each.name).join(", ")} is this?`, {
+      field: "server",
+    });
+  return { name, server: own, servers };
+}
+
+async function bundle(out: string, flags: InitFlags): Promise<void> {
+  const { cluster, ...settings } = checkBusSettings(settingsFrom(flags, out), "bus init");
+  if (cluster === undefined)
+    throw new MeshError("bad_config", "--out makes a cluster's servers: name it by --cluster and --routes", {
+      field: "out",
+    });
+  const made = await makeBundle(out, { ...settings, cluster }, { from: flags.from, listen: flags.host });
+  if (flags.json === true) return printJson(made);
+  print(`${made.existed ? "the cluster as it was, with these settings" : "a new cluster"} in ${made.folder}`);
+  print(`servers        ${made.servers.join(", ")}: one for each machine`);
+  print(`access         ${join(made.folder, "access")}: a key for each part`);
+  print(`keep           ${made.keep}: all secrets; off the network`);
+  print(`next           ${join(made.folder, "README.md")}`);
 }
 
 function withoutFiles(settings: ReturnType<typeof readBusSettings>) {
@@ -102,7 +148,13 @@ function addRun(command: Command): void {
     .command("run")
     .description("run the bus alone until Ctrl-C: nats-server, its streams, and who may join")
     .option("--json", "what happens as JSON lines")
-    .addHelpText("after", examples("tiermesh bus init --host 0.0.0.0 && tiermesh bus run"))
+    .addHelpText(
+      "after",
+      examples(
+        "tiermesh bus init --host 0.0.0.0 && tiermesh bus run",
+        "TIERMESH_HOME=/var/lib/tiermesh tiermesh bus run     # a server of a cluster (tiermesh bus init --cluster)",
+      ),
+    )
     .action(async (flags: { json?: boolean }) => {
       const { env } = process;
       const folder = busFolder(stateDir());
@@ -111,13 +163,22 @@ function addRun(command: Command): void {
       const told = whenTold(stopping, env);
       const log = createLog("keeper", env["LOG_LEVEL"]);
       const parts = { env, folder, settings, locals: [], routingConfig: routingConfigPath(env), log, say: note };
-      const broker = await Broker.start(parts, stopping.signal);
+      const broker = await Broker.start(parts, stopping.signal).catch((error: unknown) => {
+        // Told to stop while it waited for the rest of its cluster.
+        if (!stopping.signal.aborted) throw error;
+      });
+      if (broker === undefined) return;
       const { port, version } = broker.server;
-      const where = `${settings.host}:${port}${speaksTls(settings) ? " with TLS" : ""}`;
+      const { cluster } = settings;
+      const among = cluster === undefined ? "" : `, ${cluster.server} of the cluster ${cluster.name}`;
+      const where = `${settings.host}:${port}${speaksTls(settings) ? " with TLS" : ""}${among}`;
       if (flags.json === true)
-        print(JSON.stringify({ event: "ready", port, version, folder, tls: speaksTls(settings) }));
+        print(
+          JSON.stringify({ event: "ready", port, version, folder, tls: speaksTls(settings), pid: broker.server.pid }),
+        );
       else print(`bus        nats-server ${version} on ${where}, data in ${folder}`);
-      if (isLoopback(settings.host)) note("it listens on this machine only; tiermesh bus init --host 0.0.0.0 opens it");
+      if (isLoopback(settings.host) && cluster === undefined)
+        note("it listens on this machine only; tiermesh bus init --host 0.0.0.0 opens it");
       await told;
       await broker.stop();
     });

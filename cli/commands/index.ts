@@ -9,6 +9,7 @@ import { nodes } from "./nodes.ts";
 import { policy } from "./policy.ts";
 import { quality } from "./quality.ts";
 import { route } from "./route.ts";
+import { run } from "./run.ts";
 import { simulate } from "./simulate.ts";
 import { status } from "./status.ts";
 import { submit } from "./submit.ts";
@@ -22,6 +23,7 @@ export const COMMANDS: readonly CommandModule[] = [
   nodes,
   node,
   agent,
+  run,
   submit,
   jobs,
   route,

@@ -112,6 +112,8 @@ export class SealedAttempt {
     } catch {
       return this.#push(broken("the router's answer to the request for a ticket is malformed"));
     }
+    // The router has no node for it yet.
+    if (isWaiting(body)) return this.#push({ kind: "frame", frame: { type: "working", queued: true }, seq: undefined });
     const ending = isEnding(body) ? JobResult.safeParse(body) : undefined;
     if (ending?.success === true) return this.#end(ending.data);
     const reply = TicketReply.safeParse(body);
@@ -209,6 +211,10 @@ export class SealedAttempt {
   #end(frame: JobResult): void {
     this.#push({ kind: "frame", frame, seq: undefined });
   }
+}
+
+function isWaiting(body: unknown): boolean {
+  return (body as { type?: unknown } | null)?.type === "working";
 }
 
 /** A look before the whole check, which takes a while to find that a decision is no ending. */

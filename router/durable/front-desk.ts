@@ -9,7 +9,7 @@ import {
   type JobRequest,
   type JobStatus,
 } from "../../bus-schemas/index.ts";
-import { newId } from "../../service/ids.ts";
+import { jobIdOfKey, newId } from "../../service/ids.ts";
 import { classHeader, header, readBody, respond } from "../../service/messages.ts";
 import { recordMismatch } from "../class-mismatch.ts";
 import { toRouteRequest } from "../route-request.ts";
@@ -47,7 +47,8 @@ export class FrontDesk {
       throw new MeshError("bad_request", "stream: a durable job has no stream; ask for its result", {
         field: "stream",
       });
-    const jobId = job.job_id ?? saidId ?? idOf(job, queue) ?? newId();
+    const { idempotency_key: key } = job;
+    const jobId = job.job_id ?? saidId ?? (key === undefined ? newId() : jobIdOfKey(key));
     const body = storedBody(job);
     if (!store.fits(body))
       throw new MeshError("payload_too_large", "the job is larger than this bus keeps in one message");
@@ -198,12 +199,6 @@ export function statusOf(record: DurableRecord): JobStatus {
   const times = { queued_unix_ms, changed_unix_ms, deadline_unix_ms };
   const about = { job_id, queue, state, security_level, attempts, node_id, decision_id, error };
   return { type: "status", ...about, ...times, result: null };
-}
-
-/** The same key in the same queue is the same job. The key itself stays out of subjects. */
-function idOf({ idempotency_key: key }: JobRequest, queue: string): string | undefined {
-  if (key === undefined) return undefined;
-  return `key-${createHash("sha256").update(`${queue}\n${key}`).digest("base64url")}`;
 }
 
 function digest(salt: string, declared: string | undefined, queue: string, body: Uint8Array): string {

@@ -155,10 +155,14 @@ test("every node full by its own word: all_busy, and when a place will be free",
   expect(decided([node("a", 8000), unfit]).error?.code).toBe("all_busy");
 });
 
-test("a node that is not full by its own word is asked, however much was sent there", () => {
-  const fleet = fleetOf(nodeRecord({ load: { slots: 1, queue_limit: 0 } }));
-  Object.assign(fleet.view("n1") ?? {}, { dispatchedSinceHeartbeat: 9, ownInFlight: 9 });
-  expect(decide(routeRequest(), fleet, policyOf(), NOW_MS, seeded(1)).outcome).toBe("routed");
+test("a node whose places were all sent a job is full until its next word, however many jobs run there by ours", () => {
+  const fleet = fleetOf(nodeRecord({ load: { slots: 1, queue_limit: 1 } }));
+  const view = fleet.view("n1") ?? {};
+  const outcome = () => decide(routeRequest(), fleet, policyOf(), NOW_MS, seeded(1)).outcome;
+  Object.assign(view, { dispatchedSinceHeartbeat: 1, ownInFlight: 9 });
+  expect(outcome()).toBe("routed");
+  Object.assign(view, { dispatchedSinceHeartbeat: 2 });
+  expect(outcome()).toBe("refused");
 });
 
 test("P0 without a protected way: encryption_required", () => {

@@ -3,6 +3,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { MeshError } from "../../bus-schemas/index.ts";
 import type { GuardianReport } from "./guardian.ts";
+import { within } from "../within.ts";
 import { endProcess } from "./leftover.ts";
 
 /** How a server ended: by itself or when asked (`code`; servers before 2.10 say 1 when asked), or killed (`signal`). */
@@ -19,7 +20,12 @@ export interface GuardedServer {
   exited: Promise<ServerExit>;
   /** Asks the server to end in order; it is killed if it takes longer than five seconds. */
   stop(): Promise<void>;
+  /** Asks a server of a cluster to send its clients to the others and then to end; stops it if that takes too long. */
+  leave(): Promise<void>;
 }
+
+/** A leaving server sends off about one client a second, and all within 30 s (server-config.ts), milliseconds. */
+const LEAVE_LIMIT_MS = 40_000;
 
 const GUARDIAN = fileURLToPath(new URL("guardian.ts", import.meta.url));
 
@@ -62,15 +68,29 @@ export async function startGuarded(
     return { code: null, signal: "SIGKILL" };
   });
   const pid = await started.promise;
+  const stop = async () => {
+    guardian.stdin.end();
+    await exited;
+  };
   return {
     pid,
     guardianPid: guardian.pid ?? 0,
     exited,
-    stop: async () => {
-      guardian.stdin.end();
-      await exited;
+    stop,
+    leave: async () => {
+      // There is no such signal on Windows.
+      if (process.platform === "win32" || !told(pid, "SIGUSR2")) return stop();
+      if (!(await within(exited, LEAVE_LIMIT_MS))) await stop();
     },
   };
+}
+
+function told(pid: number, signal: NodeJS.Signals): boolean {
+  try {
+    return process.kill(pid, signal);
+  } catch {
+    return false; // it is gone
+  }
 }
 
 /** When the process has ended and all its output has been read; also when it could not be started. */

@@ -44,7 +44,7 @@ test("the largest message stays within what nats-server takes without a warning"
 });
 
 const tls = { certFile: "/c/server.pem", keyFile: "/c/server.key", caFile: "/c/ca.pem" };
-const cluster = { name: "main", serverName: "n1", port: 6222, routePorts: [6222, 6223] };
+const cluster = { name: "main", serverName: "n1", port: 6222, routes: ["127.0.0.1:6222", "127.0.0.1:6223"] };
 
 test("without certificates nothing of TLS is written", () => {
   expect(renderConfig({ ...base, cluster })).not.toContain("tls");

@@ -10,8 +10,10 @@ export interface ClusterOptions {
   serverName: string;
   /** Port that the other servers connect to. */
   port: number;
-  /** Route ports of all servers of the cluster, on the same host; our own may be among them. */
-  routePorts: readonly number[];
+  /** Where all servers of the cluster listen for each other, `host:port`; our own may be among them. */
+  routes: readonly string[];
+  /** What clients are told of this server by the others, `host:port`; undefined = the addresses that it has. */
+  advertise?: string | undefined;
 }
 
 /** Files of a server's certificate, all PEM. */
@@ -55,6 +57,12 @@ const MIN_TLS_SINCE = "2.11.0";
 /** Seconds for a TLS handshake; the server's default of 2 is short when a whole fleet returns to a busy machine at once. */
 const HANDSHAKE_LIMIT_S = 5;
 
+/**
+ * Told to leave its cluster, a server hands over what it leads, takes no new client for the grace, then sends its clients to
+ * the others one by one, seconds. The duration is the least that the server takes; few clients are through much sooner.
+ */
+const LAME_DUCK = { graceS: 5, durationS: 30 };
+
 /** Files of one bus in its state folder. */
 export function busFiles(stateDir: string) {
   return {
@@ -90,12 +98,16 @@ export function renderConfig(config: ServerConfig): string {
   lines.push(...tls);
   if (config.monitorPort !== undefined) lines.push(`http: ${quoted(`${urlHost}:${anyPort(config.monitorPort)}`)}`);
   if (config.cluster !== undefined) {
-    const { name, serverName, port, routePorts } = config.cluster;
+    const { name, serverName, port, advertise } = config.cluster;
     const { user, password } = config.routeSecret;
     const secret = `${user}:${password}`;
-    const routes = routePorts.map((other) => quoted(`nats://${secret}@${urlHost}:${other}`));
+    const routes = config.cluster.routes.map((other) => quoted(`nats://${secret}@${other}`));
     lines.push(
       `server_name: ${quoted(serverName)}`,
+      `server_tags: [${quoted(serverTag(serverName))}]`,
+      ...(advertise === undefined ? [] : [`client_advertise: ${quoted(advertise)}`]),
+      `lame_duck_grace_period: "${LAME_DUCK.graceS}s"`,
+      `lame_duck_duration: "${LAME_DUCK.durationS}s"`,
       `cluster {`,
       `  name: ${quoted(name)}`,
       `  listen: ${quoted(`${urlHost}:${port}`)}`,
@@ -124,6 +136,11 @@ function tlsBlock({ certFile, keyFile, caFile }: TlsFiles, version = VERSION_FLO
     `  timeout: ${HANDSHAKE_LIMIT_S}`,
     "}",
   ];
+}
+
+/** By it a stream can be placed on one server of a cluster. */
+export function serverTag(serverName: string): string {
+  return `server:${serverName}`;
 }
 
 function anyPort(port: number): number {

@@ -79,13 +79,15 @@ async function ensureLocked(folder: string, hosts: string[], nowMs: number): Pro
       `${files.certFile} was not issued by ${files.caFile}; remove it and server.key to get new ones, or give your own certificates as such`,
     );
   const key = keyText === undefined ? undefined : ourKey(files.keyFile, keyText, REMAKE);
-  const good =
+  const works =
     current !== undefined &&
     key !== undefined &&
     current.checkPrivateKey(key) &&
     validityProblem(current, nowMs) === undefined &&
-    current.validToDate.getTime() - nowMs >= RENEW_BEFORE_MS &&
     sameNames(hostsOf(current), hosts);
+  const due = works && current.validToDate.getTime() - nowMs < RENEW_BEFORE_MS;
+  // On a server of a cluster the authority's key is elsewhere: what still works does, and people are told in time.
+  const good = works && (!due || authority.keyPem === undefined);
   let notAfterMs = current?.validToDate.getTime() ?? 0;
   if (!good) {
     if (authority.keyPem === undefined)
@@ -106,6 +108,10 @@ async function ensureLocked(folder: string, hosts: string[], nowMs: number): Pro
   const loose = await Promise.all(
     [files.keyFile, ...(authority.keyPem === undefined ? [] : [caKeyFile])].map((file) => looseKeyMode(file)),
   );
+  if (good && due)
+    loose.push(
+      `${files.certFile} ends on ${day(current)} and ${caKeyFile} is not here to renew it; make it where that is`,
+    );
   return {
     ...files,
     made: found === undefined ? "authority" : good ? "nothing" : "server",

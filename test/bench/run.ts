@@ -7,11 +7,21 @@ import { decideBench } from "./decide.ts";
 import { durable } from "./durable.ts";
 import { gateway } from "./gateway.ts";
 import { describe, type Comparison } from "./harness.ts";
+import { queues } from "./queues.ts";
 import { router } from "./router.ts";
 import { sealed } from "./sealed.ts";
 
 /** Every bench. Adding one is one file and one line here. */
-const BENCHES: Readonly<Record<string, Bench>> = { bus, codec, decide: decideBench, router, gateway, sealed, durable };
+const BENCHES: Readonly<Record<string, Bench>> = {
+  bus,
+  codec,
+  decide: decideBench,
+  router,
+  gateway,
+  sealed,
+  queues,
+  durable,
+};
 
 const HELP = `npm run bench -- <name> [--json]
 

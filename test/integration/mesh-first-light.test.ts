@@ -50,12 +50,16 @@ test("up says when it is ready, and shows this machine with its real processor a
 test("the official OpenAI SDK streams through the gateway", async () => {
   const client = new OpenAI({ baseURL: `${mesh.gatewayUrl}/v1`, apiKey: "none", maxRetries: 0 });
   expect((await client.models.list()).data.map(({ id }) => id)).toEqual(["auto", "loopback"]);
-  const stream = await client.chat.completions.create({
-    model: "auto",
-    messages: [{ role: "user", content: "Hello" }],
-    stream: true,
-    stream_options: { include_usage: true },
-  });
+  const stream = await client.chat.completions.create(
+    {
+      model: "auto",
+      messages: [{ role: "user", content: "Hello" }],
+      stream: true,
+      stream_options: { include_usage: true },
+    },
+    // Sealed, what comes within one turn of the agent is one piece.
+    { headers: { "Mesh-Class": "P2" } },
+  );
   const pieces: string[] = [];
   let finish: string | null = null;
   let tokens = 0;

@@ -66,13 +66,14 @@ export async function startProcessCluster(size: number, tls?: TlsFiles): Promise
 
 async function startCluster(size: number, folder: TempDir, tls: TlsFiles | undefined): Promise<TestCluster> {
   const routePorts = await freePorts(size);
+  const routes = routePorts.map((port) => `127.0.0.1:${port}`);
   const plans = routePorts.map((port, index): Plan => {
     const serverName = `n${index + 1}`;
     return {
       stateDir: path.join(folder.path, serverName),
       monitorPort: 0,
       tls,
-      cluster: { name: "test", serverName, port, routePorts },
+      cluster: { name: "test", serverName, port, routes },
     };
   });
   // One set of credentials for all, where each server would otherwise make its own.

@@ -37,7 +37,7 @@ export const EXPECTED: Readonly<Record<HolderName, Expected>> = {
       $JS.API.STREAM.MSG.{GET.JOBS,GET.JOB_STATES,GET.JOB_RESULTS,GET.JOB_LETTERS,DELETE.JOBS,DELETE.JOB_LETTERS}
       ${READS("policy")} ${READS("quality")} _INBOX.>`,
     hears: `mesh.main.job.submit.* mesh.main.job.{route,status,withdraw} mesh.main.queue.desk.* mesh.main.job.verdict.*.*.* mesh.main.job.cancel.*
-      mesh.main.heartbeat.*.* mesh.main.codec.* ${MICRO("router")} <inbox>.>`,
+      mesh.main.heartbeat.*.* mesh.main.router.key.* mesh.main.codec.* ${MICRO("router")} <inbox>.>`,
   },
   agent: agent("L1", "gpu-1", { jobs: "{P0,P1,P2}", classes: "*" }),
   egress: agent("L2", "cloud-1", { jobs: "P2", classes: "P2" }),
@@ -73,7 +73,8 @@ function operator(): Expected {
     says: `${CALLS} mesh.main.node.control.* mesh.main.audit.query mesh.main.registry.{add,revoke,list}
       mesh.main.queue.desk.*
       $KV.tiermesh-policy-main.routing $KV.tiermesh-quality-main.> ${READS("policy")} ${READS("quality")}
-      $JS.API.STREAM.INFO.AUDIT $JS.API.STREAM.MSG.GET.AUDIT $JS.API.INFO $SRV.> _INBOX.>`,
+      $JS.API.STREAM.INFO.AUDIT $JS.API.STREAM.MSG.GET.AUDIT
+      $JS.API.CONSUMER.INFO.AUDIT.auditor $JS.API.INFO $SRV.> _INBOX.>`,
     hears: `mesh.main.heartbeat.*.* mesh.main.event.> mesh.main.alert.> mesh.main.codec.* <inbox>.>`,
   };
 }

@@ -1,0 +1,105 @@
+import type { Msg } from "@nats-io/nats-core";
+import { HEADERS, MeshError, type Decision } from "../../bus-schemas/index.ts";
+import { header, respond } from "../../service/messages.ts";
+import { VERSION } from "../../service/version.ts";
+import type { RouterEnding } from "../answer.ts";
+import type { AuditGate } from "../audit-gate.ts";
+import type { Caps } from "../caps/caps.ts";
+import type { Dispatch } from "../dispatch-table.ts";
+import type { RouterParts } from "../parts.ts";
+import { decideRecorded } from "../policy/record-inputs.ts";
+import type { RouteRequest } from "../policy/types.ts";
+import type { Waiter } from "./line.ts";
+
+/** What a decided job is handed on to. */
+export interface Sender {
+  gate: AuditGate;
+  caps: Caps;
+  /** @throws MeshError */
+  send(dispatch: Dispatch): void;
+  end(ending: RouterEnding): void;
+}
+
+/** A job whose body came to the router, before its decision. */
+export interface PlainJob {
+  message: Msg;
+  request: RouteRequest;
+  /** Which try this is, from 1. */
+  attempt: number;
+  /** Its caller takes a stream, in which it can be told that it waits. */
+  stream: boolean;
+}
+
+/** A plain job in the line: decided when it is its turn, recorded, for P0 and P1 durably, then sent (DESIGN promise 3). */
+export function plainJob(parts: RouterParts, to: Sender, { message, request, attempt, stream }: PlainJob): Waiter {
+  const { jobId, dataClass, taskType } = request;
+  const traceparent = header(message, HEADERS.traceparent);
+  const ending = { message, jobId, attempts: attempt, dataClass };
+
+  const send = (decision: Decision, decisionId: string) => {
+    const { node_id: nodeId, model } = decision;
+    if (nodeId === null || model === null) throw refusalOf(decision);
+    to.send({
+      jobId,
+      message,
+      request,
+      decision,
+      decisionId,
+      traceparent,
+      nodeId,
+      model,
+      attempt,
+      sentAtMs: performance.now(),
+      cancelled: false,
+      stream,
+    });
+  };
+  const sendDurable = async (decision: Decision, decisionId: string, durable: Promise<void>) => {
+    const release = to.caps.hold(taskType);
+    try {
+      await to.gate.pass(jobId, durable);
+      send(decision, decisionId);
+    } catch (cause) {
+      to.end({ ...ending, error: MeshError.from(cause), decisionId });
+    } finally {
+      release();
+    }
+  };
+
+  return {
+    jobId,
+    request,
+    bytes: message.data.length,
+    go(waitedMs) {
+      let decisionId: string | undefined;
+      try {
+        const { fleet, policy, random, events, metrics } = parts;
+        const { decision, inputs } = decideRecorded(request, fleet.fleet, policy(), Date.now(), random, VERSION);
+        if (decision.error?.code === "all_busy") return "full";
+        const sizes = { request_bytes: message.data.length, prompt_tokens_estimate: request.promptTokens };
+        const waited = waitedMs > 0 ? { waited_ms: waitedMs } : {};
+        const data = { job_id: jobId, attempt, decision, sizes, inputs, ...waited };
+        const recorded = events.record("job_decided", data, { dataClass, traceparent });
+        decisionId = recorded.id;
+        metrics.decisions.inc({ outcome: decision.outcome, class: dataClass });
+        if (dataClass === "P2") send(decision, recorded.id);
+        else void sendDurable(decision, recorded.id, recorded.durable);
+        return decision.outcome === "routed" ? "sent" : "ended";
+      } catch (cause) {
+        const error = MeshError.from(cause);
+        if (error.code === "internal") parts.log.error({ err: cause, job: jobId }, "a job could not be routed");
+        to.end({ ...ending, error, ...(decisionId === undefined ? {} : { decisionId }) });
+        return "ended";
+      }
+    },
+    end: (error, waitedMs) => to.end({ ...ending, error, waitedMs }),
+    stillHere: () => {
+      if (stream) respond(message, { type: "working", queued: true });
+    },
+  };
+}
+
+/** Why a decision found no node. */
+export function refusalOf({ error }: Decision): MeshError {
+  return error === null ? new MeshError("no_node", "no node can take this job") : MeshError.fromWire(error);
+}

@@ -1,0 +1,71 @@
+import { readFileSync, readdirSync } from "node:fs";
+import path from "node:path";
+import { jetstreamManager } from "@nats-io/jetstream";
+import { connectBus } from "../../service/bus.ts";
+import { createLog } from "../../service/log.ts";
+import type { ClusterMesh } from "../kit/cluster-mesh.ts";
+import type { RuntimeNote } from "../kit/fake-runtime.ts";
+import { eventually } from "../kit/mesh.ts";
+import type { History, LogLine, StoredEvent } from "./checker.ts";
+import { readNotes, toJobs, type ClientNote, type FaultNote } from "./history.ts";
+
+/** Messages of the stream that are asked for at once. */
+const AT_ONCE = 64;
+/** Of the queue that all jobs go to (deploy/routing.yaml). */
+const QUEUE_CAP = 50;
+/** The auditor has taken what the stream has within this time, milliseconds; it may have been away for a while. */
+const CAUGHT_UP_LIMIT_MS = 60_000;
+
+/** Reads everything that was written down, once the auditor has what the stream has and nothing more comes. */
+export async function collect(mesh: ClusterMesh, clients: string, faults: FaultNote[]): Promise<History> {
+  const bus = await connectBus("checker", mesh.access("operator"), createLog("checker", "silent"));
+  try {
+    const manager = await jetstreamManager(bus.nc, { checkAPI: false, timeout: 5000 });
+    let last = 0;
+    const log = await eventually(
+      "the auditor to have what the stream has",
+      async () => {
+        const { state } = await manager.streams.info(bus.subjects.auditStream);
+        const lines = readLog(path.join(mesh.home("auditor-1"), "audit"));
+        // Twice the same: events still come from spools.
+        const settled = state.last_seq === last && lines.at(-1)?.stream_sequence === last;
+        last = state.last_seq;
+        if (!settled) await new Promise((resolve) => setTimeout(resolve, 1500));
+        return settled && lines;
+      },
+      CAUGHT_UP_LIMIT_MS,
+    );
+    const stream: StoredEvent[] = [];
+    for (let from = 1; from <= last; from += AT_ONCE) {
+      const sequences = Array.from({ length: Math.min(AT_ONCE, last - from + 1) }, (_, i) => from + i);
+      const messages = await Promise.all(
+        sequences.map((seq) => manager.streams.getMessage(bus.subjects.auditStream, { seq })),
+      );
+      for (const message of messages) {
+        if (message === null) continue;
+        stream.push({
+          streamSequence: message.seq,
+          storedMs: message.time.getTime(),
+          id: message.header.get("ce-id"),
+          type: message.header.get("ce-type").split(".").at(-1) ?? "",
+          traceparent: message.header.get("traceparent") || null,
+          data: message.json(),
+        });
+      }
+    }
+    const runs = readNotes<RuntimeNote & { file: string }>(path.join(mesh.folder, "notes"));
+    const jobs = toJobs(readNotes<ClientNote>(clients));
+    return { jobs, faults, stream, log, runs, slots: mesh.slots, queueCap: QUEUE_CAP };
+  } finally {
+    await bus.nc.close();
+  }
+}
+
+function readLog(folder: string): LogLine[] {
+  return readdirSync(folder)
+    .toSorted()
+    .filter((name) => name !== "lock")
+    .flatMap((name) => readFileSync(path.join(folder, name), "utf8").split("\n"))
+    .filter((line) => line.startsWith('{"sequence"') && line.endsWith("}"))
+    .map((line) => JSON.parse(line) as LogLine);
+}

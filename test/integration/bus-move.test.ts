@@ -1,0 +1,58 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { connectBus, type Bus } from "../../service/bus.ts";
+import { createLog } from "../../service/log.ts";
+import { ClusterMesh } from "../kit/cluster-mesh.ts";
+import { eventually } from "../kit/mesh.ts";
+import { tempDir } from "../kit/temp-dir.ts";
+
+/** Servers that stop in order, and what is said and heard meanwhile. */
+
+const folder = tempDir("tiermesh-move-");
+const quiet = createLog("test", "silent");
+let mesh: ClusterMesh;
+let hearer: Bus;
+let speaker: Bus;
+
+beforeAll(async () => {
+  mesh = await ClusterMesh.start({ folder: folder.path, tag: `tv${process.pid % 10_000}`, agents: 0, gateways: 0 });
+  hearer = await connectBus("hearer", mesh.access("client"), quiet);
+  speaker = await connectBus("speaker", mesh.access("client"), quiet);
+});
+afterAll(async () => {
+  await hearer?.nc.close();
+  await speaker?.nc.close();
+  await mesh?.stop();
+  await folder.remove();
+});
+
+/** The part that is the server of a connection. */
+function serverOf({ nc }: Bus): string {
+  const host = mesh.hosts.findIndex(({ address }) => nc.getServer().startsWith(`${address}:`));
+  return `bus-${host + 1}`;
+}
+
+test.each([
+  ["the hearer's", () => hearer],
+  ["the speaker's", () => speaker],
+])("while %s server is restarted, every message is heard once and in order", async (_whose, bus) => {
+  const subject = `${hearer.inbox}.numbers`;
+  const heard: number[] = [];
+  const subscription = hearer.listen(subject, (msg) => void heard.push(Number(msg.string())));
+  await hearer.nc.flush();
+  let said = 0;
+  const timer = setInterval(() => speaker.nc.publish(subject, String(said++)), 2);
+  try {
+    const former = serverOf(bus());
+    await eventually("a steady stream", () => heard.length > 50);
+    await mesh.part(former).stop();
+    await eventually("to be at another server", () => serverOf(bus()) !== former && bus().connected());
+    const then = said;
+    await eventually("more to be heard", () => heard.length > then);
+    await mesh.part(former).start();
+  } finally {
+    clearInterval(timer);
+  }
+  await eventually("the last one", () => heard.at(-1) === said - 1);
+  subscription.unsubscribe();
+  expect(heard).toEqual(Array.from({ length: said }, (_, i) => i));
+});
