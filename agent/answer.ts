@@ -1,4 +1,4 @@
-import type { Msg } from "@nats-io/nats-core";
+import type { Msg, MsgHdrs } from "@nats-io/nats-core";
 import {
   CONTENT_TYPES,
   HEADERS,
@@ -21,6 +21,8 @@ const WORKING_EVERY_MS = 1000;
 /** Half of what our bus takes (8 MiB), for JSON escapes; an answer kept for one reply that grows beyond it fails early. */
 const MAX_ANSWER_BYTES = 4 * 1024 * 1024;
 
+type Deliver = (data: Uint8Array, headers: MsgHdrs) => void;
+
 /**
  * The way back to the caller's inbox: numbered frames when the caller wants a stream, otherwise one JobResult with the
  * whole message. Invariants: exactly one end, nothing after it; the numbers have no holes; it never throws, whatever the
@@ -32,6 +34,7 @@ export class Answer {
   readonly #encoding: Encoding;
   readonly #stream: boolean;
   readonly #key: FrameKey | undefined;
+  readonly #deliver: Deliver;
   /** Of a sealed stream. */
   readonly #gathered: GatheredText | undefined;
   readonly #timer: NodeJS.Timeout | undefined;
@@ -43,13 +46,17 @@ export class Answer {
   #ended = false;
   queued = true;
 
-  /** @param key of a sealed job: its frames go sealed. */
-  constructor(bus: Bus, msg: Msg, inbox: string, stream: boolean, key?: FrameKey) {
+  /**
+   * @param key of a sealed job: its frames go sealed.
+   * @param deliver takes what goes out in clear; by default it is published to the inbox, once
+   */
+  constructor(bus: Bus, msg: Msg, inbox: string, stream: boolean, key?: FrameKey, deliver?: Deliver) {
     this.#bus = bus;
     this.#inbox = inbox;
     this.#encoding = answerEncoding(header(msg, HEADERS.contentType));
     this.#stream = stream;
     this.#key = key;
+    this.#deliver = deliver ?? ((data, headers) => bus.nc.publish(inbox, data, { headers }));
     if (stream && key !== undefined) this.#gathered = new GatheredText((frame) => void this.#publish(frame));
     if (stream) this.#timer = setInterval(() => this.#working(), WORKING_EVERY_MS);
   }
@@ -108,7 +115,7 @@ export class Answer {
     try {
       if (this.#key === undefined) {
         const headers = headersFor(this.#encoding, this.#stream ? { [HEADERS.seq]: String(this.#seq) } : {});
-        nc.publish(this.#inbox, encode(frame, this.#encoding), { headers });
+        this.#deliver(encode(frame, this.#encoding), headers);
       } else {
         const headers = makeHeaders({
           [HEADERS.contentType]: CONTENT_TYPES.sealed,

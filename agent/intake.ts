@@ -1,5 +1,6 @@
 import type { Msg } from "@nats-io/nats-core";
 import {
+  CancelRequest,
   DATA_CLASSES,
   HEADERS,
   JobId,
@@ -24,6 +25,8 @@ import { learnFromPeer } from "../service/structures-exchange.ts";
 import { within } from "../service/within.ts";
 import { Answer } from "./answer.ts";
 import { askOf, bodyDeclares, isAboutClass } from "./ask.ts";
+import { Parcels } from "./durable/parcels.ts";
+import { runEnded } from "./durable/run-ended.ts";
 import { contentOf } from "./job-content.ts";
 import { Job, type Ended, type JobFacts } from "./job.ts";
 import { refuse, type Ask } from "./model/admission.ts";
@@ -49,10 +52,12 @@ const MAX_DECISION_ID_CHARS = 64;
 export class Intake {
   readonly #parts: IntakeParts;
   readonly #jobs = new Map<string, Job>();
+  readonly #parcels: Parcels;
   #onIdle: () => void = () => undefined;
 
   constructor(parts: IntakeParts) {
     this.#parts = parts;
+    this.#parcels = new Parcels(parts.bus);
   }
 
   get jobs(): ReadonlyMap<string, Job> {
@@ -101,20 +106,40 @@ export class Intake {
         });
       return;
     }
-    const answer = () => new Answer(this.#parts.bus, msg, facts.inbox, facts.request.stream === true);
-    const no = this.admit(facts, ask, answer, msg.reply);
+    const { bus } = this.#parts;
+    const { fence, inbox, jobId } = facts;
+    const plain = () => new Answer(bus, msg, inbox, facts.request.stream === true);
+    const no = fence === undefined ? this.admit(facts, ask, plain, msg.reply) : this.#onDurable(msg, facts, ask, fence);
     if (no === undefined) return;
     // A node that is full is no news; classes that disagree are.
     if (isAboutClass(no)) this.#parts.rejections.add("run", no);
     const { load, nodeId } = this.#parts;
     this.tell(msg.reply, {
       type: "refused",
-      job_id: facts.jobId,
+      job_id: jobId,
       node_id: nodeId,
       queue: facts.queue,
       load: load(),
       error: no.toWire(),
     });
+  }
+
+  /** A run of a durable job, or a router that goes on with one that another ordered. */
+  #onDurable(msg: Msg, facts: JobFacts, ask: Ask, fence: number): MeshError | undefined {
+    const { inbox, jobId } = facts;
+    const to = { fence, inbox, verdicts: msg.reply };
+    if (this.#parcels.isStale(jobId, fence))
+      return new MeshError("no_node", "another router has taken this job over", { field: HEADERS.fence });
+    if (this.#parcels.redirect(jobId, to)) {
+      const job = this.#jobs.get(jobId);
+      if (job !== undefined) job.facts.fence = fence;
+      const { load, nodeId } = this.#parts;
+      this.tell(msg.reply, { type: "accepted", job_id: jobId, node_id: nodeId, queue: facts.queue, load: load() });
+      return undefined;
+    }
+    const answer = () =>
+      new Answer(this.#parts.bus, msg, inbox, false, undefined, this.#parcels.open(jobId, to).deliver);
+    return this.admit(facts, ask, answer, msg.reply);
   }
 
   /**
@@ -151,6 +176,9 @@ export class Intake {
     // What follows goes into frames and events, whose schemas would refuse the job's ending.
     if (!/^[1-9]\d{0,3}$/.test(attempt))
       throw new MeshError("bad_request", "Mesh-Attempt: a whole number from 1 to 9999", { field: HEADERS.attempt });
+    const fence = header(msg, HEADERS.fence);
+    if (fence !== undefined && !/^\d{1,15}$/.test(fence))
+      throw new MeshError("bad_request", "Mesh-Fence: not a number", { field: HEADERS.fence });
     if (decisionId !== null && decisionId.length > MAX_DECISION_ID_CHARS)
       throw new MeshError("bad_request", "Mesh-Decision: too long", { field: HEADERS.decision });
     return {
@@ -168,6 +196,7 @@ export class Intake {
       traceparent: header(msg, HEADERS.traceparent),
       promptTokens: estimatePromptTokens(request, msg.data.length),
       sealed: false,
+      ...(fence === undefined ? {} : { fence: Number(fence) }),
     };
   }
 
@@ -175,7 +204,9 @@ export class Intake {
     const { desk, events, layer, log, nodeId, rejections } = this.#parts;
     const job: Job = new Job(facts, answer, { nodeId, layer, ...desk.placeOf(facts.model) }, (ended) => {
       this.#jobs.delete(facts.jobId);
-      this.tell(verdicts, {
+      const parcel = facts.fence === undefined ? undefined : this.#parcels.find(facts.jobId);
+      if (ended.superseded) parcel?.gone();
+      this.tell(parcel?.to.verdicts ?? verdicts, {
         type: "ended",
         job_id: facts.jobId,
         node_id: nodeId,
@@ -184,9 +215,11 @@ export class Intake {
         status: ended.status,
         timing: ended.timing,
       });
-      if (!ended.superseded) {
+      if (!ended.superseded || facts.fence !== undefined) {
         try {
-          events.record("job_ended", ended.event, { dataClass: facts.dataClass, traceparent: facts.traceparent });
+          const options = { dataClass: facts.dataClass, traceparent: facts.traceparent };
+          if (facts.fence === undefined) events.record("job_ended", ended.event, options);
+          else events.record("job_run_ended", runEnded(facts, facts.fence, ended.event, nodeId, layer), options);
         } catch (error) {
           log.error({ err: error, job: facts.jobId }, "an ending could not be recorded");
         }
@@ -202,9 +235,15 @@ export class Intake {
   }
 
   #onCancel(msg: Msg): void {
-    const job = this.#jobs.get(lastToken(msg.subject));
-    if (job === undefined) return;
-    job.cancel(msg.data.length > 0 && isSuperseded(msg));
+    const jobId = lastToken(msg.subject);
+    const job = this.#jobs.get(jobId);
+    const parcel = this.#parcels.find(jobId);
+    if (job === undefined && parcel === undefined) return;
+    const { superseded, fence } = howToCancel(msg);
+    // A durable run that was ordered later than what is to be stopped goes on.
+    if (fence !== undefined && (parcel === undefined || parcel.to.fence >= fence)) return;
+    if (job !== undefined) job.cancel(superseded);
+    else if (fence !== undefined) parcel?.gone();
   }
 
   /** Tells a router. Whatever subject a message names, an agent speaks there only if it is one for verdicts, or an inbox. */
@@ -229,11 +268,11 @@ function jobIdOf(msg: Msg): string {
   throw new MeshError("bad_request", "Mesh-Job: 8 to 64 letters, digits, _ and -", { field: HEADERS.job });
 }
 
-/** The client submitted the job again and does not want this one's ending (client/job-stream.ts). */
-function isSuperseded(msg: Msg): boolean {
+/** A body that says nothing, or nothing that can be read, is a plain cancel. */
+function howToCancel(msg: Msg): CancelRequest {
   try {
-    return msg.json<{ superseded?: unknown }>().superseded === true;
+    return CancelRequest.parse(msg.data.length === 0 ? {} : msg.json());
   } catch {
-    return false;
+    return { superseded: false };
   }
 }

@@ -31,6 +31,8 @@ export interface JobFacts {
   promptTokens: number;
   /** It came sealed, and so goes its answer. */
   sealed: boolean;
+  /** Of a durable job: the fencing token under which it was ordered. */
+  fence?: number;
 }
 
 export interface JobPlace {

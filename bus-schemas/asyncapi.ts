@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { CHANNELS, CHANNEL_PARAMETERS, type Channel, type ChannelMessage } from "./channels.ts";
+import type { Channel, ChannelMessage } from "./channel.ts";
+import { CHANNELS, CHANNEL_PARAMETERS } from "./channels.ts";
 import { CONTENT_TYPES, HEADERS } from "./headers.ts";
 
 type Json = Record<string, unknown>;
@@ -25,6 +26,7 @@ const HEADER_SCHEMAS: Record<NonNullable<ChannelMessage["headers"]>, Json> = {
     [HEADERS.model]: text("Model as the node spells it."),
     [HEADERS.attempt]: text("Which try this is, from 1."),
     [HEADERS.decision]: text("Id of the decision event."),
+    [HEADERS.fence]: text("Of a durable job: fencing token of the run."),
     [HEADERS.traceparent]: text("W3C trace context."),
   }),
   sealed: headers([HEADERS.job, HEADERS.ticket, HEADERS.seal], {

@@ -25,9 +25,17 @@ test("every subject that can be spelled has its line in the contract, and no lin
     .filter(([, value]) => typeof value !== "string" || !/[*>]/.test(value))
     .filter(
       ([name]) =>
-        !["prefix", "auditStream", "policyBucket", "qualityBucket", "nodesBucket", "verdicts", "eventsOf"].includes(
-          name,
-        ),
+        ![
+          "prefix",
+          "auditStream",
+          "jobStreams",
+          "policyBucket",
+          "qualityBucket",
+          "nodesBucket",
+          "verdicts",
+          "works",
+          "eventsOf",
+        ].includes(name),
     )
     .map(
       ([name, value]) =>

@@ -1,7 +1,9 @@
 import { z } from "zod";
 import { AuditPage, AuditQuery } from "./audit.ts";
-import type { DataClass, Layer } from "./classes.ts";
+import { CLASS, LAYER, address, type Channel, type ChannelMessage } from "./channel.ts";
+import { DURABLE_CHANNELS } from "./channels-durable.ts";
 import { Decision } from "./decision.ts";
+import { JobReceipt } from "./durable.ts";
 import { EVENTS, EVENT_TYPES } from "./events.ts";
 import {
   CancelRequest,
@@ -17,7 +19,6 @@ import { NodeRecord } from "./node-record.ts";
 import { RegistryAdd, RegistryJoin, RegistryReply, RegistryRevoke } from "./registry.ts";
 import { StructureTable } from "./structures.ts";
 import { RouterKey, RouteQuery, TicketReply } from "./ticket.ts";
-import { subjects, type Subjects } from "./subjects.ts";
 
 /** What may stand in a subject's place of that name. */
 export const CHANNEL_PARAMETERS = {
@@ -34,43 +35,11 @@ export const CHANNEL_PARAMETERS = {
   name: "Which one of its kind: a node's id, a router's id, a host; where there is only one, its kind.",
   severity: "warning, error or critical.",
   rule: "Name of the alert rule.",
+  fence: "Fencing token of a run: a number.",
+  letter: "Name of a dead letter: the job's id, if it is of a job.",
+  verb: "list, dead, requeue, drop or content.",
   version: "Version of a table of shared structures.",
 } as const;
-
-/** A message of a channel: its body's schema and a sentence about it. */
-export interface ChannelMessage {
-  name: string;
-  summary: string;
-  schema: z.ZodType;
-  /** `cloudevent`: CloudEvents attributes in `ce-*` headers. `job`, `sealed`: the Mesh-* headers of a dispatched job. */
-  headers?: "cloudevent" | "job" | "frame" | "sealed";
-}
-
-/** One line of the bus contract (DESIGN §2). */
-export interface Channel {
-  name: string;
-  /** Address with `{parameters}`, spelled by `subjects()`. */
-  address: string;
-  from: string;
-  to: string;
-  /** What a sender may rely on. */
-  guarantee: string;
-  messages: readonly ChannelMessage[];
-  /** What comes back to the sender's reply inbox. */
-  reply?: readonly ChannelMessage[];
-  /** Name of the channel that the answer comes on, where that is no inbox. */
-  replyOn?: string;
-}
-
-/** `subjects()` called with `_name_` in each place; `address()` turns those into `{name}`. */
-const spelled = subjects("_cell_");
-/** The places whose type is narrower than a token, for the same use. */
-const LAYER = "_layer_" as Layer;
-const CLASS = "_class_" as DataClass;
-
-function address(spell: (s: Subjects) => string): string {
-  return spell(spelled).replace(/_([a-z]+)_/g, "{$1}");
-}
 
 const job: ChannelMessage = { name: "JobRequest", summary: "A job.", schema: JobRequest };
 const result: ChannelMessage = { name: "JobResult", summary: "The one ending of a job.", schema: JobResult };
@@ -105,9 +74,14 @@ export const CHANNELS: readonly Channel[] = [
     address: address((s) => s.submit("_queue_")),
     from: "client",
     to: "router (one of a queue group)",
-    guarantee: "Request; one reply, or a stream of replies when stream is set. Every accepted job ends exactly once.",
+    guarantee:
+      "Request; one reply, or a stream of replies when stream is set; a receipt when durable is set. Every accepted job ends exactly once.",
     messages: [job],
-    reply: [result, frame],
+    reply: [
+      result,
+      frame,
+      { name: "JobReceipt", summary: "With durable: true: the broker keeps the job.", schema: JobReceipt },
+    ],
   },
   {
     name: "jobRoute",
@@ -232,6 +206,7 @@ export const CHANNELS: readonly Channel[] = [
     messages: [{ name: "RegistryJoin", summary: "The node's own public key.", schema: RegistryJoin }],
     reply: [registryReply],
   },
+  ...DURABLE_CHANNELS,
   {
     name: "event",
     address: address((s) => s.event("_type_", CLASS, "_process_", "_name_")),

@@ -20,6 +20,12 @@ export const HEADERS = {
   queue: "Mesh-Queue",
   /** Id of the decision event that sent the job here. */
   decision: "Mesh-Decision",
+  /** Fencing token of a durable job's run: a node obeys the highest that it has seen for the job. */
+  fence: "Mesh-Fence",
+  /** How often a durable job was put in its queue, from 1. */
+  round: "Mesh-Round",
+  /** What is known of a dead letter, as JSON. */
+  letter: "Mesh-Letter",
   /** The router's signed permission to send a sealed job (ticket.ts). */
   ticket: "Mesh-Ticket",
   /** HPKE's encapsulated key of a sealed job, base64url. */

@@ -6,6 +6,7 @@ export * from "./cold-start.ts";
 export * from "./decision.ts";
 export * from "./decision-inputs.ts";
 export * from "./deployment.ts";
+export * from "./durable.ts";
 export * from "./errors.ts";
 export * from "./events.ts";
 export * from "./headers.ts";

@@ -65,6 +65,8 @@ export const JobRequest = z.object({
   /** Short for one user message. */
   prompt: z.string().min(1).optional(),
   stream: z.boolean().optional(),
+  /** Kept by the broker until it has ended; the reply is a receipt, and its caller asks later (durable.ts). */
+  durable: z.boolean().optional(),
   requirements: Requirements.optional(),
   /** Jobs of one session prefer one node (prefix cache). */
   session_id: z.string().min(1).max(200).optional(),
@@ -191,7 +193,10 @@ export type Verdict = z.infer<typeof Verdict>;
 export const CancelRequest = z.object({
   /** The caller has submitted the job again and wants no ending of this try. */
   superseded: z.boolean().default(false),
+  /** Only runs with an older fencing token than this stop. */
+  fence: z.number().int().min(0).optional(),
 });
+export type CancelRequest = z.infer<typeof CancelRequest>;
 
 /** Commands of an operator to one node. */
 export const ControlRequest = z.discriminatedUnion("command", [

@@ -1,5 +1,6 @@
 import type { Layer } from "./classes.ts";
 import { EVENTS, EVENT_TYPES, type EventSource } from "./events.ts";
+import { callsDurable, hearsQueues, makesJobStreams, operatesQueues, runsQueues } from "./permissions-durable.ts";
 import { NO_CLASS, subjectPatterns, subjects, type EventClass, type Subjects } from "./subjects.ts";
 
 /**
@@ -91,6 +92,7 @@ function calls(s: Subjects): Grant[] {
     { subject: s.route, why: "where would it go; tickets" },
     { subject: s.sealed("*" as never, "*"), why: "sealed jobs, with a ticket" },
     { subject: s.cancel("*"), why: "cancels a job whose id it knows" },
+    ...callsDurable(s),
     codec(s),
   ];
 }
@@ -168,6 +170,7 @@ const TEMPLATES: Record<Role, Template> = {
       { subject: s.run("*" as never, "*"), why: "dispatch" },
       { subject: s.cancel("*"), why: "cancels what was accepted too late" },
       { subject: s.routerKey("*"), why: "its key for tickets" },
+      ...runsQueues(s),
       ...records(s, "router", "*"),
       ...reads(s.policyBucket.stream, "the policy"),
       ...reads(s.qualityBucket.stream, "quality of models"),
@@ -177,6 +180,7 @@ const TEMPLATES: Record<Role, Template> = {
     subscribe: [
       { subject: s.submits, why: "jobs" },
       { subject: s.route, why: "where would it go; tickets" },
+      ...hearsQueues(s),
       { subject: s.heartbeats, why: "the fleet" },
       { subject: s.verdicts, why: "nodes' words on jobs" },
       { subject: s.cancels, why: "cancelled jobs" },
@@ -222,6 +226,7 @@ const TEMPLATES: Record<Role, Template> = {
       ...calls(s),
       { subject: s.control("*"), why: "cordon, drain, resume" },
       { subject: s.auditQuery, why: "the log" },
+      ...operatesQueues(s),
       ...[s.registryAdd, s.registryRevoke, s.registryList].map((subject) => ({ subject, why: "who may join" })),
       { subject: s.policyBucket.key, why: "the policy" },
       ...reads(s.policyBucket.stream, "the policy"),
@@ -250,6 +255,7 @@ const TEMPLATES: Record<Role, Template> = {
           why: "makes the streams",
         })),
       ),
+      ...makesJobStreams(s),
       { subject: s.policyBucket.key, why: "the first policy" },
       { subject: s.nodesBucket.keys, why: "who may join" },
       { subject: "$JS.API.INFO", why: "whether there is JetStream" },

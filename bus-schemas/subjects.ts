@@ -31,10 +31,18 @@ function spell(cell: string, token: (value: string) => string) {
   const policyBucket = `tiermesh-policy-${cell}`;
   const qualityBucket = `tiermesh-quality-${cell}`;
   const nodesBucket = `tiermesh-nodes-${cell}`;
+  const ofCell = (stream: string) => (cell === DEFAULT_CELL ? stream : `${stream}_${cell}`);
   return {
     prefix,
     /** Name of the JetStream stream that keeps every event of the cell; cells may share a broker. */
-    auditStream: cell === DEFAULT_CELL ? "AUDIT" : `AUDIT_${cell}`,
+    auditStream: ofCell("AUDIT"),
+    /** Streams of durable jobs (ADR 0019): what waits or runs, each job's state, results, and dead letters. */
+    jobStreams: {
+      work: ofCell("JOBS"),
+      states: ofCell("JOB_STATES"),
+      results: ofCell("JOB_RESULTS"),
+      letters: ofCell("JOB_LETTERS"),
+    },
     /**
      * JetStream KV bucket (NATS ADR-8) of the cell's routing policy: its stream, its one key's subject. `nats kv` reads
      * it as `tiermesh-policy-<cell>`, key `routing`.
@@ -77,6 +85,25 @@ function spell(cell: string, token: (value: string) => string) {
      */
     verdict: (router: string, node: string, dispatch: string) => `${prefix}.job.verdict.${router}.${node}.${dispatch}`,
     verdicts: `${prefix}.job.verdict.*.*.*`,
+    /** client → routers, about a durable job; one reply. */
+    status: `${prefix}.job.status`,
+    withdraw: `${prefix}.job.withdraw`,
+    /** router → stream JOBS: a durable job until it has ended. */
+    work: (queue: string, job: string) => `${prefix}.queue.work.${token(queue)}.${token(job)}`,
+    works: (queue: string) => `${prefix}.queue.work.${token(queue)}.*`,
+    allWork: `${prefix}.queue.work.*.*`,
+    /** router → stream JOB_STATES. */
+    jobState: (job: string) => `${prefix}.queue.state.${token(job)}`,
+    jobStates: `${prefix}.queue.state.*`,
+    /** router → stream JOB_RESULTS: what the run with that fencing token answered. */
+    jobResult: (job: string, fence: string) => `${prefix}.queue.result.${token(job)}.${token(fence)}`,
+    jobResults: `${prefix}.queue.result.*.*`,
+    /** router → stream JOB_LETTERS. */
+    letter: (queue: string, id: string) => `${prefix}.queue.letter.${token(queue)}.${token(id)}`,
+    letters: `${prefix}.queue.letter.*.*`,
+    /** operator → routers: the desk of the queues (durable.ts). */
+    desk: (verb: string) => `${prefix}.queue.desk.${token(verb)}`,
+    desks: `${prefix}.queue.desk.*`,
     /** client → agent and router. */
     cancel: (job: string) => `${prefix}.job.cancel.${token(job)}`,
     cancels: `${prefix}.job.cancel.*`,

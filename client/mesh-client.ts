@@ -11,8 +11,10 @@ import {
   joinToolCalls,
   parseOrThrow,
   type DataClass,
+  type JobReceipt,
   type JobRequestInput,
   type JobResult,
+  type JobStatus,
   type StreamFrame,
   type ToolCallDelta,
 } from "../bus-schemas/index.ts";
@@ -23,6 +25,7 @@ import { createLog, type Log } from "../service/log.ts";
 import { header, headersFor } from "../service/messages.ts";
 import { serveStructures } from "../service/structures-exchange.ts";
 import { failure, type StreamPort } from "./attempt.ts";
+import { DurableCalls, type EnqueueOptions } from "./durable.ts";
 import { streamJob } from "./job-stream.ts";
 import { NodeWatcher } from "./nodes.ts";
 
@@ -54,6 +57,8 @@ const DEFAULT_QUEUE = "chat";
  */
 export class MeshClient implements AsyncDisposable {
   readonly bus: Bus;
+  /** Durable jobs; what most programs need of it is beside it: enqueue, jobStatus, waitFor, withdraw. */
+  readonly durable: DurableCalls;
   #nodes: NodeWatcher | undefined;
   readonly #replies: Subscription;
   readonly #inboxes = new Map<string, (msg: Msg) => void>();
@@ -62,6 +67,7 @@ export class MeshClient implements AsyncDisposable {
 
   constructor(bus: Bus) {
     this.bus = bus;
+    this.durable = new DurableCalls(bus);
     serveStructures(bus);
     this.#prefix = `${bus.inbox}.job.`;
     this.#replies = bus.listen(`${this.#prefix}*`, (msg) =>
@@ -129,6 +135,8 @@ export class MeshClient implements AsyncDisposable {
     const queue = options.queue ?? request.task_type ?? DEFAULT_QUEUE;
     try {
       parseOrThrow(JobRequest, request);
+      if (request.durable === true)
+        throw new MeshError("bad_request", "durable: such a job is enqueued, and has no stream", { field: "durable" });
       if (!SubjectToken.safeParse(queue).success)
         throw new MeshError("bad_request", "queue: letters, digits, _ and -, 1 to 64 characters", { field: "queue" });
     } catch (error) {
@@ -170,6 +178,26 @@ export class MeshClient implements AsyncDisposable {
    */
   cancel(jobId: string): void {
     this.#port.publish(this.bus.subjects.cancel(parseOrThrow(JobId, jobId)), "");
+  }
+
+  /** Puts a durable job in its queue: the broker keeps it until it has ended. @throws MeshError why not */
+  enqueue(request: JobRequestInput, options: EnqueueOptions = {}): Promise<JobReceipt> {
+    return this.durable.enqueue(request, options);
+  }
+
+  /** How a durable job is, with its result as long as that is kept. @throws MeshError `not_found`, `no_router` */
+  jobStatus(jobId: string): Promise<JobStatus> {
+    return this.durable.status(jobId);
+  }
+
+  /** Resolves when a durable job has ended or is dead. @throws MeshError as `jobStatus`, `cancelled` by the signal */
+  waitFor(jobId: string, signal?: AbortSignal): Promise<JobStatus> {
+    return this.durable.waitFor(jobId, signal);
+  }
+
+  /** Takes a durable job back, whether it waits or runs. @throws MeshError as `jobStatus` */
+  withdraw(jobId: string): Promise<JobStatus> {
+    return this.durable.withdraw(jobId);
   }
 
   async close(): Promise<void> {

@@ -18,6 +18,7 @@ import { QualityBucket } from "../service/quality-bucket.ts";
 import { readRoutingConfig } from "../service/routing-config.ts";
 import { serveStructures } from "../service/structures-exchange.ts";
 import { ACCEPT_LIMIT_MS, Dispatcher } from "./dispatcher.ts";
+import { DurableJobs } from "./durable/index.ts";
 import { FleetView } from "./fleet-view.ts";
 import { routerMetrics } from "./metrics.ts";
 import type { RouterParts } from "./parts.ts";
@@ -30,6 +31,8 @@ const RouterConfig = BaseConfig.extend({
   /** Unique among the live routers of a cell. */
   routerId: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, "letters, digits, _ and -, 1 to 64 characters"),
   routingConfigPath: z.string().min(1),
+  /** What durable jobs answered can be asked for this long, hours. */
+  resultHours: z.coerce.number().min(0.01).max(720).default(24),
 });
 
 /** Every node speaks once in this time: a cold router listens before it takes jobs (DESIGN promise 5), milliseconds. */
@@ -40,7 +43,12 @@ const log = createLog("router");
 runProcess(log, async (lifecycle) => {
   const config = loadConfig(
     RouterConfig,
-    { ...BASE_ENV, routerId: "TIERMESH_ROUTER_ID", routingConfigPath: "ROUTING_CONFIG_PATH" },
+    {
+      ...BASE_ENV,
+      routerId: "TIERMESH_ROUTER_ID",
+      routingConfigPath: "ROUTING_CONFIG_PATH",
+      resultHours: "TIERMESH_RESULT_HOURS",
+    },
     { env: process.env, file: { routerId: `router-${newId().slice(-8)}` }, fileName: "defaults" },
   );
   const file = { ...readRoutingConfig(config.routingConfigPath), path: config.routingConfigPath };
@@ -85,7 +93,8 @@ runProcess(log, async (lifecycle) => {
   };
   const dispatcher = new Dispatcher(parts);
   const tickets = new Tickets(parts, dispatcher);
-  const router = new Router(parts, dispatcher, tickets);
+  const durable = await DurableJobs.open(parts, dispatcher, config.resultHours * 3_600_000);
+  const router = new Router(parts, dispatcher, tickets, durable);
   // Before the first announcement, which must come back here.
   dispatcher.caps.join(tickets.id, () => tickets.announce());
   const onError = (error: unknown) => log.error({ err: error }, "a sweep failed");
@@ -109,8 +118,10 @@ runProcess(log, async (lifecycle) => {
   dispatcher.start();
   tickets.start();
   router.start();
+  durable.start();
   lifecycle.onClose("jobs", async () => {
     await router.stop();
+    await durable.stop();
     await dispatcher.drain();
     dispatcher.caps.leave();
   });
@@ -135,6 +146,7 @@ runProcess(log, async (lifecycle) => {
     nodes_ready: fleet.readyCount,
     ...dispatcher.inFlight,
     ...tickets.inFlight,
+    ...durable.inFlight,
     in_line: dispatcher.line.size,
     policy: keeper.policy.revision,
   });

@@ -15,6 +15,7 @@ import { learnFromPeer } from "../service/structures-exchange.ts";
 import { answerEnding } from "./answer.ts";
 import { recordMismatch } from "./class-mismatch.ts";
 import type { Dispatcher } from "./dispatcher.ts";
+import type { DurableJobs } from "./durable/index.ts";
 import type { RouterParts } from "./parts.ts";
 import { decide } from "./policy/decide.ts";
 import type { RouteRequest } from "./policy/types.ts";
@@ -25,19 +26,28 @@ import { plainJob } from "./waiting/plain-job.ts";
 /** Jobs that wait for a node's word; beyond it new ones are refused. */
 const MAX_WAITING = 20_000;
 
+type Keeper = Pick<DurableJobs, "keep">;
+
+/** Of a router that keeps no durable jobs. */
+const KEEPS_NONE: Keeper = {
+  keep: () => Promise.reject(new MeshError("bus_unavailable", "this router keeps no durable jobs")),
+};
+
 /** Takes jobs, decides, records, dispatches. The answer never passes through here. */
 export class Router {
   readonly #parts: RouterParts;
   readonly #dispatcher: Dispatcher;
   readonly #tickets: Tickets;
+  readonly #durable: Keeper;
   /** What `nats micro stats` shows; errors are requests that could not be understood. */
   readonly stats = { submit: { requests: 0, errors: 0 }, route: { requests: 0, errors: 0 } };
   #subscriptions: Subscription[] = [];
 
-  constructor(parts: RouterParts, dispatcher: Dispatcher, tickets: Tickets) {
+  constructor(parts: RouterParts, dispatcher: Dispatcher, tickets: Tickets, durable: Keeper = KEEPS_NONE) {
     this.#parts = parts;
     this.#dispatcher = dispatcher;
     this.#tickets = tickets;
+    this.#durable = durable;
   }
 
   /** Subscribes; jobs arrive from now on. */
@@ -58,9 +68,10 @@ export class Router {
     this.stats.submit.requests++;
     const jobId = header(msg, HEADERS.job) ?? newId();
     let job: JobRequest;
-    let request: RouteRequest;
+    let request: RouteRequest | undefined;
     try {
       ({ job, request } = this.#admit(msg, jobId));
+      if (request === undefined) return void this.#keep(msg, job, jobId);
     } catch (error) {
       return this.#refuseMalformed(msg, jobId, error);
     }
@@ -84,8 +95,8 @@ export class Router {
     this.#dispatcher.line.enter(plainJob(this.#parts, this.#dispatcher, { message: msg, request, attempt: 1, stream }));
   }
 
-  /** Checks a job before anything is decided. @throws MeshError naming the field. */
-  #admit(msg: Msg, jobId: string): { job: JobRequest; request: RouteRequest } {
+  /** Checks a job before anything is decided; nothing is, of one that is durable. @throws MeshError naming the field. */
+  #admit(msg: Msg, jobId: string): { job: JobRequest; request: RouteRequest | undefined } {
     if (!isInbox(msg.reply ?? "")) throw noInbox();
     const job = readJob(msg, JobRequest);
     if (job.messages === undefined && job.prompt === undefined) {
@@ -95,6 +106,7 @@ export class Router {
       throw new MeshError("all_busy", "this router has too many jobs waiting", { retryAfterMs: 1000 });
     if (job.job_id === undefined && !JobId.safeParse(jobId).success)
       throw new MeshError("bad_request", "Mesh-Job: 8 to 64 letters, digits, _ and -", { field: HEADERS.job });
+    if (job.durable === true) return { job, request: undefined };
     const ofKey = job.idempotency_key === undefined ? undefined : jobIdOfKey(job.idempotency_key);
     const id = job.job_id ?? header(msg, HEADERS.job) ?? ofKey ?? jobId;
     return { job, request: this.#toRequest(msg, job, id, lastToken(msg.subject), false) };
@@ -115,6 +127,17 @@ export class Router {
       encrypted: sealed,
     };
     return toRouteRequest(job, envelope, this.#parts.policy().routing, Date.now());
+  }
+
+  async #keep(msg: Msg, job: JobRequest, jobId: string): Promise<void> {
+    try {
+      await this.#durable.keep(msg, job, header(msg, HEADERS.job), lastToken(msg.subject));
+    } catch (cause) {
+      const error = MeshError.from(cause);
+      if (!error.retryable) return this.#refuseMalformed(msg, jobId, cause);
+      // Nothing is wrong with the job.
+      answerEnding({ message: msg, jobId: job.job_id ?? jobId, error, attempts: 1 });
+    }
   }
 
   #onRoute(msg: Msg): void {

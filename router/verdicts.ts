@@ -5,14 +5,17 @@ import { learnFromPeer } from "../service/structures-exchange.ts";
 import type { Dispatch } from "./dispatch-table.ts";
 import type { RouterParts } from "./parts.ts";
 
+/** Of a dispatch, what a node's word on it is checked by. */
+type Asked = Pick<Dispatch, "nodeId" | "jobId">;
+
 /** What a part of the router does with the words of nodes that were spoken to it. */
-export interface VerdictListener {
+export interface VerdictListener<D extends Asked = Dispatch> {
   /** The dispatch of that token that is waiting or running, if there is one. */
-  find(token: string): Dispatch | undefined;
+  find(token: string): D | undefined;
   /** The node that was asked has said something of it; its load is taken next. */
   answered?(token: string): void;
   /** A word of the node that was asked; its load is taken already. */
-  onVerdict(verdict: Verdict, dispatch: Dispatch, token: string): void;
+  onVerdict(verdict: Verdict, dispatch: D, token: string): void;
   /** The node has ended or refused a dispatch that is not known any more. */
   onLate?(token: string): void;
   /** The broker says that nobody listens where that dispatch went. */
@@ -25,7 +28,7 @@ export interface VerdictListener {
  */
 export class Verdicts {
   readonly #parts: Pick<RouterParts, "bus" | "fleet" | "rejections">;
-  readonly #listeners = new Map<string, VerdictListener>();
+  readonly #listeners = new Map<string, VerdictListener<Asked>>();
   #onHeard: (mine: boolean) => void = () => undefined;
   #onOther: (verdict: Verdict, router: string, token: string) => void = () => undefined;
 
@@ -43,7 +46,7 @@ export class Verdicts {
   }
 
   /** @param router a name of this router: verdicts are spoken to it */
-  hear(router: string, listener: VerdictListener): void {
+  hear<D extends Asked = Dispatch>(router: string, listener: VerdictListener<D>): void {
     this.#listeners.set(router, listener);
   }
 
@@ -56,7 +59,7 @@ export class Verdicts {
     this.#onOther = onOther;
   }
 
-  #toUs(msg: Msg, listener: VerdictListener): void {
+  #toUs(msg: Msg, listener: VerdictListener<Asked>): void {
     const token = lastToken(msg.subject);
     const { fleet, rejections } = this.#parts;
     if (msg.headers?.code === 503 && msg.data.length === 0) return listener.onNobody?.(token);

@@ -62,6 +62,19 @@ export const CHINESE_TEXTS: Readonly<Record<string, string>> = {
   "whether there is JetStream": "询问有无 JetStream",
   "what another server's keeper changed": "其他服务器的 keeper 所作的更改",
   "to join": "申请加入",
+  "what became of a durable job whose id it knows": "查询它知道编号的持久任务",
+  "takes back a durable job whose id it knows": "撤回它知道编号的持久任务",
+  "queues and dead letters": "队列与死信",
+  "callers of durable jobs": "持久任务的调用者",
+  "durable jobs": "持久任务",
+  "states of durable jobs": "持久任务的状态",
+  "results of durable jobs": "持久任务的结果",
+  "dead letters": "死信",
+  "the queues": "各个队列",
+  "lists for operators": "供管理员查看的列表",
+  "durable jobs that have ended, or still run": "确认持久任务已结束，或仍在运行",
+  "single jobs": "单个任务",
+  "jobs that were taken back": "删除已撤回的任务",
 };
 
 export const CHINESE: Wording = {

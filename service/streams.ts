@@ -1,9 +1,18 @@
 import { isDeepStrictEqual } from "node:util";
-import { jetstreamManager, RetentionPolicy, StorageType, type JetStreamManager } from "@nats-io/jetstream";
+import {
+  DiscardPolicy,
+  jetstreamManager,
+  RetentionPolicy,
+  StorageType,
+  type JetStreamManager,
+  type StreamConfig,
+} from "@nats-io/jetstream";
 import type { Bus } from "./bus.ts";
 
 /** How long JetStream recognises a repeated `Nats-Msg-Id`, nanoseconds: longer than any retry of ours. */
 const DUPLICATE_WINDOW_NS = 120 * 1_000_000_000;
+const DAY_NS = 24 * 3600 * 1_000_000_000;
+const GIB = 1024 ** 3;
 
 /**
  * Makes sure that the AUDIT stream takes every event of this cell; an existing one is brought to these settings, which on a
@@ -13,26 +22,69 @@ const DUPLICATE_WINDOW_NS = 120 * 1_000_000_000;
  */
 export async function ensureAuditStream(bus: Bus): Promise<JetStreamManager> {
   const manager = await jetstreamManager(bus.nc, { checkAPI: false });
-  const config = {
+  await ensureStream(manager, {
     name: bus.subjects.auditStream,
     subjects: [bus.subjects.events],
     retention: RetentionPolicy.Limits,
     storage: StorageType.File,
-    max_age: 30 * 24 * 3600 * 1_000_000_000,
-    max_bytes: 8 * 1024 ** 3,
+    max_age: 30 * DAY_NS,
+    max_bytes: 8 * GIB,
     duplicate_window: DUPLICATE_WINDOW_NS,
-  };
-  const existing = await manager.streams.info(bus.subjects.auditStream).catch(() => undefined);
+  });
+  return manager;
+}
+
+/**
+ * Makes sure of the streams of durable jobs (ADR 0019), as `ensureAuditStream` does of its own. A queue that is full refuses
+ * new jobs; results and dead letters that are too many or too old make room.
+ * A server sets the space aside, so there is not much of it. States and results end by themselves, by
+ * the time to live that each message has.
+ */
+export async function ensureJobStreams(bus: Bus): Promise<void> {
+  const { subjects } = bus;
+  const { work, states, results, letters } = subjects.jobStreams;
+  const manager = await jetstreamManager(bus.nc, { checkAPI: false });
+  const common = { storage: StorageType.File, duplicate_window: DUPLICATE_WINDOW_NS };
+  const limits = { ...common, retention: RetentionPolicy.Limits };
+  const all: StreamSettings[] = [
+    {
+      ...common,
+      name: work,
+      subjects: [subjects.allWork],
+      retention: RetentionPolicy.Workqueue,
+      discard: DiscardPolicy.New,
+      max_bytes: GIB,
+    },
+    {
+      ...limits,
+      name: states,
+      subjects: [subjects.jobStates],
+      discard: DiscardPolicy.New,
+      max_msgs_per_subject: 1,
+      allow_msg_ttl: true,
+    },
+    { ...limits, name: results, subjects: [subjects.jobResults], max_bytes: GIB, allow_msg_ttl: true },
+    {
+      ...limits,
+      name: letters,
+      subjects: [subjects.letters],
+      max_msgs_per_subject: 1,
+      max_age: 30 * DAY_NS,
+      max_bytes: GIB / 4,
+    },
+  ];
+  for (const settings of all) await ensureStream(manager, settings);
+}
+
+type StreamSettings = Partial<StreamConfig> & { name: string };
+
+async function ensureStream(manager: JetStreamManager, config: StreamSettings): Promise<void> {
+  const existing = await manager.streams.info(config.name).catch(() => undefined);
   if (existing === undefined) {
     await manager.streams.add({ ...config, num_replicas: 1 });
-    return manager;
+    return;
   }
   const now: Partial<Record<string, unknown>> = { ...existing.config };
   const fits = Object.entries(config).every(([key, value]) => isDeepStrictEqual(now[key], value));
-  if (!fits)
-    await manager.streams.update(bus.subjects.auditStream, {
-      ...config,
-      num_replicas: existing.config.num_replicas,
-    });
-  return manager;
+  if (!fits) await manager.streams.update(config.name, { ...config, num_replicas: existing.config.num_replicas });
 }

@@ -9,7 +9,7 @@ import { PolicyBucket } from "../../service/policy-bucket.ts";
 import { QualityBucket } from "../../service/quality-bucket.ts";
 import { Rejections } from "../../service/rejections.ts";
 import { readRoutingConfig } from "../../service/routing-config.ts";
-import { ensureAuditStream } from "../../service/streams.ts";
+import { ensureAuditStream, ensureJobStreams } from "../../service/streams.ts";
 import { pause, startLoop } from "../../service/loop.ts";
 import { busCertificates } from "./bus-certificates.ts";
 import { joinUrls, localUrl, type BusSettings } from "./bus-settings.ts";
@@ -231,6 +231,7 @@ async function makeStreams(bus: Bus, { routingConfig, log }: BrokerOptions): Pro
   if (bus.nc.info?.jetstream !== true)
     throw new MeshError("bad_config", "nats-server runs without JetStream, which keeps the audit");
   await ensureAuditStream(bus);
+  await ensureJobStreams(bus);
   await QualityBucket.make(bus);
   const policy = await PolicyBucket.open(bus);
   if ((await policy.state()) !== undefined) return;

@@ -3,6 +3,7 @@ import { agent } from "./agent.ts";
 import { audit } from "./audit.ts";
 import { bus } from "./bus.ts";
 import { doctor } from "./doctor.ts";
+import { jobs } from "./jobs.ts";
 import { node } from "./node.ts";
 import { nodes } from "./nodes.ts";
 import { policy } from "./policy.ts";
@@ -24,6 +25,7 @@ export const COMMANDS: readonly CommandModule[] = [
   agent,
   run,
   submit,
+  jobs,
   route,
   policy,
   quality,

@@ -1,9 +1,10 @@
 import { alternatives } from "./role-expectations.ts";
 
 const NODES = "{gpu-1,pc-1,cloud-1,new-1}";
-const STREAMS = "{AUDIT,KV_tiermesh-policy-main,KV_tiermesh-quality-main,KV_tiermesh-nodes-main,OTHER}";
+const STREAMS =
+  "{AUDIT,KV_tiermesh-policy-main,KV_tiermesh-quality-main,KV_tiermesh-nodes-main,JOBS,JOB_STATES,JOB_RESULTS,JOB_LETTERS,OTHER}";
 const TYPES =
-  "{job_decided,class_mismatch,job_redispatched,job_ended,node_joined,node_left,node_lost,node_controlled,policy_changed,policy_rejected,message_rejected,node_admitted,process_started,made_up}";
+  "{job_decided,class_mismatch,job_redispatched,job_ended,node_joined,node_left,node_lost,node_controlled,policy_changed,policy_rejected,message_rejected,node_admitted,process_started,job_queued,job_requeued,job_dead,letter_filed,letter_dropped,job_run_ended,made_up}";
 const SOURCES =
   "{router.router-1,agent.gpu-1,agent.cloud-1,agent.pc-1,auditor.auditor,auditor.two,gateway.gateway,keeper.host,operator.me}";
 
@@ -16,7 +17,9 @@ export const SUBJECTS: readonly string[] = [
       "mesh.main.job.route",
       `mesh.main.job.{run,sealed}.{P0,P1,P2,none}.${NODES}`,
       `mesh.main.job.verdict.router-1.${NODES}.7`,
-      "mesh.main.job.cancel.j1",
+      "mesh.main.job.{cancel.j1,status,withdraw,status.x,withdraw.j1}",
+      "mesh.main.queue.{work.rag.j1,state.j1,result.j1.7,letter.rag.j1,desk.list,desk.requeue}",
+      "mesh.main.queue{,.work,.work.rag,.work.rag.j1.x,.state,.state.j1.x,.result.j1,.letter.rag,.desk,.desk.list.x,.other}",
       "mesh.main.router.key.router-1",
       `mesh.main.node.control.${NODES}`,
       "mesh.main.registry.{add,revoke,list,other}",
@@ -35,7 +38,9 @@ export const SUBJECTS: readonly string[] = [
       "mesh.{other,mainx}.{heartbeat.L1.gpu-1,job.submit.chat,job.run.P2.gpu-1,registry.add,audit.query,codec.0a1b2c3d}",
       `$JS.API.STREAM.{CREATE,UPDATE,DELETE,PURGE,INFO,MSG.GET,MSG.DELETE,SNAPSHOT,RESTORE,LEADER.STEPDOWN}.${STREAMS}`,
       `$JS.API.CONSUMER.{CREATE,LIST,NAMES}.${STREAMS}`,
-      `$JS.API.CONSUMER.{CREATE,DURABLE.CREATE,DELETE,INFO,MSG.NEXT,PAUSE}.${STREAMS}.{auditor,evil}`,
+      `$JS.API.CONSUMER.{CREATE,DURABLE.CREATE,DELETE,INFO,MSG.NEXT,PAUSE}.${STREAMS}.{auditor,rag,evil}`,
+      "$JS.API.CONSUMER.CREATE.{JOBS,JOB_STATES,JOB_RESULTS}.rag.mesh.main.queue.work.rag.x",
+      "$JS.ACK.{JOBS.rag.1.2.3.4.5,JOB_STATES.rag.1.2.3.4.5}",
       "$JS.API.CONSUMER.CREATE.AUDIT.auditor.mesh.main.event.x",
       `$JS.API.DIRECT.GET.${STREAMS}{,.some.subject}`,
       "$JS.API.{INFO,STREAM.LIST,STREAM.NAMES,SERVER.REMOVE,ACCOUNT.PURGE.MESH}",
