@@ -18,6 +18,12 @@ export interface Dispatch {
   attempt: number;
   sentAtMs: number;
   cancelled: boolean;
+  /** Its caller wants a stream. */
+  stream: boolean;
+  /** Its caller goes on by itself when the node is lost. */
+  resumes: boolean;
+  /** A node has accepted it, this one or one before. */
+  accepted: boolean;
 }
 
 /**
@@ -65,10 +71,10 @@ export class DispatchTable {
     return token === undefined ? undefined : this.find(token);
   }
 
-  /** Takes out a job that still waits for its node's word. */
-  takeWaitingJob(jobId: string): Dispatch | undefined {
+  /** Takes out a job that still waits for its node's word, or with `running` wherever it is. */
+  takeJob(jobId: string, running = false): Dispatch | undefined {
     const token = this.#byJob.get(jobId);
-    return token === undefined || !this.#waiting.has(token) ? undefined : this.remove(token);
+    return token === undefined || !(running || this.#waiting.has(token)) ? undefined : this.remove(token);
   }
 
   markRunning(token: string): Dispatch | undefined {
@@ -97,6 +103,17 @@ export class DispatchTable {
       silent.push(dispatch);
     }
     return silent;
+  }
+
+  /** Takes out the jobs of a node that is gone, those that it has not answered too. */
+  takeOf(nodeId: string): { waiting: Dispatch[]; running: Dispatch[] } {
+    const waiting: Dispatch[] = [];
+    for (const [token, dispatch] of this.#waiting) {
+      if (dispatch.nodeId !== nodeId) continue;
+      this.remove(token);
+      waiting.push(dispatch);
+    }
+    return { waiting, running: this.takeRunning((dispatch) => dispatch.nodeId === nodeId) };
   }
 
   /** Takes out the running jobs that `match`: those of a lost node, those long past their deadline. */

@@ -1,11 +1,20 @@
 import type { Msg } from "@nats-io/nats-core";
-import { CONTENT_TYPES, HEADERS, MeshError, lastToken, type Verdict } from "../bus-schemas/index.ts";
+import {
+  CONTENT_TYPES,
+  HEADERS,
+  MeshError,
+  lastToken,
+  type CancelRequest,
+  type Verdict,
+} from "../bus-schemas/index.ts";
+import { readCancel } from "../service/cancels.ts";
 import { pause } from "../service/loop.ts";
 import { header, makeHeaders } from "../service/messages.ts";
 import { VERSION } from "../service/version.ts";
 import { answerEnding, statusOf, type RouterEnding } from "./answer.ts";
 import { AuditGate } from "./audit-gate.ts";
 import { DispatchTable, type Dispatch } from "./dispatch-table.ts";
+import { HandOver } from "./hand-over.ts";
 import type { RouterParts } from "./parts.ts";
 import { decideRecorded, type RecordedDecision } from "./policy/record-inputs.ts";
 import { Verdicts } from "./verdicts.ts";
@@ -20,6 +29,8 @@ export class Dispatcher {
   /** P0 and P1 pass it before each dispatch. */
   readonly gate = new AuditGate();
   readonly verdicts: Verdicts;
+  /** Shared with the tickets: callers of sealed jobs go on in the same way. */
+  readonly handOver: HandOver;
   readonly #parts: RouterParts;
   readonly #table = new DispatchTable();
   #sweptAtMs = -Infinity;
@@ -27,6 +38,7 @@ export class Dispatcher {
   constructor(parts: RouterParts) {
     this.#parts = parts;
     this.verdicts = new Verdicts(parts);
+    this.handOver = new HandOver(parts, (ending) => this.#record(ending));
     parts.fleet.onLost((nodeId) => this.#onNodeLost(nodeId));
   }
 
@@ -66,6 +78,7 @@ export class Dispatcher {
         new MeshError("node_lost", `${dispatch.nodeId} did not answer within ${ACCEPT_LIMIT_MS} ms`),
       );
     }
+    this.handOver.sweep();
     const beforeMs = Date.now() - FORGET_AFTER_MS;
     for (const dispatch of this.#table.takeRunning((running) => running.request.deadlineMs < beforeMs))
       this.#parts.fleet.onDone(dispatch.nodeId);
@@ -88,6 +101,7 @@ export class Dispatcher {
       [HEADERS.model]: dispatch.model,
       [HEADERS.attempt]: String(dispatch.attempt),
       [HEADERS.decision]: dispatch.decisionId,
+      [HEADERS.handBack]: this.#handBackTo(dispatch),
       [HEADERS.traceparent]: dispatch.traceparent,
     });
     const token = this.#table.add(dispatch);
@@ -106,6 +120,12 @@ export class Dispatcher {
     metrics.dispatches.inc();
   }
 
+  /** Who goes on when the node fails: a whole answer is ours to ask for again, a stream is its caller's. */
+  #handBackTo(dispatch: Dispatch): "router" | "caller" | undefined {
+    if (dispatch.stream) return this.handOver.callerGoesOn(dispatch) ? "caller" : undefined;
+    return this.handOver.triesLeft(dispatch) > 0 ? "router" : undefined;
+  }
+
   #onNobody(token: string): void {
     const dispatch = this.#table.waiting(token);
     if (dispatch === undefined) return;
@@ -118,6 +138,7 @@ export class Dispatcher {
     const { bus, fleet, metrics } = this.#parts;
     if (verdict.type === "accepted") {
       if (this.#table.markRunning(token) === undefined) return;
+      dispatch.accepted = true;
       if (dispatch.cancelled) bus.nc.publish(bus.subjects.cancel(dispatch.jobId), "");
       metrics.accept.observe((performance.now() - dispatch.sentAtMs) / 1000);
       return;
@@ -129,7 +150,15 @@ export class Dispatcher {
     if (verdict.type === "refused") {
       fleet.onRefused(dispatch.nodeId);
       this.#redispatch(dispatch, MeshError.fromWire(verdict.error));
-    } else if (verdict.timing !== null) fleet.observe(dispatch, verdict.timing, verdict.status);
+      return;
+    }
+    if (verdict.timing !== null) fleet.observe(dispatch, verdict.timing, verdict.status);
+    const error = verdict.error === null ? undefined : MeshError.fromWire(verdict.error);
+    if (verdict.status === "failed" && error?.retryable !== false) fleet.onFailed(dispatch.nodeId);
+    if (!verdict.handed_back || error === undefined) return;
+    // Its caller has heard it and decides; a whole answer is asked for again here.
+    if (dispatch.stream) this.handOver.toCaller(dispatch, error);
+    else this.#redispatch(dispatch, error);
   }
 
   /** The next pick of the decision, at most `retry_attempts` more; then the job is refused with the last reason. */
@@ -185,38 +214,63 @@ export class Dispatcher {
   #nextPick(dispatch: Dispatch): NextPick {
     const { fleet, policy, random } = this.#parts;
     const request = { ...dispatch.request, exclude: new Set([...dispatch.request.exclude, dispatch.nodeId]) };
-    const made = decideRecorded(request, fleet.fleet, policy(), Date.now(), random, VERSION);
+    const made = decideRecorded(request, fleet.fleet, policy(), fleet.nowMs(), random, VERSION);
     const { node_id: nodeId, model } = made.decision;
     return { ...made, request, to: nodeId === null || model === null ? undefined : { nodeId, model } };
   }
 
+  /** Whatever the node had is lost with it; where nobody has heard anything of an answer, nobody needs to notice. */
   #onNodeLost(nodeId: string): void {
-    for (const dispatch of this.#table.takeRunning((running) => running.nodeId === nodeId)) {
+    const { waiting, running } = this.#table.takeOf(nodeId);
+    for (const dispatch of [...waiting, ...running]) {
       this.#parts.fleet.onDone(nodeId);
-      const error = new MeshError("node_lost", `${nodeId} was lost while it ran the job`);
-      this.#endDispatch(dispatch, error, nodeId);
+      this.handOver.supersede(dispatch);
+    }
+    const error = new MeshError("node_lost", `${nodeId} was lost before it answered`);
+    for (const dispatch of waiting) this.#redispatch(dispatch, error);
+    for (const dispatch of running) {
+      const lost = new MeshError("node_lost", `${nodeId} was lost while it ran the job`);
+      if (!dispatch.stream) this.#redispatch(dispatch, lost);
+      else if (this.handOver.callerGoesOn(dispatch) && !dispatch.cancelled) {
+        this.handOver.tellLost(dispatch);
+        this.handOver.toCaller(dispatch, lost);
+      } else this.#endDispatch(dispatch, lost);
     }
   }
 
   #onCancel(msg: Msg): void {
     const jobId = lastToken(msg.subject);
-    if (isSuperseded(msg)) {
-      // The newer try has the same job id: cancelling by it later, or ending this one, would reach that one too.
-      const superseded = this.#table.takeWaitingJob(jobId);
-      if (superseded !== undefined) this.#parts.fleet.onDone(superseded.nodeId);
-      return;
-    }
+    const cancel = readCancel(msg);
+    if (cancel.by_router) return;
+    this.handOver.onCancel(jobId, cancel);
+    if (cancel.superseded) return this.#onSuperseded(jobId, cancel);
     this.gate.cancel(jobId);
     const dispatch = this.#table.findJob(jobId);
     if (dispatch !== undefined) dispatch.cancelled = true;
   }
 
+  /** The newer try has the same job id: cancelling by it later, or ending this one, would reach that one too. */
+  #onSuperseded(jobId: string, { node_id: nodeId }: CancelRequest): void {
+    const old = this.#table.findJob(jobId);
+    if (old === undefined) return;
+    if (nodeId !== undefined && old.nodeId !== nodeId) return;
+    const superseded = this.#table.takeJob(jobId, nodeId !== undefined);
+    if (superseded === undefined) return;
+    this.#parts.fleet.onDone(superseded.nodeId);
+    if (superseded.accepted)
+      this.handOver.recordHop(superseded, new MeshError("node_lost", "its caller heard nothing more of it").toWire());
+  }
+
   /** The one ending of a job that ends here: told, and recorded. */
   end(ending: RouterEnding): void {
+    answerEnding(ending);
+    this.#record(ending);
+  }
+
+  #record(ending: RouterEnding): void {
     const { message, jobId, error, dataClass, decisionId, nodeId } = ending;
     const status = statusOf(ending);
     this.#parts.metrics.endings.inc({ status, code: error.code });
-    answerEnding(ending);
     const nothing = { layer: null, model: null, finish_reason: null, usage: null, timing: null };
     try {
       this.#parts.events.record(
@@ -236,10 +290,10 @@ export class Dispatcher {
     }
   }
 
-  #endDispatch(dispatch: Dispatch, error: MeshError, nodeId?: string): void {
-    const { message, jobId, request, decisionId, attempt } = dispatch;
+  #endDispatch(dispatch: Dispatch, error: MeshError): void {
+    const { message, jobId, request, decisionId, attempt, accepted, nodeId } = dispatch;
     const ending = { message, jobId, error, attempts: attempt, dataClass: request.dataClass, decisionId };
-    this.end(nodeId === undefined ? ending : { ...ending, nodeId });
+    this.end(accepted ? { ...ending, nodeId } : ending);
   }
 }
 
@@ -247,14 +301,4 @@ interface NextPick extends RecordedDecision {
   request: Dispatch["request"];
   /** Undefined = nowhere. */
   to: Pick<Dispatch, "nodeId" | "model"> | undefined;
-}
-
-/** The client submitted the job again and does not want this try's ending (client/job-stream.ts). */
-function isSuperseded(msg: Msg): boolean {
-  if (msg.data.length === 0) return false;
-  try {
-    return msg.json<{ superseded?: unknown } | null>()?.superseded === true;
-  } catch {
-    return false;
-  }
 }

@@ -5,30 +5,35 @@ import type { Dispatch } from "./dispatch-table.ts";
 import { FleetView } from "./fleet-view.ts";
 
 /** Wanted time between two sweeps, milliseconds. */
-const SWEEP_MS = 500;
+const SWEEP_MS = 100;
 
 /** A fleet view with its own clock; `beat` is a heartbeat, `pass` lets time go by with its sweeps. */
 function watched() {
   const events = new FakeEvents();
-  const view = new FleetView(events as never);
+  let nowMs = 1_000_000;
+  let wallAheadMs = 0;
+  const view = new FleetView(events as never, { wallMs: () => nowMs + wallAheadMs, steadyMs: () => nowMs });
   const lost: string[] = [];
   view.onLost((nodeId) => lost.push(nodeId));
-  let nowMs = 1_000_000;
+  const back: string[] = [];
+  view.onBack((nodeId) => back.push(nodeId));
   const beat = (nodeId: string, overrides: Partial<NodeRecordInput> = {}) =>
-    view.onHeartbeat(nodeRecord(nodeId, overrides), nowMs);
+    view.onHeartbeat(nodeRecord(nodeId, overrides), view.nowMs());
   const pass = (ms: number) => {
     for (const end = nowMs + ms; nowMs < end;) {
       nowMs = Math.min(end, nowMs + SWEEP_MS);
-      view.sweep(nowMs);
+      view.sweep(view.nowMs());
     }
   };
   const jump = (ms: number) => {
     nowMs += ms;
-    view.sweep(nowMs);
+    view.sweep(view.nowMs());
   };
+  const setClock = (ms: number) => (wallAheadMs = ms);
+  const gone = (nodeId: string) => view.onDisconnected(nodeId, view.nowMs());
   const node = (nodeId: string) => view.fleet.view(nodeId);
   const types = () => events.seen.map(({ type }) => type);
-  return { view, events, lost, beat, pass, jump, node, types };
+  return { view, events, lost, back, beat, pass, jump, setClock, gone, node, types };
 }
 
 test("a node that appears joins once, and is ready", () => {

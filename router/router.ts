@@ -67,7 +67,7 @@ export class Router {
     }
     try {
       recordMismatch(this.#parts.events, msg, job, request);
-      await this.#decideAndSend(msg, request);
+      await this.#decideAndSend(msg, request, job.stream === true);
     } catch (cause) {
       const error = MeshError.from(cause);
       if (error.code === "internal")
@@ -87,8 +87,19 @@ export class Router {
       throw new MeshError("all_busy", "this router has too many jobs waiting", { retryAfterMs: 1000 });
     if (job.job_id === undefined && !JobId.safeParse(jobId).success)
       throw new MeshError("bad_request", "Mesh-Job: 8 to 64 letters, digits, _ and -", { field: HEADERS.job });
+    this.#checkTry(msg);
     const id = job.job_id ?? jobId;
     return { job, request: this.#toRequest(msg, job, id, lastToken(msg.subject), false) };
+  }
+
+  /** A caller that goes on by itself says which try this is. @throws MeshError when the policy allows no more */
+  #checkTry(msg: Msg): void {
+    const said = header(msg, HEADERS.resume);
+    if (said === undefined) return;
+    if (!/^[1-9]\d?$/.test(said))
+      throw new MeshError("bad_request", "Mesh-Resume: a whole number from 1 to 99", { field: HEADERS.resume });
+    if (Number(said) > this.#parts.policy().routing.defaults.retry_attempts + 1)
+      throw new MeshError("node_lost", "the job was lost with its node on every try that the policy allows");
   }
 
   /** @param sealed the job goes to its node sealed; a body that was submitted did not */
@@ -109,19 +120,21 @@ export class Router {
   }
 
   /** Records the decision, durably for P0 and P1, then dispatches (DESIGN promise 3). */
-  async #decideAndSend(msg: Msg, request: RouteRequest): Promise<void> {
+  async #decideAndSend(msg: Msg, request: RouteRequest, stream: boolean): Promise<void> {
     const { events, fleet, metrics, policy, random } = this.#parts;
     const { jobId, dataClass } = request;
-    const { decision, inputs } = decideRecorded(request, fleet.fleet, policy(), Date.now(), random, VERSION);
+    const { decision, inputs } = decideRecorded(request, fleet.fleet, policy(), fleet.nowMs(), random, VERSION);
     const traceparent = header(msg, HEADERS.traceparent);
+    const resume = header(msg, HEADERS.resume);
+    const attempt = resume === undefined ? 1 : Number(resume);
     const sizes = { request_bytes: msg.data.length, prompt_tokens_estimate: request.promptTokens };
     const recorded = events.record(
       "job_decided",
-      { job_id: jobId, attempt: 1, decision, sizes, inputs },
+      { job_id: jobId, attempt, decision, sizes, inputs },
       { dataClass, traceparent },
     );
     metrics.decisions.inc({ outcome: decision.outcome, class: dataClass });
-    const ending = { message: msg, jobId, attempts: 1, dataClass, decisionId: recorded.id };
+    const ending = { message: msg, jobId, attempts: attempt, dataClass, decisionId: recorded.id };
     try {
       if (dataClass !== "P2") await this.#dispatcher.gate.pass(jobId, recorded.durable);
       const { node_id: nodeId, model } = decision;
@@ -139,9 +152,12 @@ export class Router {
         traceparent,
         nodeId,
         model,
-        attempt: 1,
+        attempt,
         sentAtMs: performance.now(),
         cancelled: false,
+        stream,
+        resumes: resume !== undefined,
+        accepted: false,
       });
     } catch (cause) {
       this.#dispatcher.end({ ...ending, error: MeshError.from(cause) });
@@ -158,7 +174,14 @@ export class Router {
       if (job.ticket === true) return void this.#tickets.answer(msg, job, request);
       respond(
         msg,
-        decide(request, this.#parts.fleet.fleet, this.#parts.policy(), Date.now(), this.#parts.random, "all"),
+        decide(
+          request,
+          this.#parts.fleet.fleet,
+          this.#parts.policy(),
+          this.#parts.fleet.nowMs(),
+          this.#parts.random,
+          "all",
+        ),
       );
     } catch (error) {
       const rejection = MeshError.from(error);

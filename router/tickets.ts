@@ -12,6 +12,7 @@ import {
   type Verdict,
 } from "../bus-schemas/index.ts";
 import { header, headersFor, respond } from "../service/messages.ts";
+import { readCancel } from "../service/cancels.ts";
 import { encode } from "../service/codec.ts";
 import { TicketSigner } from "../service/sealing/index.ts";
 import { VERSION } from "../service/version.ts";
@@ -28,6 +29,9 @@ const FORGET_AFTER_MS = 10_000;
 /** Tickets that may be out at a time; beyond it new ones are refused. */
 const MAX_OUT = 20_000;
 
+/** What tickets need of the dispatcher beside them. */
+type TicketDispatcher = Pick<Dispatcher, "gate" | "end" | "verdicts" | "handOver">;
+
 /** A ticket and the text of it that is sent. */
 interface Signed {
   ticket: Ticket;
@@ -42,12 +46,12 @@ export class Tickets {
   /** Name of this router in tickets: a part of the subjects of its key and of the nodes' verdicts. */
   readonly id: string;
   readonly #parts: RouterParts;
-  readonly #dispatcher: Pick<Dispatcher, "gate" | "end" | "verdicts">;
+  readonly #dispatcher: TicketDispatcher;
   readonly #signer = new TicketSigner();
   /** Waiting: the ticket is out. Running: the node has accepted. */
   readonly #out = new DispatchTable();
 
-  constructor(parts: RouterParts, dispatcher: Pick<Dispatcher, "gate" | "end" | "verdicts">) {
+  constructor(parts: RouterParts, dispatcher: TicketDispatcher) {
     this.#parts = parts;
     this.#dispatcher = dispatcher;
     this.id = `${parts.id}-t`;
@@ -64,7 +68,7 @@ export class Tickets {
       find: (token) => this.#out.find(token),
       onVerdict: (verdict, dispatch, token) => this.#onVerdict(verdict, dispatch, token),
     });
-    bus.listen(bus.subjects.cancels, (msg) => this.#release(lastToken(msg.subject)));
+    bus.listen(bus.subjects.cancels, (msg) => this.#onCancel(msg));
     this.announce();
   }
 
@@ -106,7 +110,7 @@ export class Tickets {
       if (!policy.routing.security[dataClass].require_encryption)
         return respond(msg, { ...about, sealed: false, ticket: null } satisfies TicketReply);
       recordMismatch(events, msg, query, request);
-      const { decision, inputs } = decideRecorded(request, fleet.fleet, policy, Date.now(), random, VERSION);
+      const { decision, inputs } = decideRecorded(request, fleet.fleet, policy, fleet.nowMs(), random, VERSION);
       const traceparent = header(msg, HEADERS.traceparent);
       const sizes = { request_bytes: msg.data.length, prompt_tokens_estimate: request.promptTokens };
       const data = { job_id: jobId, attempt, decision, sizes, inputs };
@@ -131,6 +135,9 @@ export class Tickets {
           attempt,
           sentAtMs: performance.now(),
           cancelled: false,
+          stream: true,
+          resumes: header(msg, HEADERS.resume) !== undefined,
+          accepted: false,
         },
         ticket.id,
       );
@@ -203,15 +210,21 @@ export class Tickets {
 
   #onVerdict(verdict: Verdict, dispatch: Dispatch, token: string): void {
     const { fleet } = this.#parts;
-    if (verdict.type === "accepted") return void this.#out.markRunning(token);
+    if (verdict.type === "accepted") {
+      dispatch.accepted = true;
+      return void this.#out.markRunning(token);
+    }
     if (verdict.type === "refused" && this.#out.waiting(token) === undefined) return;
     this.#out.remove(token);
     fleet.onDone(dispatch.nodeId);
+    const error = verdict.error === null ? undefined : MeshError.fromWire(verdict.error);
     if (verdict.type === "ended") {
       if (verdict.timing !== null) fleet.observe(dispatch, verdict.timing, verdict.status);
+      if (verdict.status === "failed" && error?.retryable !== false) fleet.onFailed(dispatch.nodeId);
+      if (verdict.handed_back && error !== undefined) this.#dispatcher.handOver.toCaller(dispatch, error);
       return;
     }
-    const error = MeshError.fromWire(verdict.error);
+    if (error === undefined) return;
     this.#parts.metrics.redispatches.inc({ code: error.code });
     // A ticket that came too late is no word about how busy the node is.
     if (error.code !== "ticket_rejected") fleet.onRefused(dispatch.nodeId);
@@ -219,22 +232,53 @@ export class Tickets {
     if (dispatch.attempt > this.#parts.policy().routing.defaults.retry_attempts) this.#end(dispatch, error);
   }
 
+  /** Their callers ask for the next ticket; a job that nobody goes on with ends here. */
   #onNodeLost(nodeId: string): void {
-    for (const dispatch of this.#out.takeRunning((running) => running.nodeId === nodeId)) {
+    const { handOver } = this.#dispatcher;
+    const { waiting, running } = this.#out.takeOf(nodeId);
+    for (const dispatch of [...waiting, ...running]) {
       this.#parts.fleet.onDone(nodeId);
-      this.#end(dispatch, new MeshError("node_lost", `${nodeId} was lost while it ran the job`), nodeId);
+      handOver.supersede(dispatch);
+      const error = new MeshError("node_lost", `${nodeId} was lost while it ran the job`);
+      if (!handOver.callerGoesOn(dispatch) || dispatch.cancelled) this.#end(dispatch, error);
+      else {
+        handOver.tellLost(dispatch);
+        // One that was not accepted is like one that was refused.
+        if (dispatch.accepted) handOver.toCaller(dispatch, error);
+      }
     }
   }
 
-  #end(dispatch: Dispatch, error: MeshError, nodeId?: string): void {
-    const { message, jobId, request, decisionId, attempt } = dispatch;
+  #end(dispatch: Dispatch, error: MeshError): void {
+    const { message, jobId, request, decisionId, attempt, accepted, nodeId } = dispatch;
     const ending = { message, jobId, error, attempts: attempt, dataClass: request.dataClass, decisionId };
-    this.#dispatcher.end(nodeId === undefined ? ending : { ...ending, nodeId });
+    this.#dispatcher.end(accepted ? { ...ending, nodeId } : ending);
+  }
+
+  #onCancel(msg: Msg): void {
+    const jobId = lastToken(msg.subject);
+    const { superseded, node_id: nodeId, by_router: byRouter } = readCancel(msg);
+    if (byRouter) return;
+    const dispatch = this.#out.findJob(jobId);
+    if (dispatch === undefined || !dispatch.accepted) return this.#release(jobId);
+    if (!superseded) dispatch.cancelled = true;
+    else if (nodeId === dispatch.nodeId) this.#goneOn(jobId);
+  }
+
+  /** Its caller heard nothing more of its node, and asks for the next ticket. */
+  #goneOn(jobId: string): void {
+    const old = this.#out.takeJob(jobId, true);
+    if (old === undefined) return;
+    this.#parts.fleet.onDone(old.nodeId);
+    this.#dispatcher.handOver.recordHop(
+      old,
+      new MeshError("node_lost", "its caller heard nothing more of it").toWire(),
+    );
   }
 
   /** A ticket whose caller has given it up; a job that a node has accepted is that node's to end. */
   #release(jobId: string): void {
-    const unused = this.#out.takeWaitingJob(jobId);
+    const unused = this.#out.takeJob(jobId);
     if (unused !== undefined) this.#parts.fleet.onDone(unused.nodeId);
   }
 }
