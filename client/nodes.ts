@@ -1,8 +1,8 @@
-import type { Msg, Subscription } from "@nats-io/nats-core";
-import { NodeGone, lastToken, type NodeRecord } from "../bus-schemas/index.ts";
+import type { Subscription } from "@nats-io/nats-core";
+import type { NodeRecord } from "../bus-schemas/index.ts";
 import type { Bus } from "../service/bus.ts";
 import { subscribeHeartbeats } from "../service/heartbeats.ts";
-import { readBody } from "../service/messages.ts";
+import { subscribeNodesGone } from "../service/nodes-gone.ts";
 
 /** Heartbeats that may be missed before a node counts as lost. */
 const MISSED_LIMIT = 3;
@@ -61,11 +61,11 @@ export class NodeWatcher {
 
   /** Hears from the broker's keeper too whose connection is lost, which only operators may. */
   watchConnections(): void {
-    const onGone = (msg: Msg) => {
-      const seen = this.#seen.get(lastToken(msg.subject));
-      if (seen !== undefined && readBody(msg, NodeGone).node_id === seen.record.node_id) seen.gone = true;
+    const onGone = (nodeId: string) => {
+      const seen = this.#seen.get(nodeId);
+      if (seen !== undefined) seen.gone = true;
     };
-    this.#subscriptions.push(this.#bus.listen(this.#bus.subjects.nodesGone, onGone));
+    this.#subscriptions.push(subscribeNodesGone(this.#bus, onGone, () => undefined));
   }
 
   /** Every node seen lately, by name. */

@@ -11,9 +11,10 @@ import { readCancel } from "../service/cancels.ts";
 import { pause } from "../service/loop.ts";
 import { header, makeHeaders } from "../service/messages.ts";
 import { VERSION } from "../service/version.ts";
-import { answerEnding, statusOf, type RouterEnding } from "./answer.ts";
+import type { RouterEnding } from "./answer.ts";
 import { AuditGate } from "./audit-gate.ts";
 import { DispatchTable, type Dispatch } from "./dispatch-table.ts";
+import { Endings } from "./endings.ts";
 import { HandOver } from "./hand-over.ts";
 import type { RouterParts } from "./parts.ts";
 import { decideRecorded, type RecordedDecision } from "./policy/record-inputs.ts";
@@ -32,13 +33,15 @@ export class Dispatcher {
   /** Shared with the tickets: callers of sealed jobs go on in the same way. */
   readonly handOver: HandOver;
   readonly #parts: RouterParts;
+  readonly #endings: Endings;
   readonly #table = new DispatchTable();
   #sweptAtMs = -Infinity;
 
   constructor(parts: RouterParts) {
     this.#parts = parts;
     this.verdicts = new Verdicts(parts);
-    this.handOver = new HandOver(parts, (ending) => this.#record(ending));
+    this.#endings = new Endings(parts);
+    this.handOver = new HandOver(parts, this.#endings);
     parts.fleet.onLost((nodeId) => this.#onNodeLost(nodeId));
   }
 
@@ -263,31 +266,7 @@ export class Dispatcher {
 
   /** The one ending of a job that ends here: told, and recorded. */
   end(ending: RouterEnding): void {
-    answerEnding(ending);
-    this.#record(ending);
-  }
-
-  #record(ending: RouterEnding): void {
-    const { message, jobId, error, dataClass, decisionId, nodeId } = ending;
-    const status = statusOf(ending);
-    this.#parts.metrics.endings.inc({ status, code: error.code });
-    const nothing = { layer: null, model: null, finish_reason: null, usage: null, timing: null };
-    try {
-      this.#parts.events.record(
-        "job_ended",
-        {
-          job_id: jobId,
-          status,
-          node_id: nodeId ?? null,
-          decision_id: decisionId ?? null,
-          error: error.toWire(),
-          ...nothing,
-        },
-        { dataClass, traceparent: header(message, HEADERS.traceparent) },
-      );
-    } catch (cause) {
-      this.#parts.log.warn({ err: cause, job: jobId }, "the ending of a refused job could not be recorded");
-    }
+    this.#endings.end(ending);
   }
 
   #endDispatch(dispatch: Dispatch, error: MeshError): void {

@@ -1,17 +1,8 @@
-import {
-  type Load,
-  MeshError,
-  NodeGone,
-  lastToken,
-  type NodeRecord,
-  type Outcome,
-  type ScoreTerms,
-  type Timing,
-} from "../bus-schemas/index.ts";
+import type { Load, MeshError, NodeRecord, Outcome, ScoreTerms, Timing } from "../bus-schemas/index.ts";
 import type { Bus } from "../service/bus.ts";
 import type { EventPublisher } from "../service/events.ts";
 import { subscribeHeartbeats } from "../service/heartbeats.ts";
-import { readBody } from "../service/messages.ts";
+import { subscribeNodesGone } from "../service/nodes-gone.ts";
 import type { Rejections } from "../service/rejections.ts";
 import type { Dispatch } from "./dispatch-table.ts";
 import { FleetClock, type Clocks } from "./fleet-clock.ts";
@@ -71,16 +62,11 @@ export class FleetView {
   start(bus: Bus, rejections: Rejections): void {
     this.#onRejected = (error) => rejections.add("heartbeat", error);
     subscribeHeartbeats(bus, (record) => this.onHeartbeat(record, this.nowMs()), this.#onRejected);
-    bus.listen(bus.subjects.nodesGone, (msg) => {
-      try {
-        const { node_id: nodeId } = readBody(msg, NodeGone);
-        if (nodeId !== lastToken(msg.subject))
-          throw new MeshError("forbidden", "node_id: not the node of the subject", { field: "node_id" });
-        this.onDisconnected(nodeId, this.nowMs());
-      } catch (error) {
-        rejections.add("node_gone", MeshError.from(error));
-      }
-    });
+    subscribeNodesGone(
+      bus,
+      (nodeId) => this.onDisconnected(nodeId, this.nowMs()),
+      (error) => rejections.add("node_gone", error),
+    );
   }
 
   /**
@@ -273,8 +259,8 @@ export class FleetView {
 
   #forget(nodeId: string): void {
     this.fleet.remove(nodeId);
-    this.#present.delete(nodeId);
     this.#sealKeys.release(nodeId);
+    if (this.#present.delete(nodeId)) this.#announceLost(nodeId);
   }
 
   /** Blames itself first (DESIGN §3): after a pause of its own, every node gets the time to be heard again. */

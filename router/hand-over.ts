@@ -1,8 +1,8 @@
 import { LostNotice, MeshError, type CancelRequest, type DataClass, type WireError } from "../bus-schemas/index.ts";
 import { encode } from "../service/codec.ts";
 import { headersFor, respond } from "../service/messages.ts";
-import type { RouterEnding } from "./answer.ts";
 import type { Dispatch } from "./dispatch-table.ts";
+import type { Endings } from "./endings.ts";
 import type { RouterParts } from "./parts.ts";
 
 /** A caller goes on, or says that it does not, within this time, or it is gone itself, milliseconds. */
@@ -23,18 +23,17 @@ interface Between {
  */
 export class HandOver {
   readonly #parts: Pick<RouterParts, "bus" | "events" | "fleet" | "log" | "policy">;
-  /** Records a job's ending; its caller knows it. */
-  readonly #record: (ending: RouterEnding) => void;
+  readonly #endings: Pick<Endings, "record">;
   readonly #between = new Map<string, Between>();
   /** By node: jobs that went on elsewhere while it was away, and until when that matters. */
   readonly #leftovers = new Map<string, Map<string, number>>();
 
   constructor(
     parts: Pick<RouterParts, "bus" | "events" | "fleet" | "log" | "policy">,
-    record: (ending: RouterEnding) => void,
+    endings: Pick<Endings, "record">,
   ) {
     this.#parts = parts;
-    this.#record = record;
+    this.#endings = endings;
     parts.fleet.onBack((nodeId) => this.#onBack(nodeId));
   }
 
@@ -111,7 +110,15 @@ export class HandOver {
   }
 
   #end({ message, jobId, attempt, request, decisionId, nodeId }: Dispatch, error: MeshError): void {
-    this.#record({ message, jobId, error, attempts: attempt, dataClass: request.dataClass, decisionId, nodeId });
+    this.#endings.record({
+      message,
+      jobId,
+      error,
+      attempts: attempt,
+      dataClass: request.dataClass,
+      decisionId,
+      nodeId,
+    });
   }
 
   #onBack(nodeId: string): void {

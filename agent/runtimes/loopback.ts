@@ -35,7 +35,8 @@ export function loopbackRuntime(): Runtime {
     },
     async *run(job, signal) {
       const messages = job.continues ? job.messages.slice(0, -1) : job.messages;
-      const begun = job.continues ? String(job.messages.at(-1)?.content ?? "") : "";
+      const last = job.continues ? job.messages.at(-1)?.content : "";
+      const begun = typeof last === "string" ? last : "";
       const promptChars = messages.reduce((sum, message) => sum + charsOf(message.content), 0);
       const whole = [
         "[tiermesh diagnostic loopback: no model was run] ",

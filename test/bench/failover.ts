@@ -15,7 +15,8 @@ const WORDS = 40;
 
 /** How long a caller waits when something dies under its job, on a real mesh with a real broker. */
 export const failover: Bench = {
-  summary: "kill -9 and SIGSTOP of agents and runtimes under a job: noticed after, first piece from the next node after",
+  summary:
+    "kill -9 and SIGSTOP of agents and runtimes under a job: noticed after, first piece from the next node after",
   run,
 };
 
@@ -81,7 +82,8 @@ async function series(
       await mesh.machine(hit).restart();
     } else for (const proc of [agent, runtime]) proc.kill("SIGCONT");
     if (seen.end === "finished" && seen.text === answerOf(WORDS)) exact++;
-    else report.note(`an answer was not whole: ${seen.end}, ${seen.text.length} characters, by ${seen.nodes.join(", ")}`);
+    else
+      report.note(`an answer was not whole: ${seen.end}, ${seen.text.length} characters, by ${seen.nodes.join(", ")}`);
     const resumed = seen.pieceAtMs.find((atMs) => atMs > faultAtMs + (when === "in" ? 3 * EVERY_MS : 0));
     if (resumed !== undefined) piece.push(resumed - faultAtMs);
     const accepted = seen.acceptedAtMs.find((atMs) => atMs > faultAtMs);
@@ -120,7 +122,8 @@ async function oneJob(
     } else if (frame.type === "delta") {
       seen.pieceAtMs.push(nowMs);
       seen.text += frame.content ?? "";
-    } else if (frame.type === "end") seen.end = frame.error === null ? frame.status : `${frame.status} ${frame.error.message}`;
+    } else if (frame.type === "end")
+      seen.end = frame.error === null ? frame.status : `${frame.status} ${frame.error.message}`;
     const due = when === "before" ? seen.nodes.length > 0 : seen.pieceAtMs.length === 10;
     const node = seen.nodes.at(-1);
     if (struck || !due || node === undefined) continue;
