@@ -149,24 +149,6 @@ test("a second try that cannot be recorded is refused with audit_unavailable", a
   expect(answers()).toMatchObject([{ error: { code: "audit_unavailable" } }]);
 });
 
-test("a lost node ends each of its running jobs once, and leaves the others alone", async () => {
-  vi.useFakeTimers();
-  const { bus, fleet, verdict, answers, events, dispatcher, asked } = await dispatched("P2", ["a"]);
-  verdict("accepted");
-  const now = Date.now();
-  fleet.sweep(now + 3300);
-  expect(answers()).toEqual([]);
-  fleet.sweep(now + 3400);
-  fleet.sweep(now + 3900);
-  expect(answers()).toMatchObject([{ status: "failed", node_id: "a", error: { code: "node_lost" } }]);
-  expect(events.of("node_lost")).toHaveLength(1);
-  expect(events.of("job_ended")).toHaveLength(1);
-  expect(dispatcher.inFlight).toEqual({ waiting: 0, running: 0 });
-  verdict("ended", { status: "finished", timing: null });
-  expect(bus.on(INBOX)).toHaveLength(1);
-  expect(asked()).toEqual(["a"]);
-});
-
 test("a lost node that comes back is empty: the jobs it lost do not count against it", async () => {
   const { fleet, verdict, join } = await dispatched("P2", ["a"]);
   verdict("accepted");

@@ -88,7 +88,13 @@ export async function startFailoverMesh(
       return machine;
     }),
   );
-  await Promise.all(names.map(ready));
+  await Promise.all(
+    machines.map(({ name, agent }) =>
+      ready(name).catch((error: unknown) => {
+        throw new Error(`${name}: ${[...agent.lines, ...agent.errors].slice(-10).join("\n")}`, { cause: error });
+      }),
+    ),
+  );
   return {
     mesh,
     client,
