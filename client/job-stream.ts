@@ -167,11 +167,12 @@ async function* readAttempt(
   let expectedSeq = 0;
   for (;;) {
     const leftMs = giveUpMs - port.nowMs();
+    // Also of an answer that does not end: what waits here is not read any more.
+    if (leftMs <= 0) return yield* fail("expired", new MeshError("deadline_exceeded", "no answer before the deadline"));
     const item = await queue.next(Math.min(accepted ? SILENCE_LIMIT_MS : ACCEPT_LIMIT_MS, leftMs), signal);
     if (signal?.aborted) return yield* fail("cancelled", cancelledByCaller());
     if (item === undefined) {
-      if (port.nowMs() >= giveUpMs)
-        return yield* fail("expired", new MeshError("deadline_exceeded", "no answer before the deadline"));
+      if (port.nowMs() >= giveUpMs) continue;
       if (!accepted) return "silent";
       return { lost: new MeshError("node_lost", "the node that ran the job fell silent") };
     }

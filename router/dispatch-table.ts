@@ -116,7 +116,12 @@ export class DispatchTable {
     return { waiting, running: this.takeRunning((dispatch) => dispatch.nodeId === nodeId) };
   }
 
-  /** Takes out the running jobs that `match`: those of a lost node, those long past their deadline. */
+  /** Takes out the running jobs whose deadline was before this moment, epoch milliseconds. */
+  takeOverdue(beforeUnixMs: number): Dispatch[] {
+    return this.takeRunning(({ request }) => request.deadlineMs < beforeUnixMs);
+  }
+
+  /** Takes out the running jobs that `match`. */
   takeRunning(match: (dispatch: Dispatch) => boolean): Dispatch[] {
     const taken: Dispatch[] = [];
     for (const [token, dispatch] of this.#running) {

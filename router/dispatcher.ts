@@ -22,8 +22,8 @@ import { Verdicts } from "./verdicts.ts";
 
 /** A node says accepted or refused within this time, or the job goes to the next one, milliseconds (DESIGN promise 6). */
 export const ACCEPT_LIMIT_MS = 250;
-/** A running job whose node never reported the ending is forgotten this long after its deadline, milliseconds. */
-const FORGET_AFTER_MS = 10_000;
+/** A job of whose ending its node says nothing is ended here this long after its deadline, milliseconds. */
+export const OVERDUE_MS = 2000;
 
 /** Sends decided jobs to their nodes, hears the nodes' verdicts, and picks again when a node refuses or is lost. */
 export class Dispatcher {
@@ -82,9 +82,10 @@ export class Dispatcher {
       );
     }
     this.handOver.sweep();
-    const beforeMs = Date.now() - FORGET_AFTER_MS;
-    for (const dispatch of this.#table.takeRunning((running) => running.request.deadlineMs < beforeMs))
+    for (const dispatch of this.#table.takeOverdue(Date.now() - OVERDUE_MS)) {
       this.#parts.fleet.onDone(dispatch.nodeId);
+      this.#endDispatch(dispatch, overdue(dispatch));
+    }
   }
 
   /**
@@ -257,11 +258,13 @@ export class Dispatcher {
     const old = this.#table.findJob(jobId);
     if (old === undefined) return;
     if (nodeId !== undefined && old.nodeId !== nodeId) return;
-    const superseded = this.#table.takeJob(jobId, nodeId !== undefined);
+    const superseded = this.#table.takeJob(jobId, true);
     if (superseded === undefined) return;
     this.#parts.fleet.onDone(superseded.nodeId);
-    if (superseded.accepted)
-      this.handOver.recordHop(superseded, new MeshError("node_lost", "its caller heard nothing more of it").toWire());
+    if (!superseded.accepted) return;
+    // It took the job and said nothing to its caller: in its favour speaks only that it sends heartbeats.
+    this.#parts.fleet.onMute(superseded.nodeId);
+    this.handOver.recordHop(superseded, new MeshError("node_lost", "its caller heard nothing more of it").toWire());
   }
 
   /** The one ending of a job that ends here: told, and recorded. */
@@ -280,4 +283,9 @@ interface NextPick extends RecordedDecision {
   request: Dispatch["request"];
   /** Undefined = nowhere. */
   to: Pick<Dispatch, "nodeId" | "model"> | undefined;
+}
+
+/** The node took the job, and neither answered nor failed. */
+export function overdue({ nodeId }: Pick<Dispatch, "nodeId">): MeshError {
+  return new MeshError("deadline_exceeded", `${nodeId} took the job and did not end it before the deadline`);
 }

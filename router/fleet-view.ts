@@ -187,6 +187,11 @@ export class FleetView {
   /** No word within the accept limit: a hiccup until a heartbeat is missed, so it is only scored down. */
   onSilent(nodeId: string): void {
     this.onDone(nodeId);
+    this.onMute(nodeId);
+  }
+
+  /** It took a job, and nobody heard of that job again. */
+  onMute(nodeId: string): void {
     this.#correct(nodeId, undefined, undefined);
     this.onFailed(nodeId);
   }

@@ -18,14 +18,12 @@ import { TicketSigner } from "../service/sealing/index.ts";
 import { VERSION } from "../service/version.ts";
 import { recordMismatch } from "./class-mismatch.ts";
 import { DispatchTable, type Dispatch } from "./dispatch-table.ts";
-import type { Dispatcher } from "./dispatcher.ts";
+import { OVERDUE_MS, overdue, type Dispatcher } from "./dispatcher.ts";
 import type { RouterParts } from "./parts.ts";
 import { sealKeyOf } from "./policy/filters/encryption.ts";
 import { decideRecorded } from "./policy/record-inputs.ts";
 import type { RouteRequest } from "./policy/types.ts";
 
-/** A running job whose node never reported the ending is forgotten this long after its deadline, milliseconds. */
-const FORGET_AFTER_MS = 10_000;
 /** Tickets that may be out at a time; beyond it new ones are refused. */
 const MAX_OUT = 20_000;
 
@@ -84,9 +82,10 @@ export class Tickets {
   sweep(): void {
     for (const dispatch of this.#out.takeSilent(performance.now() - TICKET_LIFE_MS))
       this.#parts.fleet.onDone(dispatch.nodeId);
-    const beforeMs = Date.now() - FORGET_AFTER_MS;
-    for (const dispatch of this.#out.takeRunning(({ request }) => request.deadlineMs < beforeMs))
+    for (const dispatch of this.#out.takeOverdue(Date.now() - OVERDUE_MS)) {
       this.#parts.fleet.onDone(dispatch.nodeId);
+      this.#end(dispatch, overdue(dispatch));
+    }
   }
 
   /**

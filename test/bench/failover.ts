@@ -59,6 +59,7 @@ async function series(
 ): Promise<void> {
   const dead: number[] = [];
   const told: number[] = [];
+  const beyond: number[] = [];
   const next: number[] = [];
   const piece: number[] = [];
   let exact = 0;
@@ -86,6 +87,7 @@ async function series(
       report.note(`an answer was not whole: ${seen.end}, ${seen.text.length} characters, by ${seen.nodes.join(", ")}`);
     const resumed = seen.pieceAtMs.find((atMs) => atMs > faultAtMs + (when === "in" ? 3 * EVERY_MS : 0));
     if (resumed !== undefined) piece.push(resumed - faultAtMs);
+    if (resumed !== undefined && fault === "kill the agent") beyond.push(resumed - goneAt() - TTFT_MS);
     const accepted = seen.acceptedAtMs.find((atMs) => atMs > faultAtMs);
     if (accepted !== undefined) next.push(accepted - faultAtMs);
   }
@@ -97,6 +99,7 @@ async function series(
   }
   if (next.length > 0) report.note(`    accepted by the next node after  ${ms(next)}`);
   report.note(`    its first piece after            ${ms(piece)}, of which ${TTFT_MS} ms are the runtime's`);
+  if (beyond.length > 0) report.note(`    beyond the word and the runtime  ${ms(beyond)}`);
 }
 
 /** Runs a job and strikes once: when it is accepted and under way, or after some pieces. */
