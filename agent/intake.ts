@@ -15,6 +15,7 @@ import {
   type Verdict,
 } from "../bus-schemas/index.ts";
 import type { Bus } from "../service/bus.ts";
+import { readCancel } from "../service/cancels.ts";
 import { encode } from "../service/codec.ts";
 import type { EventPublisher } from "../service/events.ts";
 import type { Log } from "../service/log.ts";
@@ -45,10 +46,15 @@ export interface IntakeParts {
 
 /** As in the frames (bus-schemas/job.ts), characters. */
 const MAX_DECISION_ID_CHARS = 64;
+/** Endings that wait for the bus, at most. */
+const MAX_UNTOLD = 1000;
+
 /** Takes jobs off the bus: checks, accepts or refuses at once, and hands what was accepted to the runtimes' desk. */
 export class Intake {
   readonly #parts: IntakeParts;
   readonly #jobs = new Map<string, Job>();
+  /** Endings that a router is told when the bus is back. */
+  readonly #untold: [string, Verdict][] = [];
   #onIdle: () => void = () => undefined;
 
   constructor(parts: IntakeParts) {
@@ -168,6 +174,7 @@ export class Intake {
       traceparent: header(msg, HEADERS.traceparent),
       promptTokens: estimatePromptTokens(request, msg.data.length),
       sealed: false,
+      handBack: handBackOf(msg, request.stream === true),
     };
   }
 
@@ -183,8 +190,10 @@ export class Intake {
         load: this.#parts.load(),
         status: ended.status,
         timing: ended.timing,
+        error: ended.event.error,
+        handed_back: ended.handedBack,
       });
-      if (!ended.superseded) {
+      if (!ended.superseded && !ended.handedBack) {
         try {
           events.record("job_ended", ended.event, { dataClass: facts.dataClass, traceparent: facts.traceparent });
         } catch (error) {
@@ -204,7 +213,15 @@ export class Intake {
   #onCancel(msg: Msg): void {
     const job = this.#jobs.get(lastToken(msg.subject));
     if (job === undefined) return;
-    job.cancel(msg.data.length > 0 && isSuperseded(msg));
+    const { superseded, node_id: nodeId } = readCancel(msg);
+    // The job goes on here; another node's try of it is meant.
+    if (nodeId !== undefined && nodeId !== this.#parts.nodeId) return;
+    job.cancel(superseded);
+  }
+
+  /** Tells the routers what could not be told while the bus was away. */
+  catchUp(): void {
+    for (const [reply, verdict] of this.#untold.splice(0)) this.tell(reply, verdict);
   }
 
   /** Tells a router. Whatever subject a message names, an agent speaks there only if it is one for verdicts, or an inbox. */
@@ -212,6 +229,10 @@ export class Intake {
     const { bus, nodeId } = this.#parts;
     const { nc, subjects } = bus;
     const [router = "", , dispatch = ""] = reply.split(".").slice(-3);
+    if (verdict.type === "ended" && !bus.connected() && !nc.isClosed()) {
+      if (this.#untold.length < MAX_UNTOLD) this.#untold.push([reply, verdict]);
+      return;
+    }
     if (nc.isClosed() || (reply !== subjects.verdict(router, nodeId, dispatch) && !isInbox(reply))) return;
     nc.publish(reply, encode(verdict, "shared"), { headers: headersFor("shared") });
   }
@@ -222,18 +243,15 @@ function queueOf(msg: Msg): string | null {
   return SubjectToken.safeParse(header(msg, HEADERS.queue)).data ?? null;
 }
 
+/** A whole answer is its router's to ask for again, a stream its caller's. */
+function handBackOf(msg: Msg, stream: boolean): JobFacts["handBack"] {
+  const who = stream ? "caller" : "router";
+  return header(msg, HEADERS.handBack) === who ? who : undefined;
+}
+
 /** @throws MeshError naming the header. */
 function jobIdOf(msg: Msg): string {
   const jobId = JobId.safeParse(header(msg, HEADERS.job));
   if (jobId.success) return jobId.data;
   throw new MeshError("bad_request", "Mesh-Job: 8 to 64 letters, digits, _ and -", { field: HEADERS.job });
-}
-
-/** The client submitted the job again and does not want this one's ending (client/job-stream.ts). */
-function isSuperseded(msg: Msg): boolean {
-  try {
-    return msg.json<{ superseded?: unknown }>().superseded === true;
-  } catch {
-    return false;
-  }
 }

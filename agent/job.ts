@@ -17,6 +17,8 @@ export interface JobFacts {
   request: JobRequest;
   messages: readonly ChatMessage[];
   parameters: Readonly<Record<string, unknown>>;
+  /** The last of the messages is the beginning of the answer, by another node. */
+  continues: boolean;
   dataClass: DataClass;
   declared: DeclaredClasses;
   model: string;
@@ -31,6 +33,8 @@ export interface JobFacts {
   promptTokens: number;
   /** It came sealed, and so goes its answer. */
   sealed: boolean;
+  /** Who goes on with it when this node fails for a reason that another may not have. */
+  handBack: "router" | "caller" | undefined;
 }
 
 export interface JobPlace {
@@ -46,6 +50,8 @@ export interface Ended {
   timing: Timing | null;
   /** The client submitted the job again elsewhere: no ending is recorded for this try. */
   superseded: boolean;
+  /** It goes on elsewhere: no ending is recorded here. */
+  handedBack: boolean;
   event: EventData<"job_ended">;
 }
 
@@ -142,6 +148,14 @@ export class Job {
     this.#state = "ended";
     clearTimeout(this.#deadlineTimer);
     if (status !== "finished") this.#stopRun?.();
+    const { handBack } = this.facts;
+    // A whole answer that nobody can hear is asked for again; the pieces of a stream are missed by its caller itself.
+    if (status === "finished" && handBack === "router" && this.#answer.away) {
+      [status, done] = ["failed", undefined];
+      error = new MeshError("node_lost", `${this.#place.nodeId} was away from the bus when it had the answer`);
+    }
+    const handedBack = status === "failed" && error?.retryable === true && handBack !== undefined && !superseded;
+    if (handedBack && handBack === "router") this.#answer.close();
     const timing = this.#timing();
     const { jobId, dataClass, model, decisionId, attempt } = this.facts;
     const { nodeId, layer, diagnostic } = this.#place;
@@ -157,7 +171,13 @@ export class Job {
       timing,
       error: error?.toWire() ?? null,
     };
-    const told = this.#answer.end({ ...shared, security_level: dataClass, diagnostic, attempts: attempt });
+    const told = this.#answer.end({
+      ...shared,
+      security_level: dataClass,
+      diagnostic,
+      attempts: attempt,
+      handed_back: handedBack,
+    });
     // What is recorded is what the caller was told.
     const cost = done?.cost === undefined ? {} : { cost: done.cost };
     const sealed = this.facts.sealed ? { sealed: true } : {};
@@ -169,7 +189,7 @@ export class Job {
       finish_reason: told.finish_reason,
       error: told.error,
     };
-    this.#onEnded({ status: told.status, timing, superseded, event });
+    this.#onEnded({ status: told.status, timing, superseded, handedBack, event });
   }
 
   #timing(): Timing {

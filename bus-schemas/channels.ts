@@ -13,7 +13,7 @@ import {
   Verdict,
   WorkingFrame,
 } from "./job.ts";
-import { NodeRecord } from "./node-record.ts";
+import { NodeGone, NodeRecord } from "./node-record.ts";
 import { RegistryAdd, RegistryJoin, RegistryReply, RegistryRevoke } from "./registry.ts";
 import { StructureTable } from "./structures.ts";
 import { RouterKey, RouteQuery, TicketReply } from "./ticket.ts";
@@ -34,6 +34,7 @@ export const CHANNEL_PARAMETERS = {
   name: "Which one of its kind: a node's id, a router's id, a host; where there is only one, its kind.",
   severity: "warning, error or critical.",
   rule: "Name of the alert rule.",
+  advisory: "connect or disconnect.",
   version: "Version of a table of shared structures.",
 } as const;
 
@@ -195,6 +196,22 @@ export const CHANNELS: readonly Channel[] = [
     guarantee: "Request; one reply.",
     messages: [{ name: "ControlRequest", summary: "Cordon, drain or resume.", schema: ControlRequest }],
     reply: [{ name: "ControlReply", summary: "What the node did.", schema: ControlReply }],
+  },
+  {
+    name: "nodeGone",
+    address: address((s) => s.nodeGone("_node_")),
+    from: "the broker's keeper",
+    to: "router, monitor, operator",
+    guarantee: "Core publish within milliseconds of the loss; a bus without a keeper says nothing, silence tells then.",
+    messages: [{ name: "NodeGone", summary: "The broker has lost this node's connection.", schema: NodeGone }],
+  },
+  {
+    name: "advisory",
+    address: address((s) => s.advisory("_advisory_" as "connect")),
+    from: "nats-server",
+    to: "the broker's keeper",
+    guarantee: "The server's own advisories of this account (NATS: $SYS.ACCOUNT.<account>.CONNECT, DISCONNECT).",
+    messages: [],
   },
   {
     name: "registryAdd",

@@ -178,6 +178,7 @@ const TEMPLATES: Record<Role, Template> = {
       { subject: s.submits, why: "jobs" },
       { subject: s.route, why: "where would it go; tickets" },
       { subject: s.heartbeats, why: "the fleet" },
+      { subject: s.nodesGone, why: "connections that the broker lost" },
       { subject: s.verdicts, why: "nodes' words on jobs" },
       { subject: s.cancels, why: "cancelled jobs" },
       { subject: s.routerKeys, why: "who shares the queues' caps" },
@@ -210,6 +211,7 @@ const TEMPLATES: Record<Role, Template> = {
     publish: [{ subject: s.alert("*", "*"), why: "alerts" }, answers, codec(s)],
     subscribe: [
       { subject: s.heartbeats, why: "the fleet" },
+      { subject: s.nodesGone, why: "connections that the broker lost" },
       { subject: s.events, why: "what happens" },
       codec(s),
       ...micro("monitor"),
@@ -235,6 +237,7 @@ const TEMPLATES: Record<Role, Template> = {
     ],
     subscribe: [
       { subject: s.heartbeats, why: "the fleet" },
+      { subject: s.nodesGone, why: "connections that the broker lost" },
       { subject: s.events, why: "what happens" },
       { subject: s.alerts, why: "alerts" },
       codec(s),
@@ -252,6 +255,7 @@ const TEMPLATES: Record<Role, Template> = {
       ),
       { subject: s.policyBucket.key, why: "the first policy" },
       { subject: s.nodesBucket.keys, why: "who may join" },
+      { subject: s.nodeGone("*"), why: "connections that the broker lost" },
       { subject: "$JS.API.INFO", why: "whether there is JetStream" },
       answers,
       codec(s),
@@ -262,6 +266,10 @@ const TEMPLATES: Record<Role, Template> = {
         why: "who may join",
       })),
       { subject: s.nodesBucket.keys, why: "what another server's keeper changed" },
+      ...(["connect", "disconnect"] as const).map((which) => ({
+        subject: s.advisory(which),
+        why: "who connected and who is gone",
+      })),
       codec(s),
       own(inbox),
     ],

@@ -97,7 +97,7 @@ runProcess(log, async (lifecycle) => {
     ),
     startLoop({ name: "ticket key", everyMs: 1000, onError }, () => tickets.announce(), lifecycle.signal),
     startLoop({ name: "unused tickets", everyMs: 500, onError }, () => tickets.sweep(), lifecycle.signal),
-    startLoop({ name: "lost nodes", everyMs: 500, onError }, () => fleet.sweep(Date.now()), lifecycle.signal),
+    startLoop({ name: "lost nodes", everyMs: 100, onError }, () => fleet.sweep(fleet.nowMs()), lifecycle.signal),
   ];
   lifecycle.onClose("sweeps", async () => {
     await Promise.all(sweeps.map((sweep) => sweep.stop()));

@@ -15,6 +15,7 @@ import { busCertificates } from "./bus-certificates.ts";
 import { joinUrls, localUrl, type BusSettings } from "./bus-settings.ts";
 import { BusKeeper } from "./bus-keeper.ts";
 import { BusUsers, type LocalNode } from "./bus-users.ts";
+import { Connections } from "./connections.ts";
 import { NodesBucket } from "./nodes-bucket.ts";
 import { Registrar } from "./registrar.ts";
 
@@ -121,6 +122,7 @@ export class Broker {
         nowMs: Date.now,
       });
       await registrar.start();
+      new Connections({ bus, nodeOf: (key) => users.nodeOf(key, bucket.entries), log }).start();
       const renewal = startLoop(
         {
           name: "certificates",

@@ -4,6 +4,7 @@ import type { Bench, Report } from "./bench.ts";
 import { bus } from "./bus.ts";
 import { codec } from "./codec.ts";
 import { decideBench } from "./decide.ts";
+import { failover } from "./failover.ts";
 import { gateway } from "./gateway.ts";
 import { describe, type Comparison } from "./harness.ts";
 import { queues } from "./queues.ts";
@@ -11,7 +12,16 @@ import { router } from "./router.ts";
 import { sealed } from "./sealed.ts";
 
 /** Every bench. Adding one is one file and one line here. */
-const BENCHES: Readonly<Record<string, Bench>> = { bus, codec, decide: decideBench, router, gateway, sealed, queues };
+const BENCHES: Readonly<Record<string, Bench>> = {
+  bus,
+  codec,
+  decide: decideBench,
+  router,
+  gateway,
+  sealed,
+  queues,
+  failover,
+};
 
 const HELP = `npm run bench -- <name> [--json]
 
