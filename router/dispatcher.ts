@@ -162,7 +162,11 @@ export class Dispatcher {
     if (!verdict.handed_back || error === undefined) return;
     // Its caller has heard it and decides; a whole answer is asked for again here.
     if (dispatch.stream) this.handOver.toCaller(dispatch, error);
-    else this.#redispatch(dispatch, error);
+    else {
+      // By this the node knows that it was taken back.
+      this.handOver.supersede(dispatch);
+      this.#redispatch(dispatch, error);
+    }
   }
 
   /** The next pick of the decision, at most `retry_attempts` more; then the job is refused with the last reason. */
