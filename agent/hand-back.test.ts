@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { HEADERS, MeshError } from "../bus-schemas/index.ts";
 import { agentParts, runtimeState } from "../test/kit/agent-parts.ts";
 
@@ -7,6 +7,21 @@ const CANCEL = "mesh.main.job.cancel.job-00000001";
 const whole = { prompt: "hello" };
 const stream = { prompt: "hello", stream: true };
 const to = (who: string) => ({ [HEADERS.handBack]: who });
+
+afterEach(() => void vi.useRealTimers());
+
+test("a router that is gone takes nothing back: two seconds later the caller is told here, and the ending recorded", () => {
+  vi.useFakeTimers();
+  for (const taken of [true, false]) {
+    const { bus, submit, work, frames, events } = agentParts();
+    submit(whole, to("router"));
+    work.runs[0]?.fail(BROKEN);
+    if (taken) bus.deliver(CANCEL, { superseded: true, node_id: "n1", by_router: true });
+    vi.advanceTimersByTime(10_000);
+    const told = taken ? [] : [{ status: "failed", error: { code: "runtime_failed" } }];
+    expect([frames(), events.of("job_ended")]).toMatchObject([told, told]);
+  }
+});
 
 test("a whole answer that fails goes back to its router: its caller hears nothing, and no ending is recorded", () => {
   const { submit, work, verdicts, frames, events, intake } = agentParts();

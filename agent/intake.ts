@@ -46,6 +46,8 @@ export interface IntakeParts {
 
 /** As in the frames (bus-schemas/job.ts), characters. */
 const MAX_DECISION_ID_CHARS = 64;
+/** A router takes a job back within this time, or it is gone, milliseconds. */
+const TAKE_BACK_LIMIT_MS = 2000;
 /** Endings that wait for the bus, at most. */
 const MAX_UNTOLD = 1000;
 
@@ -53,6 +55,8 @@ const MAX_UNTOLD = 1000;
 export class Intake {
   readonly #parts: IntakeParts;
   readonly #jobs = new Map<string, Job>();
+  /** Jobs that no router has taken back yet. */
+  readonly #handedBack = new Map<string, NodeJS.Timeout>();
   /** Endings that a router is told when the bus is back. */
   readonly #untold: [string, Verdict][] = [];
   #onIdle: () => void = () => undefined;
@@ -179,7 +183,7 @@ export class Intake {
   }
 
   #take(facts: JobFacts, answer: Answer, verdicts: string | undefined): void {
-    const { desk, events, layer, log, nodeId, rejections } = this.#parts;
+    const { desk, layer, nodeId, rejections } = this.#parts;
     const job: Job = new Job(facts, answer, { nodeId, layer, ...desk.placeOf(facts.model) }, (ended) => {
       this.#jobs.delete(facts.jobId);
       this.tell(verdicts, {
@@ -193,13 +197,8 @@ export class Intake {
         error: ended.event.error,
         handed_back: ended.handedBack,
       });
-      if (!ended.superseded && !ended.handedBack) {
-        try {
-          events.record("job_ended", ended.event, { dataClass: facts.dataClass, traceparent: facts.traceparent });
-        } catch (error) {
-          log.error({ err: error, job: facts.jobId }, "an ending could not be recorded");
-        }
-      }
+      if (ended.tellAnyway !== undefined) this.#untilTaken(facts, ended, ended.tellAnyway);
+      else if (!ended.superseded && !ended.handedBack) this.#record(facts, ended);
       // Admission took it and the egress gate did not: one of the two walls has a hole.
       const { error } = ended.event;
       if (error !== null && isAboutClass(error)) rejections.add("egress", MeshError.fromWire(error));
@@ -210,8 +209,29 @@ export class Intake {
     desk.enqueue(job);
   }
 
+  #record({ jobId, dataClass, traceparent }: JobFacts, { event }: Ended): void {
+    try {
+      this.#parts.events.record("job_ended", event, { dataClass, traceparent });
+    } catch (error) {
+      this.#parts.log.error({ err: error, job: jobId }, "an ending could not be recorded");
+    }
+  }
+
+  /** The router that takes a job back says so to all; one that is gone does not, and then the caller is told here. */
+  #untilTaken(facts: JobFacts, ended: Ended, tellAnyway: () => void): void {
+    const timer = setTimeout(() => {
+      this.#handedBack.delete(facts.jobId);
+      tellAnyway();
+      this.#record(facts, ended);
+    }, TAKE_BACK_LIMIT_MS);
+    this.#handedBack.set(facts.jobId, timer);
+  }
+
   #onCancel(msg: Msg): void {
-    const job = this.#jobs.get(lastToken(msg.subject));
+    const jobId = lastToken(msg.subject);
+    clearTimeout(this.#handedBack.get(jobId));
+    this.#handedBack.delete(jobId);
+    const job = this.#jobs.get(jobId);
     if (job === undefined) return;
     const { superseded, node_id: nodeId } = readCancel(msg);
     // The job goes on here; another node's try of it is meant.

@@ -1,4 +1,5 @@
 import {
+  JobResult,
   MeshError,
   type ChatMessage,
   type DataClass,
@@ -52,6 +53,8 @@ export interface Ended {
   superseded: boolean;
   /** It goes on elsewhere: no ending is recorded here. */
   handedBack: boolean;
+  /** Of one handed back to its router: tells the caller after all, when that router does not take it. */
+  tellAnyway: (() => void) | undefined;
   event: EventData<"job_ended">;
 }
 
@@ -155,7 +158,6 @@ export class Job {
       error = new MeshError("node_lost", `${this.#place.nodeId} was away from the bus when it had the answer`);
     }
     const handedBack = status === "failed" && error?.retryable === true && handBack !== undefined && !superseded;
-    if (handedBack && handBack === "router") this.#answer.close();
     const timing = this.#timing();
     const { jobId, dataClass, model, decisionId, attempt } = this.facts;
     const { nodeId, layer, diagnostic } = this.#place;
@@ -171,13 +173,11 @@ export class Job {
       timing,
       error: error?.toWire() ?? null,
     };
-    const told = this.#answer.end({
-      ...shared,
-      security_level: dataClass,
-      diagnostic,
-      attempts: attempt,
-      handed_back: handedBack,
-    });
+    const result = { ...shared, security_level: dataClass, diagnostic, attempts: attempt };
+    // Its router asks the next node; whether it is still there shows when it says so.
+    const quiet = handedBack && handBack === "router";
+    const told = quiet ? JobResult.parse(result) : this.#answer.end({ ...result, handed_back: handedBack });
+    const tellAnyway = quiet ? () => void this.#answer.end(result) : undefined;
     // What is recorded is what the caller was told.
     const cost = done?.cost === undefined ? {} : { cost: done.cost };
     const sealed = this.facts.sealed ? { sealed: true } : {};
@@ -189,7 +189,7 @@ export class Job {
       finish_reason: told.finish_reason,
       error: told.error,
     };
-    this.#onEnded({ status: told.status, timing, superseded, handedBack, event });
+    this.#onEnded({ status: told.status, timing, superseded, handedBack, tellAnyway, event });
   }
 
   #timing(): Timing {

@@ -172,7 +172,11 @@ export class Dispatcher {
     if (verdict.status === "finished") this.known.finished(dispatch.jobId);
     else if (error === undefined) this.known.ended(dispatch.jobId);
     // Of a stream its caller has heard it and decides; a whole answer is asked for again here.
-    else if (!dispatch.stream) this.retries.redispatch(dispatch, error);
+    else if (!dispatch.stream) {
+      // By this the node knows that it was taken back.
+      this.handOver.supersede(dispatch);
+      this.retries.redispatch(dispatch, error);
+    }
   }
 
   /** Whatever the node had is lost with it; where nobody has heard anything of an answer, nobody needs to notice. */

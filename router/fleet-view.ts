@@ -1,17 +1,16 @@
-import type { Load, MeshError, NodeRecord, Outcome, ScoreTerms, Timing } from "../bus-schemas/index.ts";
+import type { Load, MeshError, NodeRecord, Outcome, Timing } from "../bus-schemas/index.ts";
 import type { Bus } from "../service/bus.ts";
 import type { EventPublisher } from "../service/events.ts";
 import { subscribeHeartbeats } from "../service/heartbeats.ts";
 import { subscribeNodesGone } from "../service/nodes-gone.ts";
 import type { Rejections } from "../service/rejections.ts";
-import type { Dispatch } from "./dispatch-table.ts";
+import { correctByFailure, correctByTiming, type Predicted } from "./correction.ts";
 import { FleetClock, type Clocks } from "./fleet-clock.ts";
 import { Outliers } from "./outliers.ts";
-import { corrected } from "./peak-ewma.ts";
 import { Fleet } from "./policy/fleet.ts";
 import type { NodeView } from "./policy/types.ts";
 import { SealKeyOwners } from "./seal-key-owners.ts";
-import { Silences } from "./silences.ts";
+import { Silence } from "./silence.ts";
 
 /** A node that is gone is forgotten after this time, milliseconds. */
 const FORGET_AFTER_MS = 10 * 60_000;
@@ -20,11 +19,6 @@ const LEAVE_LIMIT_MS = 10_000;
 /** Sweeps further apart than this mean that this process slept or was busy: the heartbeats wait unread, milliseconds. */
 const LAG_LIMIT_MS = 1500;
 const MACHINE_CLOCKS: Clocks = { wallMs: () => Date.now(), steadyMs: () => performance.now() };
-
-/** Of a dispatch, what its ending is compared with. */
-interface Predicted extends Pick<Dispatch, "nodeId" | "request"> {
-  decision: { score: Pick<ScoreTerms, "predicted_ms"> | null };
-}
 
 /**
  * The fleet as this router knows it: heartbeats, and what its own jobs taught it since. Rebuilt from the bus within one
@@ -47,7 +41,7 @@ export class FleetView {
   readonly #onLost: ((nodeId: string) => void)[] = [];
   readonly #onHeard: (() => void)[] = [];
   readonly #onBack: ((nodeId: string) => void)[] = [];
-  readonly #silences = new Silences();
+  readonly #silence = new Silence();
 
   /** @param clocks what reception is measured on; a simulator brings its own. */
   constructor(events: Pick<EventPublisher, "record">, clocks: Clocks = MACHINE_CLOCKS) {
@@ -149,11 +143,11 @@ export class FleetView {
       if (nowMs - view.receivedAtMs > FORGET_AFTER_MS) this.#forget(view.record.node_id);
     }
     if (nowMs < this.#judgeFromMs) return;
-    for (const view of this.#silences.look(this.#views(), nowMs)) {
+    for (const view of this.#silence.look(this.#views(), nowMs)) {
       // Together they are not to blame; each is judged again when the others are back.
-      view.excused = this.#silences.mass;
-      if (view.excused) continue;
-      this.#silences.lost(nowMs);
+      view.excused = this.#silence.mass;
+      if (this.#silence.mass) continue;
+      this.#silence.lost(nowMs);
       this.#lose(view, nowMs, "silence");
     }
     for (const [nodeId, leftAtMs] of this.#left) {
@@ -183,7 +177,7 @@ export class FleetView {
   }
 
   onRefused(nodeId: string): void {
-    this.#correct(nodeId, undefined, undefined);
+    this.#correct(nodeId);
   }
 
   /** No word within the accept limit: a hiccup until a heartbeat is missed, so it is only scored down. */
@@ -194,14 +188,14 @@ export class FleetView {
 
   /** It took a job, and nobody heard of that job again. */
   onMute(nodeId: string): void {
-    this.#correct(nodeId, undefined, undefined);
+    this.#correct(nodeId);
     this.onFailed(nodeId);
   }
 
   /** A job failed there for a reason that another node may not have. */
   onFailed(nodeId: string): void {
     const nowMs = this.nowMs();
-    const mayEject = !this.#silences.mass && nowMs >= this.#judgeFromMs;
+    const mayEject = !this.#silence.mass && nowMs >= this.#judgeFromMs;
     const ejection = this.#outliers.failed(nodeId, nowMs, mayEject, this.#present.size);
     const layer = this.fleet.view(nodeId)?.record.layer;
     if (ejection === undefined || layer === undefined) return;
@@ -217,25 +211,23 @@ export class FleetView {
   }
 
   /** Learns how far the prediction was off. */
-  observe({ nodeId, decision, request }: Predicted, timing: Timing, status: Outcome): void {
+  observe(dispatch: Predicted, timing: Timing, status: Outcome): void {
     if (status === "cancelled") return;
-    if (status === "finished") this.#outliers.succeeded(nodeId);
-    const firstMs = timing.ttft_ms === null ? undefined : timing.queued_ms + timing.ttft_ms;
-    const observedMs = status !== "finished" ? undefined : request.batch ? timing.total_ms : firstMs;
-    this.#correct(nodeId, decision.score?.predicted_ms, observedMs);
+    const view = this.fleet.view(dispatch.nodeId);
+    if (status === "finished") this.#outliers.succeeded(dispatch.nodeId);
+    if (view !== undefined) correctByTiming(view, dispatch, timing, status, this.nowMs());
   }
 
-  #correct(nodeId: string, predictedMs: number | undefined, observedMs: number | undefined): void {
+  #correct(nodeId: string): void {
     const view = this.fleet.view(nodeId);
-    if (view === undefined) return;
-    const nowMs = this.nowMs();
-    view.correction = corrected(view.correction, predictedMs, observedMs, nowMs - view.correctedAtMs);
-    view.correctedAtMs = nowMs;
+    if (view !== undefined) correctByFailure(view, this.nowMs());
   }
 
-  /** Of the nodes that are there. */
-  #views(): NodeView[] {
-    return [...this.#present.keys()].flatMap((nodeId) => this.fleet.view(nodeId) ?? []);
+  *#views(): Iterable<NodeView> {
+    for (const nodeId of this.#present.keys()) {
+      const view = this.fleet.view(nodeId);
+      if (view !== undefined) yield view;
+    }
   }
 
   #lose(view: NodeView, nowMs: number, by: "silence" | "disconnect"): void {
@@ -269,7 +261,7 @@ export class FleetView {
       view.correctedAtMs += ms;
     }
     for (const [nodeId, atMs] of this.#left) this.#left.set(nodeId, atMs + ms);
-    this.#silences.shift(ms);
+    this.#silence.shift(ms);
     this.#judgeFromMs += ms;
     if (this.#sweptAtMs !== undefined) this.#sweptAtMs += ms;
     this.#outliers.shift(ms);

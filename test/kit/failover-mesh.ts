@@ -29,7 +29,7 @@ export interface FailoverMesh extends AsyncDisposable {
   client: MeshClient;
   machines: readonly Machine[];
   machine(name: string): Machine;
-  /** Waits until all machines take jobs. */
+  /** Waits until all machines take jobs and have none. */
   allReady(): Promise<void>;
 }
 
@@ -52,7 +52,11 @@ export async function startFailoverMesh(
         client.nodes
           .list()
           .some(
-            ({ record, state }) => record.node_id === name && state === "ready" && record.models.includes(SHARED_MODEL),
+            ({ record, state }) =>
+              record.node_id === name &&
+              state === "ready" &&
+              record.models.includes(SHARED_MODEL) &&
+              record.load?.running === 0,
           ),
       READY_LIMIT_MS,
     );
