@@ -165,26 +165,20 @@ test("while the bus is away nothing is sent; the job goes when it is back", asyn
   expect(port.log).toEqual(["submit 1"]);
 });
 
-test("a bus that stays away is said after ten seconds; a caller who leaves meanwhile is not kept", async () => {
+test("a bus that stays away is said after ten seconds; who leaves meanwhile, or has an earlier deadline, is not kept", async () => {
   const port = new FakePort();
   port.away = true;
   const stop = new AbortController();
   const [patient, leaving] = [run(port), run(port, PLAIN, { signal: stop.signal })];
-  await vi.advanceTimersByTimeAsync(1000);
+  const brief = run(port, { ...PLAIN, timeout_ms: 310 });
+  // Half a second more is for an answer on its way.
+  await vi.advanceTimersByTimeAsync(810);
+  expect(endOf(await brief)).toMatchObject({ error: { code: "bus_unavailable" } });
   stop.abort();
   expect(endOf(await leaving)).toMatchObject({ status: "cancelled" });
   await vi.advanceTimersByTimeAsync(10_000);
   expect(endOf(await patient)).toMatchObject({ status: "failed", error: { code: "bus_unavailable", retryable: true } });
   expect(port.submits).toHaveLength(0);
-});
-
-test("a bus that is away does not keep a job beyond its own deadline", async () => {
-  const port = new FakePort();
-  port.away = true;
-  const frames = run(port, { ...PLAIN, timeout_ms: 310 });
-  // Its deadline, and half a second for an answer on its way.
-  await vi.advanceTimersByTimeAsync(810);
-  expect(endOf(await frames)).toMatchObject({ status: "failed", error: { code: "bus_unavailable" } });
 });
 
 test("a node that only says working does not outlive the deadline", async () => {

@@ -71,7 +71,7 @@ export class FleetView {
 
   /** Nodes that can be chosen now, before any job's needs. */
   get readyCount(): number {
-    return this.#views().filter(({ record }) => record.status === "healthy").length;
+    return [...this.#views()].filter(({ record }) => record.status === "healthy").length;
   }
 
   onLost(listener: (nodeId: string) => void): void {

@@ -22,11 +22,19 @@ export class Faults {
     this.#untilMs = untilMs;
   }
 
-  /** Spreads the plan's faults over the time until the end. */
-  schedule(): void {
+  /**
+   * Spreads the plan's faults over the time until the end; every other one comes when a job has just come.
+   * @param jobsAtMs when jobs come
+   */
+  schedule(jobsAtMs: readonly number[]): void {
     const { plan, world } = this.#mesh;
-    for (let i = 0; i < plan.faultCount; i++)
-      world.at(this.#chance.between(world.nowMs, this.#untilMs), () => this.#strike(this.#chance.pick(plan.faults)));
+    const chance = this.#chance;
+    for (let i = 0; i < plan.faultCount; i++) {
+      const atMs = chance.yes(0.5)
+        ? chance.pick(jobsAtMs) + chance.skewed(0.1, 500)
+        : chance.between(world.nowMs, this.#untilMs);
+      if (atMs < this.#untilMs) world.at(atMs, () => this.#strike(chance.pick(plan.faults)));
+    }
   }
 
   #strike(fault: Fault): void {
@@ -77,7 +85,9 @@ export class Faults {
   }
 
   #anyone(): Member {
-    return this.#chance.yes(0.5) ? this.#anyNode() : this.#chance.pick(this.#mesh.members);
+    const { callers, members } = this.#mesh;
+    const lot = this.#chance.next();
+    return lot < 0.4 ? this.#anyNode() : this.#chance.pick<Member>(lot < 0.7 ? callers : members);
   }
 
   /** A time that is over before the healing. */
@@ -141,10 +151,21 @@ export class Faults {
     this.#disturb("cut", name, Math.max(how.brokerNoticesMs, how.clientNoticesMs) + how.backAfterMs + 1000);
   }
 
+  /** A hiccup, about what a router waits for a node, or what a client waits for anyone. */
+  #absence(): number {
+    return this.#while(
+      ...this.#chance.pick<[number, number]>([
+        [5, 200],
+        [200, 600],
+        [1800, 7000],
+      ]),
+    );
+  }
+
   #stall(member: Member): void {
-    const forMs = this.#while(20, 6000);
+    const forMs = this.#absence();
     this.#disturb("stall", member.name, forMs);
-    member.connection?.stall(forMs, this.#chance.pick(["up", "down", "both"]));
+    member.connection?.stall(forMs, this.#chance.pick(["up", "down", "down", "both"]));
   }
 
   #restartBroker(): void {
@@ -156,7 +177,7 @@ export class Faults {
 
   #pause(member: Member): void {
     if (member.proc === undefined) return;
-    const forMs = this.#while(20, 6000);
+    const forMs = this.#absence();
     this.#disturb("pause", member.name, forMs);
     this.#mesh.world.pause(member.proc, forMs);
   }

@@ -34,6 +34,9 @@ const POLICIES: readonly Policy[] = [
   policyNamed("sim@3", { defaults: { retry_attempts: 0, fallback_order: ["L2", "L1", "L0"] } }),
 ];
 
+/** A process that was told to stop is killed after this time, milliseconds. */
+const STOP_LIMIT_MS = 10_000;
+
 /** All the processes of a mesh in one, and what is seen of them from outside. */
 export class Mesh {
   readonly world: World;
@@ -109,7 +112,7 @@ export class Mesh {
     if (proc === undefined) return;
     this.#underWay++;
     let over = false;
-    const next = () => {
+    const restart = () => {
       if (over) return;
       over = true;
       this.#underWay--;
@@ -118,8 +121,8 @@ export class Mesh {
       member.connection?.close();
       this.startLater(member, afterMs);
     };
-    this.world.start(proc, () => void member.stop().then(next, next));
-    this.world.at(this.world.nowMs + 10_000, next);
+    this.world.start(proc, () => void member.stop().finally(restart));
+    this.world.at(this.world.nowMs + STOP_LIMIT_MS, restart);
   }
 
   healAudit(): void {

@@ -8,6 +8,7 @@ import type { Proc, World } from "../world/world.ts";
 import type { SimAgent } from "./agent.ts";
 import { FORGED } from "./forger.ts";
 import type { History } from "./history.ts";
+import { describe } from "./parts.ts";
 
 /** Most messages that a forger remembers. */
 const MAX_HEARD = 200;
@@ -33,13 +34,16 @@ export class Observer implements ConnectionEvents {
   }
 
   onThrow(proc: Proc, error: unknown, what: string): void {
-    this.#history.errors.push(`${proc.name} throws on ${what}: ${String((error as Error).stack ?? error)}`);
+    this.#history.errors.push(`${proc.name} throws on ${what}: ${describe(error)}`);
   }
 
   onPublish(proc: Proc, message: Message): void {
     const [, , kind, what] = message.subject.split(".");
     if (kind === "job") {
       if (what === "verdict") this.#onWord(proc, message);
+      // A client says that it has waited in vain.
+      else if (what === "cancel" && message.data.length > 0)
+        this.#history.unanswered.add(message.subject.split(".").at(-1) ?? "");
       else if (what === "sealed") remember(this.heard.sealed, message);
       if (what === "run") this.#await(proc, message, PATIENCE_MS.router);
       else if (what === "submit" || what === "route" || what === "sealed")

@@ -79,13 +79,17 @@ export function quietLog(proc: Proc, history: History): Log {
     const { err } = (typeof what === "object" && what !== null ? what : {}) as { err?: unknown };
     // A process that stops has closed its connection; what comes then is nobody's.
     if (err !== undefined && (err as Error).message !== CLOSED)
-      history.errors.push(`${proc.name} logs: ${text}: ${String((err as Error).stack ?? err)}`);
+      history.errors.push(`${proc.name} logs: ${text}: ${describe(err)}`);
   };
   return { debug: nothing, info: nothing, warn: nothing, error } as unknown as Log;
 }
 
+export function describe(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : JSON.stringify(error);
+}
+
 /** Numbers nobody reads. */
-const unread = { inc: () => undefined, observe: () => undefined };
+const unread = { inc: () => undefined, dec: () => undefined, observe: () => undefined };
 
 export const unreadMetrics = { counter: () => unread } as unknown as Metrics;
 
@@ -94,5 +98,9 @@ export const unreadRouterMetrics = {
   dispatches: unread,
   redispatches: unread,
   endings: unread,
+  waiting: unread,
+  waited: unread,
+  shed: unread,
+  overBudget: unread,
   accept: unread,
 } as unknown as RouterMetrics;

@@ -71,7 +71,7 @@ export class SimRuntime implements Pick<WorkThread, "run" | "cancel"> {
       layer,
       boot,
       slots,
-      prompt: String(job.messages[0]?.content ?? ""),
+      prompt: job.messages.map(({ content }) => (typeof content === "string" ? content : "")).join(""),
       startedAtMs: this.#world.nowMs,
       said: [],
       doneAtMs: undefined,

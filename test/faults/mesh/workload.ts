@@ -59,7 +59,7 @@ export class Workload {
     const declared = chance.pick(DECLARATIONS);
     const earlier = this.#lastIds.at(-1);
     const sharesId = earlier !== undefined && chance.yes(sharedIds);
-    const timeoutMs = Math.round(chance.skewed(700, 8000));
+    const timeoutMs = Math.round(chance.yes(0.5) ? chance.skewed(700, 8000) : chance.between(4000, 9000));
     const way = chance.yes(byHand) ? "by hand" : "client";
     const job = this.#job({
       id: sharesId ? earlier : `job-${String(this.#count).padStart(8, "0")}`,

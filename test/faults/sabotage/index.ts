@@ -10,6 +10,7 @@ import type { RouterParts } from "../../../router/parts.ts";
 import type { Bus } from "../../../service/bus.ts";
 import type { EventPublisher } from "../../../service/events.ts";
 import type { Spool } from "../../../service/spool.ts";
+import type { Plan } from "../mesh/plan.ts";
 import { Sabotage } from "../mesh/sabotage.ts";
 
 /** A bus on which what comes in on some subjects is changed; undefined = it does not come. */
@@ -160,7 +161,13 @@ class SaysItTwice extends Sabotage {
 }
 
 /** Ways in which production code could be wrong, and the rule that must notice it. */
-export const SABOTAGES: readonly { name: string; make: () => Sabotage; foundBy: string }[] = [
+export const SABOTAGES: readonly {
+  name: string;
+  make: () => Sabotage;
+  foundBy: string;
+  /** What seeds are to do more of, so that few are enough; without it they find it too, only later. */
+  plan?: Partial<Plan>;
+}[] = [
   {
     name: "a router that dispatches before the record is durable",
     make: () => new RunsUnrecorded(),
@@ -175,6 +182,7 @@ export const SABOTAGES: readonly { name: string; make: () => Sabotage; foundBy: 
     name: "a node that is never full",
     make: () => new NeverFull(),
     foundBy: "a node never takes more than its slots and queue places",
+    plan: { burst: true, jobs: 80 },
   },
   {
     name: "a desk that believes in twice the slots",
@@ -185,11 +193,13 @@ export const SABOTAGES: readonly { name: string; make: () => Sabotage; foundBy: 
     name: "an intake that does not look at what a job says of its class",
     make: () => new ClassBlind(),
     foundBy: "no run on a layer that its class forbids",
+    plan: { faults: ["forger"], faultCount: 12 },
   },
   {
     name: "a client that does not look at the numbers of frames",
     make: () => new IgnoresNumbers(),
     foundBy: "a finished answer is what one run of that very job said",
+    plan: { faults: ["cut"], faultCount: 12 },
   },
   {
     name: "a router that does not tell one boot of a node from the next",
@@ -200,21 +210,25 @@ export const SABOTAGES: readonly { name: string; make: () => Sabotage; foundBy: 
     name: "a router that waits for the jobs of a lost node",
     make: () => new NeverGivesUp(),
     foundBy: "a request by hand has its ending when nobody but nodes crashed",
+    plan: { faults: ["agent crash"], faultCount: 12, byHand: 0.6 },
   },
   {
     name: "a node that hears no cancels",
     make: () => new DeafToCancels(),
     foundBy: "a cancelled job stops",
+    plan: { faults: [], faultCount: 0, cancels: 0.5 },
   },
   {
     name: "a node that takes a superseded try for a cancelled one",
     make: () => new ForgetsSupersede(),
     foundBy: "a job that finished and that nobody cancelled is not recorded as cancelled",
+    plan: { faults: ["stall"], faultCount: 20, callers: 1 },
   },
   {
     name: "an agent without a spool",
     make: () => new LosesItsSpool(),
     foundBy: "what a caller was told has finished is recorded as finished, once by that decision",
+    plan: { faults: ["agent crash", "audit silent"], faultCount: 20 },
   },
   {
     name: "a node that says each ending twice",

@@ -44,6 +44,7 @@ export class Broker {
   subscribe(peer: Peer, sid: number, subject: string, queue: string | undefined): void {
     const pattern = subject.split(".");
     const shelf = shelfOf(pattern);
+    if (/[*>]/.test(shelf)) throw new RangeError(`${subject} leaves open what messages are found by here`);
     const interest: Interest = { peer, sid, pattern, queue };
     const there = this.#interests.get(shelf);
     if (there === undefined) this.#interests.set(shelf, [interest]);
