@@ -5,7 +5,7 @@ import { readBody, respond } from "../service/messages.ts";
 import type { Rejections } from "../service/rejections.ts";
 import type { Stance } from "./stance.ts";
 
-const STATUS_AFTER = { cordon: "cordoned", drain: "draining", resume: "healthy" } as const;
+const STATUS_AFTER = { cordon: "cordoned", drain: "draining", suspend: "suspended", resume: "healthy" } as const;
 
 /** Serves an operator's cordon, drain and resume of this node. */
 export function serveControl(parts: {

@@ -35,7 +35,14 @@ function setup() {
 function ended(status: Outcome, totalMs: number, ttftMs: number | null = null, completionTokens = 0): Ended {
   const timing = { queued_ms: 0, ttft_ms: ttftMs, total_ms: totalMs };
   const usage = { prompt_tokens: 1, completion_tokens: completionTokens, estimated: false };
-  return { status, timing, superseded: false, event: { timing, usage, status } as Ended["event"] };
+  return {
+    status,
+    timing,
+    superseded: false,
+    handedBack: false,
+    tellAnyway: undefined,
+    event: { timing, usage, status } as Ended["event"],
+  };
 }
 
 test("what goes over the bus is a record that every reader takes as it stands", () => {

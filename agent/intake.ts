@@ -1,6 +1,5 @@
 import type { Msg } from "@nats-io/nats-core";
 import {
-  CancelRequest,
   DATA_CLASSES,
   HEADERS,
   JobId,
@@ -16,6 +15,7 @@ import {
   type Verdict,
 } from "../bus-schemas/index.ts";
 import type { Bus } from "../service/bus.ts";
+import { readCancel } from "../service/cancels.ts";
 import { encode } from "../service/codec.ts";
 import type { EventPublisher } from "../service/events.ts";
 import type { Log } from "../service/log.ts";
@@ -48,11 +48,20 @@ export interface IntakeParts {
 
 /** As in the frames (bus-schemas/job.ts), characters. */
 const MAX_DECISION_ID_CHARS = 64;
+/** A router takes a job back within this time, or it is gone, milliseconds. */
+const TAKE_BACK_LIMIT_MS = 2000;
+/** Endings that wait for the bus, at most. */
+const MAX_UNTOLD = 1000;
+
 /** Takes jobs off the bus: checks, accepts or refuses at once, and hands what was accepted to the runtimes' desk. */
 export class Intake {
   readonly #parts: IntakeParts;
   readonly #jobs = new Map<string, Job>();
   readonly #parcels: Parcels;
+  /** Jobs that no router has taken back yet. */
+  readonly #handedBack = new Map<string, NodeJS.Timeout>();
+  /** Endings that a router is told when the bus is back. */
+  readonly #untold: [string, Verdict][] = [];
   #onIdle: () => void = () => undefined;
 
   constructor(parts: IntakeParts) {
@@ -197,11 +206,12 @@ export class Intake {
       promptTokens: estimatePromptTokens(request, msg.data.length),
       sealed: false,
       ...(fence === undefined ? {} : { fence: Number(fence) }),
+      handBack: handBackOf(msg, request.stream === true),
     };
   }
 
   #take(facts: JobFacts, answer: Answer, verdicts: string | undefined): void {
-    const { desk, events, layer, log, nodeId, rejections } = this.#parts;
+    const { desk, layer, nodeId, rejections } = this.#parts;
     const job: Job = new Job(facts, answer, { nodeId, layer, ...desk.placeOf(facts.model) }, (ended) => {
       this.#jobs.delete(facts.jobId);
       const parcel = facts.fence === undefined ? undefined : this.#parcels.find(facts.jobId);
@@ -214,16 +224,12 @@ export class Intake {
         load: this.#parts.load(),
         status: ended.status,
         timing: ended.timing,
+        error: ended.event.error,
+        handed_back: ended.handedBack,
       });
-      if (!ended.superseded || facts.fence !== undefined) {
-        try {
-          const options = { dataClass: facts.dataClass, traceparent: facts.traceparent };
-          if (facts.fence === undefined) events.record("job_ended", ended.event, options);
-          else events.record("job_run_ended", runEnded(facts, facts.fence, ended.event, nodeId, layer), options);
-        } catch (error) {
-          log.error({ err: error, job: facts.jobId }, "an ending could not be recorded");
-        }
-      }
+      if (facts.fence !== undefined) this.#recordRun(facts, facts.fence, ended);
+      else if (ended.tellAnyway !== undefined) this.#untilTaken(facts, ended, ended.tellAnyway);
+      else if (!ended.superseded && !ended.handedBack) this.#record(facts, ended);
       // Admission took it and the egress gate did not: one of the two walls has a hole.
       const { error } = ended.event;
       if (error !== null && isAboutClass(error)) rejections.add("egress", MeshError.fromWire(error));
@@ -234,16 +240,54 @@ export class Intake {
     desk.enqueue(job);
   }
 
+  /** What became of one run of a durable job; its ending is its router's to record. */
+  #recordRun(facts: JobFacts, fence: number, { event }: Ended): void {
+    const { events, layer, log, nodeId } = this.#parts;
+    const { dataClass, jobId, traceparent } = facts;
+    try {
+      events.record("job_run_ended", runEnded(facts, fence, event, nodeId, layer), { dataClass, traceparent });
+    } catch (error) {
+      log.error({ err: error, job: jobId }, "an ending could not be recorded");
+    }
+  }
+
+  #record({ jobId, dataClass, traceparent }: JobFacts, { event }: Ended): void {
+    try {
+      this.#parts.events.record("job_ended", event, { dataClass, traceparent });
+    } catch (error) {
+      this.#parts.log.error({ err: error, job: jobId }, "an ending could not be recorded");
+    }
+  }
+
+  /** The router that takes a job back says so to all; one that is gone does not, and then the caller is told here. */
+  #untilTaken(facts: JobFacts, ended: Ended, tellAnyway: () => void): void {
+    const timer = setTimeout(() => {
+      this.#handedBack.delete(facts.jobId);
+      tellAnyway();
+      this.#record(facts, ended);
+    }, TAKE_BACK_LIMIT_MS);
+    this.#handedBack.set(facts.jobId, timer);
+  }
+
   #onCancel(msg: Msg): void {
     const jobId = lastToken(msg.subject);
+    clearTimeout(this.#handedBack.get(jobId));
+    this.#handedBack.delete(jobId);
     const job = this.#jobs.get(jobId);
     const parcel = this.#parcels.find(jobId);
     if (job === undefined && parcel === undefined) return;
-    const { superseded, fence } = howToCancel(msg);
+    const { superseded, fence, node_id: nodeId } = readCancel(msg);
+    // The job goes on here; another node's try of it is meant.
+    if (nodeId !== undefined && nodeId !== this.#parts.nodeId) return;
     // A durable run that was ordered later than what is to be stopped goes on.
     if (fence !== undefined && (parcel === undefined || parcel.to.fence >= fence)) return;
     if (job !== undefined) job.cancel(superseded);
     else if (fence !== undefined) parcel?.gone();
+  }
+
+  /** Tells the routers what could not be told while the bus was away. */
+  catchUp(): void {
+    for (const [reply, verdict] of this.#untold.splice(0)) this.tell(reply, verdict);
   }
 
   /** Tells a router. Whatever subject a message names, an agent speaks there only if it is one for verdicts, or an inbox. */
@@ -251,6 +295,10 @@ export class Intake {
     const { bus, nodeId } = this.#parts;
     const { nc, subjects } = bus;
     const [router = "", , dispatch = ""] = reply.split(".").slice(-3);
+    if (verdict.type === "ended" && !bus.connected() && !nc.isClosed()) {
+      if (this.#untold.length < MAX_UNTOLD) this.#untold.push([reply, verdict]);
+      return;
+    }
     if (nc.isClosed() || (reply !== subjects.verdict(router, nodeId, dispatch) && !isInbox(reply))) return;
     nc.publish(reply, encode(verdict, "shared"), { headers: headersFor("shared") });
   }
@@ -261,18 +309,15 @@ function queueOf(msg: Msg): string | null {
   return SubjectToken.safeParse(header(msg, HEADERS.queue)).data ?? null;
 }
 
+/** A whole answer is its router's to ask for again, a stream its caller's. */
+function handBackOf(msg: Msg, stream: boolean): JobFacts["handBack"] {
+  const who = stream ? "caller" : "router";
+  return header(msg, HEADERS.handBack) === who ? who : undefined;
+}
+
 /** @throws MeshError naming the header. */
 function jobIdOf(msg: Msg): string {
   const jobId = JobId.safeParse(header(msg, HEADERS.job));
   if (jobId.success) return jobId.data;
   throw new MeshError("bad_request", "Mesh-Job: 8 to 64 letters, digits, _ and -", { field: HEADERS.job });
-}
-
-/** A body that says nothing, or nothing that can be read, is a plain cancel. */
-function howToCancel(msg: Msg): CancelRequest {
-  try {
-    return CancelRequest.parse(msg.data.length === 0 ? {} : msg.json());
-  } catch {
-    return { superseded: false };
-  }
 }

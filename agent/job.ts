@@ -1,4 +1,5 @@
 import {
+  JobResult,
   MeshError,
   type ChatMessage,
   type DataClass,
@@ -17,6 +18,8 @@ export interface JobFacts {
   request: JobRequest;
   messages: readonly ChatMessage[];
   parameters: Readonly<Record<string, unknown>>;
+  /** The last of the messages is the beginning of the answer, by another node. */
+  continues: boolean;
   dataClass: DataClass;
   declared: DeclaredClasses;
   model: string;
@@ -33,6 +36,8 @@ export interface JobFacts {
   sealed: boolean;
   /** Of a durable job: the fencing token under which it was ordered. */
   fence?: number;
+  /** Who goes on with it when this node fails for a reason that another may not have. */
+  handBack: "router" | "caller" | undefined;
 }
 
 export interface JobPlace {
@@ -48,6 +53,10 @@ export interface Ended {
   timing: Timing | null;
   /** The client submitted the job again elsewhere: no ending is recorded for this try. */
   superseded: boolean;
+  /** It goes on elsewhere: no ending is recorded here. */
+  handedBack: boolean;
+  /** Of one handed back to its router: tells the caller after all, when that router does not take it. */
+  tellAnyway: (() => void) | undefined;
   event: EventData<"job_ended">;
 }
 
@@ -144,6 +153,13 @@ export class Job {
     this.#state = "ended";
     clearTimeout(this.#deadlineTimer);
     if (status !== "finished") this.#stopRun?.();
+    const { handBack } = this.facts;
+    // A whole answer that nobody can hear is asked for again; the pieces of a stream are missed by its caller itself.
+    if (status === "finished" && handBack === "router" && this.#answer.away) {
+      [status, done] = ["failed", undefined];
+      error = new MeshError("node_lost", `${this.#place.nodeId} was away from the bus when it had the answer`);
+    }
+    const handedBack = status === "failed" && error?.retryable === true && handBack !== undefined && !superseded;
     const timing = this.#timing();
     const { jobId, dataClass, model, decisionId, attempt } = this.facts;
     const { nodeId, layer, diagnostic } = this.#place;
@@ -159,7 +175,11 @@ export class Job {
       timing,
       error: error?.toWire() ?? null,
     };
-    const told = this.#answer.end({ ...shared, security_level: dataClass, diagnostic, attempts: attempt });
+    const result = { ...shared, security_level: dataClass, diagnostic, attempts: attempt };
+    // Its router asks the next node; whether it is still there shows when it says so.
+    const quiet = handedBack && handBack === "router";
+    const told = quiet ? JobResult.parse(result) : this.#answer.end({ ...result, handed_back: handedBack });
+    const tellAnyway = quiet ? () => void this.#answer.end(result) : undefined;
     // What is recorded is what the caller was told.
     const cost = done?.cost === undefined ? {} : { cost: done.cost };
     const sealed = this.facts.sealed ? { sealed: true } : {};
@@ -171,7 +191,7 @@ export class Job {
       finish_reason: told.finish_reason,
       error: told.error,
     };
-    this.#onEnded({ status: told.status, timing, superseded, event });
+    this.#onEnded({ status: told.status, timing, superseded, handedBack, tellAnyway, event });
   }
 
   #timing(): Timing {

@@ -1,6 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { connectBus } from "../service/bus.ts";
+import { connectBus, type Bus } from "../service/bus.ts";
 import { busAddressOf } from "../service/config.ts";
 import { EventPublisher } from "../service/events.ts";
 import { createLog } from "../service/log.ts";
@@ -67,11 +67,13 @@ runProcess(log, async (lifecycle) => {
   lifecycle.onClose("probes", () => probes.stop());
   const desk = new RuntimeDesk(() => work);
   let firstLook = () => {};
+  /** From the first heartbeat on, a change that routers choose by is told at once. */
+  let beatNow = () => {};
   const looked = new Promise<void>((resolve) => (firstLook = resolve));
   const work: WorkThread = new WorkThread(
     { endpoints: config.runtimes, loopback: config.loopback, egress: cloud?.egress },
     (runtimes) => {
-      desk.update(runtimes);
+      if (desk.update(runtimes)) beatNow();
       firstLook();
     },
     log,
@@ -143,9 +145,16 @@ runProcess(log, async (lifecycle) => {
   // First the heartbeat with our new boot id, then the ears for jobs: routers must not take a job that we accept for one
   // that was lost with our former life.
   const loop = heartbeat.start(lifecycle.signal);
+  beatNow = () => heartbeat.send();
   intake.start();
   sealed.start();
+  void onReconnect(bus, () => {
+    // Known again at once, and in this order: routers then say what of our jobs went on elsewhere.
+    beatNow();
+    intake.catchUp();
+  });
   lifecycle.onClose("jobs", async () => {
+    beatNow = () => {};
     await loop.stop();
     stance.leave();
     heartbeat.send();
@@ -186,3 +195,7 @@ runProcess(log, async (lifecycle) => {
   const healthPort = await serveHealth({ host: "127.0.0.1", port: config.healthPort, metrics, health }, lifecycle);
   announceReady("agent", { health_port: healthPort, node_id: nodeId, layer });
 });
+
+async function onReconnect(bus: Bus, then: () => void): Promise<void> {
+  for await (const { type } of bus.nc.status()) if (type === "reconnect") then();
+}

@@ -22,13 +22,22 @@ export class RuntimeDesk {
     this.#work = work;
   }
 
-  /** What the work thread found just now; a runtime that is gone keeps its running jobs, and its waiting ones fail. */
-  update(states: readonly RuntimeState[]): void {
+  /**
+   * What the work thread found just now; a runtime that is gone or ill keeps its running jobs, and its waiting ones fail.
+   * @returns whether what can be used has changed, which routers should know at once
+   */
+  update(states: readonly RuntimeState[]): boolean {
+    const before = this.#usable();
     const names = new Set(states.map((state) => state.record.name));
     for (const state of states) {
       const desk = this.#desks.get(state.record.name);
       if (desk === undefined) this.#desks.set(state.record.name, { state, running: new Set(), queue: [] });
       else desk.state = state;
+    }
+    for (const { state, queue } of this.#desks.values()) {
+      const { healthy, name, status_reason: reason } = state.record;
+      if (healthy || reason === null) continue;
+      for (const job of queue.splice(0)) job.fail(new MeshError("runtime_failed", `the runtime ${name} ${reason}`));
     }
     for (const [name, desk] of this.#desks) {
       if (names.has(name)) continue;
@@ -37,6 +46,14 @@ export class RuntimeDesk {
       if (desk.running.size === 0) this.#desks.delete(name);
     }
     for (const desk of this.#desks.values()) this.#fill(desk);
+    return this.#usable() !== before;
+  }
+
+  #usable(): string {
+    const states = Array.from(this.#desks.values(), ({ state: { record, models } }) =>
+      record.healthy ? [record.name, models.map(({ name }) => name)] : [],
+    );
+    return JSON.stringify(states);
   }
 
   get runtimes(): RuntimeRecord[] {
@@ -106,10 +123,10 @@ export class RuntimeDesk {
 
   #start(desk: Desk, job: Job): void {
     const work = this.#work();
-    const { jobId, model, messages, parameters, declared } = job.facts;
+    const { jobId, model, messages, parameters, declared, continues } = job.facts;
     const id = work.run(
       desk.state.record.name,
-      { jobId, model, messages, parameters, declared },
+      { jobId, model, messages, parameters, declared, continues },
       { onChunk: (chunk) => job.onChunk(chunk), onFailed: (error) => job.fail(error) },
     );
     job.started(() => work.cancel(id));

@@ -6,7 +6,7 @@ type Status = NodeRecord["status"];
 
 /** The reason goes into every heartbeat, so it has the bounds of the record's `status_reason`. */
 const Saved = z.object({
-  status: z.enum(["healthy", "cordoned", "draining"]),
+  status: z.enum(["healthy", "cordoned", "draining", "suspended"]),
   reason: z.string().min(1).max(200).nullable(),
 });
 
@@ -36,7 +36,7 @@ export class Stance {
     return status === "healthy" ? undefined : `the node is ${status}${reason === null ? "" : `: ${reason}`}`;
   }
 
-  set(status: "healthy" | "cordoned" | "draining", reason: string | null): void {
+  set(status: "healthy" | "cordoned" | "draining" | "suspended", reason: string | null): void {
     this.#said = { status, reason };
     writeFileSync(`${this.#file}.new`, JSON.stringify(this.#said), { mode: 0o600 });
     renameSync(`${this.#file}.new`, this.#file);

@@ -15,7 +15,7 @@ import {
   Verdict,
   WorkingFrame,
 } from "./job.ts";
-import { NodeRecord } from "./node-record.ts";
+import { NodeGone, NodeRecord } from "./node-record.ts";
 import { RegistryAdd, RegistryJoin, RegistryReply, RegistryRevoke } from "./registry.ts";
 import { StructureTable } from "./structures.ts";
 import { RouterKey, RouteQuery, TicketReply } from "./ticket.ts";
@@ -38,6 +38,7 @@ export const CHANNEL_PARAMETERS = {
   fence: "Fencing token of a run: a number.",
   letter: "Name of a dead letter: the job's id, if it is of a job.",
   verb: "list, dead, requeue, drop or content.",
+  advisory: "connect or disconnect.",
   version: "Version of a table of shared structures.",
 } as const;
 
@@ -169,6 +170,22 @@ export const CHANNELS: readonly Channel[] = [
     guarantee: "Request; one reply.",
     messages: [{ name: "ControlRequest", summary: "Cordon, drain or resume.", schema: ControlRequest }],
     reply: [{ name: "ControlReply", summary: "What the node did.", schema: ControlReply }],
+  },
+  {
+    name: "nodeGone",
+    address: address((s) => s.nodeGone("_node_")),
+    from: "the broker's keeper",
+    to: "router, monitor, operator",
+    guarantee: "Core publish within milliseconds of the loss; a bus without a keeper says nothing, silence tells then.",
+    messages: [{ name: "NodeGone", summary: "The broker has lost this node's connection.", schema: NodeGone }],
+  },
+  {
+    name: "advisory",
+    address: address((s) => s.advisory("_advisory_" as "connect")),
+    from: "nats-server",
+    to: "the broker's keeper",
+    guarantee: "The server's own advisories of this account (NATS: $SYS.ACCOUNT.<account>.CONNECT, DISCONNECT).",
+    messages: [],
   },
   {
     name: "registryAdd",

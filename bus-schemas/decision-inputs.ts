@@ -25,6 +25,8 @@ export const RequestInputs = z.object({
   vram_gb: Exact.optional(),
   encrypted: z.boolean(),
   anonymised: z.literal(true).optional(),
+  /** It goes on with an answer that another node began. */
+  continues: z.literal(true).optional(),
   /** The point of the ring on which the session's home is looked for: a 32-bit hash of its key, in hex. */
   session_hash: z
     .string()
@@ -45,6 +47,8 @@ export const ModelInputs = z.object({
   runtime: SubjectToken,
   /** Left out: its runtime answered. */
   runtime_healthy: z.literal(false).optional(),
+  /** Its runtime goes on with answers that others began; noted for such jobs. */
+  continues: z.literal(true).optional(),
   diagnostic: z.literal(true).optional(),
   loaded: z.boolean().optional(),
   context_tokens: Tokens.optional(),
@@ -80,6 +84,10 @@ export const NodeInputs = z.object({
   no_seal_key: z.literal(true).optional(),
   /** The broker said that it is gone. */
   gone: z.literal(true).optional(),
+  /** Its silence did not count: too many were silent at once, or the router itself was late. */
+  excused: z.literal(true).optional(),
+  /** Why the router spared it: jobs failed there in a row. */
+  ejected: Label.optional(),
   slots: Count.optional(),
   /** (0), as the other parts of its load, where it told its slots. */
   running: Count.optional(),

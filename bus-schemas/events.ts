@@ -59,11 +59,12 @@ export const EVENTS = {
   job_redispatched: {
     by: ["router"],
     ofJob: true,
-    summary: "A node refused or was lost before it accepted; the job goes to the next pick.",
+    summary: "A node refused, failed or was lost; the job goes on elsewhere.",
     data: z.object({
       job_id: JobId,
       attempt: Count,
       from_node_id: NodeId,
+      /** Null: no try was left, or the caller goes on and asks for the next one itself. */
       to_node_id: NodeId.nullable(),
       /** Why the first node does not run it. */
       error: WireError,
@@ -178,13 +179,25 @@ export const EVENTS = {
   node_lost: {
     by: ["router"],
     ofJob: false,
-    summary: "A node fell silent without a last word.",
-    data: z.object({ node_id: NodeId, layer: Layer, silent_ms: Count }),
+    summary: "A node fell silent, or the broker lost its connection, without a last word.",
+    data: z.object({
+      node_id: NodeId,
+      layer: Layer,
+      silent_ms: Count,
+      /** What showed it. */
+      by: z.enum(["silence", "disconnect"]).default("silence"),
+    }),
+  },
+  node_ejected: {
+    by: ["router"],
+    ofJob: false,
+    summary: "A node that failed several jobs in a row gets no more of this router for a while.",
+    data: z.object({ node_id: NodeId, layer: Layer, failures: Count, for_ms: Count }),
   },
   node_controlled: {
     by: ["agent"],
     ofJob: false,
-    summary: "An operator cordoned, drained or resumed a node.",
+    summary: "An operator cordoned, drained, suspended or resumed a node.",
     data: z.object({ node_id: NodeId, command: SubjectToken, reason: Label.nullable() }),
   },
   policy_changed: {

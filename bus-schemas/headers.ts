@@ -18,6 +18,12 @@ export const HEADERS = {
   attempt: "Mesh-Attempt",
   /** Task queue that the job came on: the node's verdicts say it again, so that every router can count. */
   queue: "Mesh-Queue",
+  /**
+   * Of a submitted stream: its caller goes on by itself when the node is lost or fails, and which try this is, from 1.
+   */
+  resume: "Mesh-Resume",
+  /** Of a dispatched job: who goes on when this try fails for a reason that another node may not have: router or caller. */
+  handBack: "Mesh-Hand-Back",
   /** Id of the decision event that sent the job here. */
   decision: "Mesh-Decision",
   /** Fencing token of a durable job's run: a node obeys the highest that it has seen for the job. */

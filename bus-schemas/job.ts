@@ -75,6 +75,10 @@ export const JobRequest = z.object({
   timeout_ms: Ms.min(1).optional(),
   /** Wanted time to the first token (chat, rag) or to the end (media); default: the policy's `max_latency_ms`. */
   max_latency_ms: Ms.min(1).optional(),
+  /** Nodes that must not run it: they refused it, or were lost with it. */
+  exclude_nodes: z.array(NodeId).max(64).optional(),
+  /** An answer that another node began: this one writes only what comes after it. */
+  continue_from: z.string().min(1).optional(),
   ...RuntimeParameters,
 });
 export type JobRequest = z.infer<typeof JobRequest>;
@@ -126,6 +130,8 @@ export const JobResult = z.object({
   decision_id: z.string().max(64).nullable().default(null),
   attempts: Count.default(1),
   error: WireError.nullable().default(null),
+  /** Of a stream that failed: its caller goes on elsewhere, and this is not recorded as its ending. */
+  handed_back: z.boolean().default(false),
 });
 export type JobResult = z.infer<typeof JobResult>;
 export type JobResultInput = z.input<typeof JobResult>;
@@ -166,6 +172,19 @@ export type StreamFrame = z.infer<typeof StreamFrame>;
 
 /** The job's task queue as its router named it, so that the other routers know which cap it counts against; null = not told. */
 const VerdictQueue = SubjectToken.nullable().default(null);
+/**
+ * A router's word to a caller that goes on by itself (`Mesh-Resume`, or a sealed job's): the node that had the job is lost.
+ * It has no `Mesh-Seq`; it is no ending.
+ */
+export const LostNotice = z.object({
+  type: z.literal("lost"),
+  job_id: JobId,
+  node_id: NodeId,
+  /** So many further tries there may be. */
+  attempts_left: Count,
+});
+export type LostNotice = z.infer<typeof LostNotice>;
+
 /** agent → router: takes the job, refuses it (within 250 ms), or has ended it. Always with the fresh load. */
 export const Verdict = z.discriminatedUnion("type", [
   z.object({ type: z.literal("accepted"), job_id: JobId, node_id: NodeId, queue: VerdictQueue, load: Load }),
@@ -185,6 +204,10 @@ export const Verdict = z.discriminatedUnion("type", [
     load: Load,
     status: Outcome,
     timing: Timing.nullable(),
+    /** Why it did not finish. */
+    error: WireError.nullable().default(null),
+    /** The try failed and the job goes on elsewhere: its ending is not recorded, and where the router goes on not told. */
+    handed_back: z.boolean().default(false),
   }),
 ]);
 export type Verdict = z.infer<typeof Verdict>;
@@ -195,12 +218,18 @@ export const CancelRequest = z.object({
   superseded: z.boolean().default(false),
   /** Only runs with an older fencing token than this stop. */
   fence: z.number().int().min(0).optional(),
+  /** Only the try on this node; the job goes on elsewhere. */
+  node_id: NodeId.optional(),
+  /** It cannot go on: the caller was told of the node's loss and has ended the job. */
+  gave_up: z.boolean().default(false),
+  /** A router's word to nodes; routers do not heed it. */
+  by_router: z.boolean().default(false),
 });
 export type CancelRequest = z.infer<typeof CancelRequest>;
 
 /** Commands of an operator to one node. */
 export const ControlRequest = z.discriminatedUnion("command", [
-  z.object({ command: z.enum(["cordon", "drain"]), reason: Label.optional() }),
+  z.object({ command: z.enum(["cordon", "drain", "suspend"]), reason: Label.optional() }),
   z.object({ command: z.literal("resume") }),
 ]);
 export type ControlRequest = z.infer<typeof ControlRequest>;

@@ -101,6 +101,8 @@ export const RuntimeRecord = z.object({
   status_reason: Label.nullable().default(null),
   /** How many jobs it runs at once. */
   slots: Count.default(1),
+  /** Goes on with an answer that another node began (`continue_from` of a job). */
+  continues: z.boolean().default(false),
 });
 export type RuntimeRecord = z.infer<typeof RuntimeRecord>;
 
@@ -125,9 +127,18 @@ export type SealKey = z.infer<typeof SealKey>;
 
 /**
  * `healthy`: takes jobs. `degraded`: alive, but its work path is not (see `status_reason`). `draining`: finishes what it
- * has. `cordoned`: an operator stopped it. `leaving`: last word before an orderly stop.
+ * has. `cordoned`: an operator stopped it. `suspended`: its owner has taken it back for a while, or it is about to sleep.
+ * `leaving`: last word before an orderly stop.
  */
-export const NODE_STATUSES = ["healthy", "degraded", "draining", "cordoned", "leaving"] as const;
+export const NODE_STATUSES = ["healthy", "degraded", "draining", "cordoned", "suspended", "leaving"] as const;
+
+/** The broker has lost the connection of a node; what was on its way there, or from there, may be lost with it. */
+export const NodeGone = z.object({
+  node_id: NodeId,
+  /** As the server names it, such as "Client Closed". */
+  reason: Label.nullable().default(null),
+});
+export type NodeGone = z.infer<typeof NodeGone>;
 
 /** What a node says of itself every second. SEED's 节点注册示例 parses as it stands. */
 export const NodeRecord = z.object({

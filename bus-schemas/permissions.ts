@@ -182,6 +182,7 @@ const TEMPLATES: Record<Role, Template> = {
       { subject: s.route, why: "where would it go; tickets" },
       ...hearsQueues(s),
       { subject: s.heartbeats, why: "the fleet" },
+      { subject: s.nodesGone, why: "connections that the broker lost" },
       { subject: s.verdicts, why: "nodes' words on jobs" },
       { subject: s.cancels, why: "cancelled jobs" },
       { subject: s.routerKeys, why: "who shares the queues' caps" },
@@ -214,6 +215,7 @@ const TEMPLATES: Record<Role, Template> = {
     publish: [{ subject: s.alert("*", "*"), why: "alerts" }, answers, codec(s)],
     subscribe: [
       { subject: s.heartbeats, why: "the fleet" },
+      { subject: s.nodesGone, why: "connections that the broker lost" },
       { subject: s.events, why: "what happens" },
       codec(s),
       ...micro("monitor"),
@@ -240,6 +242,7 @@ const TEMPLATES: Record<Role, Template> = {
     ],
     subscribe: [
       { subject: s.heartbeats, why: "the fleet" },
+      { subject: s.nodesGone, why: "connections that the broker lost" },
       { subject: s.events, why: "what happens" },
       { subject: s.alerts, why: "alerts" },
       codec(s),
@@ -258,6 +261,7 @@ const TEMPLATES: Record<Role, Template> = {
       ...makesJobStreams(s),
       { subject: s.policyBucket.key, why: "the first policy" },
       { subject: s.nodesBucket.keys, why: "who may join" },
+      { subject: s.nodeGone("*"), why: "connections that the broker lost" },
       { subject: "$JS.API.INFO", why: "whether there is JetStream" },
       answers,
       codec(s),
@@ -268,6 +272,10 @@ const TEMPLATES: Record<Role, Template> = {
         why: "who may join",
       })),
       { subject: s.nodesBucket.keys, why: "what another server's keeper changed" },
+      ...(["connect", "disconnect"] as const).map((which) => ({
+        subject: s.advisory(which),
+        why: "who connected and who is gone",
+      })),
       codec(s),
       own(inbox),
     ],

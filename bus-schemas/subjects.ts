@@ -109,6 +109,11 @@ function spell(cell: string, token: (value: string) => string) {
     cancels: `${prefix}.job.cancel.*`,
     /** operator → agent. */
     control: (node: string) => `${prefix}.node.control.${token(node)}`,
+    /** the broker's keeper → routers: the broker has lost a node's connection (ADR 0016). */
+    nodeGone: (node: string) => `${prefix}.node.gone.${token(node)}`,
+    nodesGone: `${prefix}.node.gone.*`,
+    /** the broker's system account → its keeper: who connected and who is gone, of this bus only. */
+    advisory: (advisory: "connect" | "disconnect") => `${prefix}.advisory.${advisory}`,
     /** operator → the broker's keeper: who may join (registry.ts). */
     registryAdd: `${prefix}.registry.add`,
     registryRevoke: `${prefix}.registry.revoke`,

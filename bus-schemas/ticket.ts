@@ -83,8 +83,8 @@ export const RouteQuery = JobRequest.extend({
   ticket: z.boolean().optional(),
   /** Estimate by the client, who alone sees the content. */
   prompt_tokens: Tokens.optional(),
-  /** Nodes that refused this job or did not answer. */
-  exclude_nodes: z.array(NodeId).max(64).optional(),
+  /** It goes on with an answer that another node began, which the body has. */
+  continues: z.boolean().optional(),
   /** Which ticket for this job, from 1. */
   attempt: Count.min(1).optional(),
 });

@@ -2,6 +2,7 @@ import type { Msg } from "@nats-io/nats-core";
 import {
   HEADERS,
   JobResult,
+  LostNotice,
   MeshError,
   StreamFrame,
   parseOrThrow,
@@ -42,6 +43,8 @@ export interface StreamOptions {
 export type Incoming =
   | { kind: "frame"; frame: StreamFrame; seq: number | undefined }
   | { kind: "no_router" }
+  /** The router says that the node is gone. */
+  | { kind: "lost"; node: string }
   | { kind: "broken"; error: MeshError }
   | { kind: "unsent"; error: MeshError }
   /** The job goes on by another attempt at once. */
@@ -55,12 +58,20 @@ export function readFrame(msg: Msg): Incoming {
   // The broker answers for a subject nobody listens on: status 503, no body (NATS protocol, no responders).
   if (isNoResponder(msg)) return { kind: "no_router" };
   try {
-    const frame = parseOrThrow(StreamFrame, decode(msg.data, header(msg, HEADERS.contentType)));
+    const body = decode(msg.data, header(msg, HEADERS.contentType));
     const seq = header(msg, HEADERS.seq);
+    // Only a router speaks without a number; a node cannot say that another is lost.
+    const lost = seq === undefined && isLost(body) ? LostNotice.safeParse(body).data : undefined;
+    if (lost !== undefined) return { kind: "lost", node: lost.node_id };
+    const frame = parseOrThrow(StreamFrame, body);
     return { kind: "frame", frame, seq: seq === undefined ? undefined : Number(seq) };
   } catch {
     return broken("the answer's stream holds a malformed frame");
   }
+}
+
+function isLost(body: unknown): boolean {
+  return (body as { type?: unknown } | null)?.type === "lost";
 }
 
 export function isNoResponder(msg: Msg): boolean {

@@ -1,30 +1,24 @@
 import {
-  HEADERS,
   MeshError,
   effectiveClass,
   type JobRequestInput,
+  type JobResult,
   type Outcome,
   type StreamFrame,
 } from "../bus-schemas/index.ts";
 import { encode } from "../service/codec.ts";
 import { pause } from "../service/loop.ts";
-import { headersFor } from "../service/messages.ts";
-import {
-  broken,
-  failure,
-  readFrame,
-  type Again,
-  type Incoming,
-  type StreamOptions,
-  type StreamPort,
-} from "./attempt.ts";
-import { FrameQueue } from "./frame-queue.ts";
-import { SealedAttempt } from "./sealing/sealed-attempt.ts";
+import { failure, type Again, type Incoming, type StreamOptions, type StreamPort } from "./attempt.ts";
+import type { FrameQueue } from "./frame-queue.ts";
+import { cancel, openAttempt, type Way } from "./open-attempt.ts";
+import { Progress } from "./progress.ts";
 
 /** A router answers (accepts for a node, or refuses) within this time; otherwise the job is submitted again, milliseconds. */
 const ACCEPT_LIMIT_MS = 2000;
 /** An agent says something at least every second; silence beyond this means that it is lost, milliseconds. */
-const SILENCE_LIMIT_MS = 3500;
+const SILENCE_LIMIT_MS = 3200;
+/** Nodes that a job may be lost with; its router allows as many as its policy says. */
+const MAX_TRIES = 3;
 /** How often a job is submitted into silence before the client gives up. */
 const MAX_SILENT_SUBMITS = 4;
 /** Pause before submitting again when no router listens or the bus is away, milliseconds. */
@@ -35,33 +29,21 @@ const NO_ROUTER_LIMIT_MS = 5000;
 const NO_BUS_LIMIT_MS = 10_000;
 /** What a caller without a deadline waits at most, milliseconds; the queue's `timeout_ms` normally ends the job first. */
 const DEFAULT_LIMIT_MS = 15 * 60_000;
-/** Frames that wait for a slow reader; one that is further behind loses the stream, bytes. */
-const MAX_WAITING_BYTES = 16 * 1024 * 1024;
-/** What a frame costs beside its body, about, bytes. */
-const FRAME_OVERHEAD_BYTES = 500;
 /** The node enforces the deadline; the caller gives its answer this long to arrive, milliseconds. */
 const DEADLINE_GRACE_MS = 500;
 
 /** Routers that disagree whether a job must be sealed, because one has not heard of a new policy yet, are asked so often. */
 const MAX_TURNS = 5;
 
-/** How the next attempt at a job goes. */
-interface Way {
-  /** Its router is asked first whether it must be sealed; false = submitted as it is. */
-  sealed: boolean;
-  /** Tickets asked for so far. */
-  tickets: number;
-  /** Nodes that did not take it. */
-  exclude: string[];
-}
-
 const cancelledByCaller = () => new MeshError("cancelled", "cancelled by the caller");
 
 /**
  * Runs one job and yields its frames; the last is always the one `end`. A job of the declared class P2 is submitted as it
  * is; of any other, and where a router wants it, it is sealed to its node (ADR 0011). Invariants: (1) exactly one end; (2) frames of
- * an attempt that was given up are never yielded, since each attempt has an inbox of its own; (3) after acceptance the job
- * is not submitted again: a node lost then is one clear error.
+ * an attempt that was given up are never yielded, since each attempt has an inbox of its own; (3) what was yielded stays as
+ * it is: a job whose node is lost begins anew elsewhere while nothing of its answer was yielded, is gone on with from there
+ * where that can be done, and else ends with one `stream_interrupted` (ADR 0016). `accepted` comes again, for the next node,
+ * only before the first piece.
  */
 export async function* streamJob(
   port: StreamPort,
@@ -75,10 +57,13 @@ export async function* streamJob(
   );
   const giveUpMs = Number.isFinite(deadlineMs) ? deadlineMs + DEADLINE_GRACE_MS : port.nowMs() + DEFAULT_LIMIT_MS;
   const declared = effectiveClass([options.dataClass, request.security_level]);
-  const way: Way = { sealed: declared !== "P2", tickets: 0, exclude: [] };
+  const way: Way = { sealed: declared !== "P2", tickets: 0, tries: 1, exclude: [] };
   // Set before the end is handed over: a reader that leaves at the end cancels nothing.
-  const state = { ended: false };
-  let supersede = false;
+  const state: ReadState = { ended: false, progress: new Progress() };
+  const { progress } = state;
+  let job = request;
+  /** The try before, which nobody wants to hear of any more: everywhere, or on one node. */
+  let supersede: { node?: string } | undefined;
   let silentSubmits = 0;
   let noRouterSinceMs: number | undefined;
   try {
@@ -91,7 +76,7 @@ export async function* streamJob(
         yield* finish(port, jobId, "cancelled", cancelledByCaller(), state);
         return;
       }
-      const attempt = openAttempt(port, { request, jobId, options }, submit, way, supersede);
+      const attempt = openAttempt(port, { request: job, jobId, options }, submit, way, supersede);
       let outcome: AttemptOutcome;
       try {
         outcome = yield* readAttempt(attempt.queue, jobId, giveUpMs, port, options.signal, state, submit < MAX_TURNS);
@@ -99,14 +84,31 @@ export async function* streamJob(
         attempt.close();
       }
       if (outcome === "ended") return;
-      supersede = outcome === "silent";
-      if (supersede) {
+      supersede = outcome === "silent" ? {} : undefined;
+      if (outcome === "silent") {
         if (++silentSubmits === MAX_SILENT_SUBMITS) break;
         // The node that has the ticket is silent; without one it is the router.
         exclude(way, attempt.node());
         continue;
       }
-      if (typeof outcome === "object") {
+      if (outcome !== "no_router" && "lost" in outcome) {
+        const { lost } = outcome;
+        const stuck = progress.begun ? progress.stuck(request) : undefined;
+        const triesLeft = attempt.triesLeft() ?? MAX_TRIES - way.tries;
+        if (triesLeft <= 0 || stuck !== undefined) {
+          yield* giveUp(port, jobId, lost, stuck, state);
+          return;
+        }
+        const node = progress.accepted?.node_id;
+        exclude(way, node);
+        supersede = node === undefined ? {} : { node };
+        way.tries++;
+        job = progress.begun ? progress.rest(request) : request;
+        // The time that is gone is gone: what is left counts for the next node.
+        if (Number.isFinite(deadlineMs)) job = { ...job, deadline_unix_ms: Math.round(deadlineMs) };
+        continue;
+      }
+      if (outcome !== "no_router") {
         way.sealed = outcome.sealed;
         if (outcome.sealed) exclude(way, outcome.without);
         continue;
@@ -127,6 +129,12 @@ export async function* streamJob(
   }
 }
 
+/** Of the reading of one job over all its attempts. */
+interface ReadState {
+  ended: boolean;
+  progress: Progress;
+}
+
 function exclude(way: Way, node: string | undefined): void {
   if (node !== undefined && !way.exclude.includes(node)) way.exclude.push(node);
 }
@@ -142,51 +150,7 @@ async function busIsThere(port: StreamPort, giveUpMs: number, signal: AbortSigna
   return true;
 }
 
-/** What every attempt at a job has in common. */
-interface Common {
-  request: JobRequestInput;
-  jobId: string;
-  options: StreamOptions;
-}
-
-function openAttempt(port: StreamPort, common: Common, submit: number, way: Way, supersede: boolean) {
-  const { jobId } = common;
-  const queue = new FrameQueue<Incoming>(MAX_WAITING_BYTES, () => {
-    cancel(port, jobId);
-    return broken("the answer was read too slowly; what waited here grew too large");
-  });
-  let sealed: SealedAttempt | undefined;
-  let bytes = 0;
-  const inbox = port.openInbox((msg) => {
-    bytes = msg.data.length;
-    if (sealed === undefined) queue.push(readFrame(msg), bytes + FRAME_OVERHEAD_BYTES);
-    else sealed.receive(msg);
-  });
-  if (supersede) cancel(port, jobId, encode({ superseded: true }, "json"));
-  try {
-    if (way.sealed) {
-      const job = { ...common, attempt: ++way.tickets, exclude: way.exclude };
-      sealed = new SealedAttempt(port, job, inbox.subject, (item) => queue.push(item, bytes + FRAME_OVERHEAD_BYTES));
-      sealed.start();
-    } else submitPlain(port, common, submit, inbox.subject);
-  } catch (cause) {
-    queue.push({ kind: "unsent", error: MeshError.from(cause) }, 0);
-  }
-  return { queue, close: () => inbox.close(), node: () => sealed?.node };
-}
-
-/** @throws MeshError `payload_too_large` or `bus_unavailable`. */
-function submitPlain(port: StreamPort, { request, jobId, options }: Common, submit: number, reply: string): void {
-  const headers = headersFor("shared");
-  headers.set(HEADERS.job, jobId);
-  headers.set(HEADERS.attempt, String(submit));
-  if (options.dataClass !== undefined) headers.set(HEADERS.dataClass, options.dataClass);
-  if (options.traceparent !== undefined) headers.set(HEADERS.traceparent, options.traceparent);
-  const body = encode({ ...request, job_id: jobId, stream: true }, "shared");
-  port.publish(port.submitSubject(options.queue), body, { headers, reply });
-}
-
-type AttemptOutcome = "ended" | "silent" | "no_router" | Again;
+type AttemptOutcome = "ended" | "silent" | "no_router" | Again | { lost: MeshError };
 
 /** Yields the frames of one attempt up to its end; says why it stopped without one. */
 async function* readAttempt(
@@ -195,22 +159,25 @@ async function* readAttempt(
   giveUpMs: number,
   port: StreamPort,
   signal: AbortSignal | undefined,
-  state: { ended: boolean },
+  state: ReadState,
   turns: boolean,
 ): AsyncGenerator<StreamFrame, AttemptOutcome, undefined> {
+  const { progress } = state;
   const fail = (status: Outcome, error: MeshError) => finish(port, jobId, status, error, state);
   let accepted = false;
   let expectedSeq = 0;
   for (;;) {
     const leftMs = giveUpMs - port.nowMs();
+    // Also of an answer that does not end: what waits here is not read any more.
+    if (leftMs <= 0) return yield* fail("expired", new MeshError("deadline_exceeded", "no answer before the deadline"));
     const item = await queue.next(Math.min(accepted ? SILENCE_LIMIT_MS : ACCEPT_LIMIT_MS, leftMs), signal);
     if (signal?.aborted) return yield* fail("cancelled", cancelledByCaller());
     if (item === undefined) {
-      if (port.nowMs() >= giveUpMs)
-        return yield* fail("expired", new MeshError("deadline_exceeded", "no answer before the deadline"));
+      if (port.nowMs() >= giveUpMs) continue;
       if (!accepted) return "silent";
-      return yield* fail("failed", new MeshError("node_lost", "the node that ran the job fell silent"));
+      return { lost: new MeshError("node_lost", "the node that ran the job fell silent") };
     }
+    if (item.kind === "lost") return { lost: new MeshError("node_lost", `${item.node} was lost while it ran the job`) };
     if (item.kind === "no_router") {
       if (!accepted) return "no_router";
       continue;
@@ -220,17 +187,52 @@ async function* readAttempt(
     if (item.kind === "again") return item.how;
     const { frame, seq } = item;
     // A router's own ending has no sequence number and is final.
-    if (seq !== undefined && seq !== expectedSeq++) {
-      return yield* fail("failed", new MeshError("stream_interrupted", "a part of the answer was lost on the way"));
-    }
+    if (seq !== undefined && seq !== expectedSeq++)
+      return { lost: new MeshError("stream_interrupted", "a part of the answer was lost on the way") };
     // Submitted in clear, but the policy wants its class sealed.
     if (turns && !accepted && frame.type === "end" && frame.error?.code === "encryption_required")
       return { sealed: true };
-    if (frame.type === "accepted") accepted = true;
-    state.ended = frame.type === "end";
+    if (frame.type === "end") {
+      if (frame.handed_back && frame.error !== null) return { lost: MeshError.fromWire(frame.error) };
+      state.ended = true;
+      yield progress.begun && frame.status === "refused" ? interrupted(frame) : progress.whole(frame);
+      return "ended";
+    }
+    if (frame.type === "accepted") {
+      accepted = true;
+      progress.accepted = frame;
+      // To the caller it is one answer.
+      if (progress.begun) continue;
+    } else if (frame.type === "delta") progress.take(frame);
     yield frame;
-    if (state.ended) return "ended";
   }
+}
+
+/** An answer was begun, and nobody goes on with it. */
+function interrupted({ job_id: jobId, error }: JobResult): JobResult {
+  const why = error?.message ?? "no reason given";
+  return failure(
+    jobId,
+    "failed",
+    new MeshError("stream_interrupted", `the node was lost, and no other goes on: ${why}`),
+  );
+}
+
+/** The node is lost and the job ends with it; who records its ending is told. */
+async function* giveUp(
+  port: StreamPort,
+  jobId: string,
+  lost: MeshError,
+  stuck: string | undefined,
+  state: ReadState,
+): AsyncGenerator<StreamFrame, void, undefined> {
+  const { begun } = state.progress;
+  const error = begun
+    ? new MeshError("stream_interrupted", `${lost.message}${stuck === undefined ? "" : `; ${stuck}`}`)
+    : lost;
+  cancel(port, jobId, encode({ gave_up: true }, "json"));
+  state.ended = true;
+  yield failure(jobId, "failed", error);
 }
 
 /** Ends a job on the caller's side: tells the mesh to stop, and yields the one end. */
@@ -239,19 +241,10 @@ async function* finish(
   jobId: string,
   status: Outcome,
   error: MeshError,
-  state: { ended: boolean },
+  state: Pick<ReadState, "ended">,
 ): AsyncGenerator<StreamFrame, "ended", undefined> {
   cancel(port, jobId);
   state.ended = true;
   yield failure(jobId, status, error);
   return "ended";
-}
-
-/** Best effort: without a bus there is nobody to tell. */
-function cancel(port: StreamPort, jobId: string, body: Uint8Array | string = ""): void {
-  try {
-    port.publish(port.cancelSubject(jobId), body);
-  } catch {
-    // The connection is closing; the node's own deadline ends the job.
-  }
 }

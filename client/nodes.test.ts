@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { NodeRecord, NodeRecordInput } from "../bus-schemas/index.ts";
 import type { Bus } from "../service/bus.ts";
 import { FakeBus, nodeRecord } from "../test/kit/router-parts.ts";
-import { NodeWatcher } from "./nodes.ts";
+import { takesJobs, NodeWatcher } from "./nodes.ts";
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ["performance"] }));
 afterEach(() => vi.useRealTimers());
@@ -38,12 +38,14 @@ test("nodes are listed by name with what they last said and how long ago", () =>
 
 test("a node's own word is its state, and leaving stays leaving however long it is silent", () => {
   const { beat, states } = setup();
-  for (const status of ["healthy", "degraded", "draining", "cordoned", "leaving"] as const) beat(status, { status });
+  for (const status of ["healthy", "degraded", "draining", "cordoned", "suspended", "leaving"] as const)
+    beat(status, { status });
   expect(states()).toEqual({
     healthy: "ready",
-    degraded: "degraded",
+    degraded: "suspended",
     draining: "draining",
     cordoned: "cordoned",
+    suspended: "suspended",
     leaving: "left",
   });
   vi.advanceTimersByTime(4000);
@@ -115,4 +117,26 @@ test("listeners hear each heartbeat until they go or the watcher closes", () => 
   beat("c");
   expect(heard).toEqual(["a"]);
   expect(listening()).toBe(0);
+});
+
+test("a node without a model joins, one without a free slot is busy, and both take jobs", () => {
+  const { beat, states } = setup();
+  beat("new", { models: [], served_models: [] });
+  beat("full", { load: { slots: 2, running: 2, queued: 1, queue_limit: 8 } });
+  expect(states()).toEqual({ new: "joining", full: "busy" });
+  expect(Object.values(states()).every((state) => takesJobs(state))).toBe(true);
+});
+
+test("a node whose connection the broker lost is disconnected until it is heard again; only who may asks for that", () => {
+  const { bus, beat, states, nodes } = setup();
+  beat("a");
+  bus.deliver("mesh.main.node.gone.a", { node_id: "a" });
+  expect(states()).toEqual({ a: "ready" });
+  nodes.watchConnections();
+  bus.deliver("mesh.main.node.gone.a", { node_id: "b" });
+  expect(states()).toEqual({ a: "ready" });
+  bus.deliver("mesh.main.node.gone.a", { node_id: "a", reason: "Client Closed" });
+  expect(states()).toEqual({ a: "disconnected" });
+  beat("a");
+  expect(states()).toEqual({ a: "ready" });
 });

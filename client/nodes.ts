@@ -1,13 +1,29 @@
+import type { Subscription } from "@nats-io/nats-core";
 import type { NodeRecord } from "../bus-schemas/index.ts";
 import type { Bus } from "../service/bus.ts";
 import { subscribeHeartbeats } from "../service/heartbeats.ts";
+import { subscribeNodesGone } from "../service/nodes-gone.ts";
 
 /** Heartbeats that may be missed before a node counts as lost. */
 const MISSED_LIMIT = 3;
 /** A node that left or was lost is forgotten after this time, milliseconds. */
 const FORGET_AFTER_MS = 10 * 60_000;
 
-export type SeenState = "ready" | "degraded" | "draining" | "cordoned" | "left" | "lost";
+/**
+ * `joining`: it has no model yet. `ready`, `busy`: takes jobs, with or without a free slot. `cordoned`, `draining`: an
+ * operator's word. `suspended`: it cannot or may not take jobs, its reason says why. `left`: it said its last word.
+ * `disconnected`: the broker lost its connection. `lost`: it fell silent.
+ */
+export type SeenState =
+  | "joining"
+  | "ready"
+  | "busy"
+  | "cordoned"
+  | "draining"
+  | "suspended"
+  | "left"
+  | "disconnected"
+  | "lost";
 
 export interface SeenNode {
   record: NodeRecord;
@@ -16,32 +32,50 @@ export interface SeenNode {
   seenAgoMs: number;
 }
 
+interface Seen {
+  record: NodeRecord;
+  atMs: number;
+  /** The broker has lost its connection since. */
+  gone: boolean;
+}
+
 /** The fleet as its heartbeats show it, for display and for listing models; decisions are the router's. */
 export class NodeWatcher {
-  readonly #seen = new Map<string, { record: NodeRecord; atMs: number }>();
+  readonly #seen = new Map<string, Seen>();
   readonly #listeners = new Set<(record: NodeRecord) => void>();
-  readonly #unsubscribe: () => void;
+  readonly #bus: Bus;
+  readonly #subscriptions: Subscription[];
 
   constructor(bus: Bus) {
+    this.#bus = bus;
     const subscription = subscribeHeartbeats(
       bus,
       (record) => {
-        this.#seen.set(record.node_id, { record, atMs: performance.now() });
+        this.#seen.set(record.node_id, { record, atMs: performance.now(), gone: false });
         for (const listener of this.#listeners) listener(record);
       },
       () => undefined,
     );
-    this.#unsubscribe = () => subscription.unsubscribe();
+    this.#subscriptions = [subscription];
+  }
+
+  /** Hears from the broker's keeper too whose connection is lost, which only operators may. */
+  watchConnections(): void {
+    const onGone = (nodeId: string) => {
+      const seen = this.#seen.get(nodeId);
+      if (seen !== undefined) seen.gone = true;
+    };
+    this.#subscriptions.push(subscribeNodesGone(this.#bus, onGone, () => undefined));
   }
 
   /** Every node seen lately, by name. */
   list(): SeenNode[] {
     const nowMs = performance.now();
     const nodes: SeenNode[] = [];
-    for (const [id, { record, atMs }] of this.#seen) {
+    for (const [id, { record, atMs, gone }] of this.#seen) {
       const seenAgoMs = nowMs - atMs;
       if (seenAgoMs > FORGET_AFTER_MS) this.#seen.delete(id);
-      else nodes.push({ record, seenAgoMs, state: stateOf(record, seenAgoMs) });
+      else nodes.push({ record, seenAgoMs, state: stateOf(record, seenAgoMs, gone) });
     }
     return nodes.sort((a, b) => a.record.node_id.localeCompare(b.record.node_id));
   }
@@ -55,7 +89,7 @@ export class NodeWatcher {
   /** Resolves with the first node that takes jobs and `accept`s; rejects when `signal` aborts. */
   ready(accept: (record: NodeRecord) => boolean, signal?: AbortSignal): Promise<NodeRecord> {
     return new Promise((resolve, reject) => {
-      const known = this.list().find((node) => node.state === "ready" && accept(node.record));
+      const known = this.list().find((node) => takesJobs(node.state) && accept(node.record));
       if (known !== undefined) return resolve(known.record);
       const stop = this.onChange((record) => {
         if (record.status !== "healthy" || !accept(record)) return;
@@ -76,13 +110,23 @@ export class NodeWatcher {
   }
 
   close(): void {
-    this.#unsubscribe();
+    for (const subscription of this.#subscriptions) subscription.unsubscribe();
     this.#listeners.clear();
   }
 }
 
-function stateOf(record: NodeRecord, seenAgoMs: number): SeenState {
-  if (record.status === "leaving") return "left";
+/** Whether jobs may be given to a node in this state; one that joins has no model to run them yet. */
+export function takesJobs(state: SeenState): boolean {
+  return state === "joining" || state === "ready" || state === "busy";
+}
+
+function stateOf(record: NodeRecord, seenAgoMs: number, gone: boolean): SeenState {
+  const { status, load } = record;
+  if (status === "leaving") return "left";
+  if (gone) return "disconnected";
   if (seenAgoMs > MISSED_LIMIT * Math.max(record.interval_ms, 100) * 1.1) return "lost";
-  return record.status === "healthy" ? "ready" : record.status;
+  if (status === "degraded") return "suspended";
+  if (status !== "healthy") return status;
+  if (record.models.length === 0 && record.served_models.length === 0) return "joining";
+  return load !== null && load.running >= load.slots ? "busy" : "ready";
 }

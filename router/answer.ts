@@ -1,7 +1,7 @@
 import type { Msg } from "@nats-io/nats-core";
-import { HEADERS, JobResult, type DataClass, type MeshError, type Outcome } from "../bus-schemas/index.ts";
-import { header, respond } from "../service/messages.ts";
-import type { RouterParts } from "./parts.ts";
+import { JobResult, type DataClass, type MeshError, type Outcome } from "../bus-schemas/index.ts";
+import { respond } from "../service/messages.ts";
+import type { Dispatch } from "./dispatch-table.ts";
 
 /** An ending that a router gives a job itself: before a node had it, or because its node is lost. */
 export interface RouterEnding {
@@ -11,11 +11,18 @@ export interface RouterEnding {
   error: MeshError;
   attempts: number;
   dataClass?: DataClass;
-  decisionId?: string;
+  decisionId?: string | undefined;
   /** Node that had accepted the job. */
-  nodeId?: string;
+  nodeId?: string | undefined;
   /** How long it waited here, when it ended undecided, milliseconds. */
-  waitedMs?: number;
+  waitedMs?: number | undefined;
+}
+
+/** Of a job that was sent to a node. */
+export function endingOf(dispatch: Dispatch, error: MeshError): RouterEnding {
+  const { message, jobId, request, decisionId, attempt, acceptedBy } = dispatch;
+  const { dataClass } = request;
+  return { message, jobId, error, attempts: attempt, dataClass, decisionId, nodeId: acceptedBy };
 }
 
 export function statusOf({ error, nodeId }: RouterEnding): Outcome {
@@ -37,24 +44,4 @@ export function answerEnding(ending: RouterEnding): void {
     error: error.toWire(),
   });
   respond(message, result);
-}
-
-/** Puts it on record, best effort: the caller has been told. */
-export function recordEnding({ events, log }: Pick<RouterParts, "events" | "log">, ending: RouterEnding): void {
-  const { message, jobId, error, dataClass, decisionId, nodeId, waitedMs } = ending;
-  const nothing = { layer: null, model: null, finish_reason: null, usage: null, timing: null };
-  const data = {
-    job_id: jobId,
-    status: statusOf(ending),
-    node_id: nodeId ?? null,
-    decision_id: decisionId ?? null,
-    error: error.toWire(),
-    ...nothing,
-    ...(waitedMs === undefined ? {} : { waited_ms: waitedMs }),
-  };
-  try {
-    events.record("job_ended", data, { dataClass, traceparent: header(message, HEADERS.traceparent) });
-  } catch (cause) {
-    log.warn({ err: cause, job: jobId }, "the ending of a refused job could not be recorded");
-  }
 }

@@ -77,7 +77,7 @@ test("a job is on the way to its node until that says something of it, and count
   table.markRunning(a ?? "");
   expect([table.onTheWay("n1"), table.countOf("chat")]).toEqual([2, 3]);
   table.remove(b ?? "");
-  table.takeWaitingJob("job-c");
+  table.takeJob("job-c");
   table.answered(c ?? "");
   expect([table.onTheWay("n1"), table.countOf("chat")]).toEqual([0, 1]);
 });

@@ -19,7 +19,11 @@ export interface Dispatch {
   sentAtMs: number;
   cancelled: boolean;
   /** Its caller takes a stream. */
-  stream?: boolean;
+  stream: boolean;
+  /** Its caller goes on by itself when the node is lost. */
+  resumes: boolean;
+  /** The last node that has accepted it, this one or one before. */
+  acceptedBy?: string | undefined;
   /** Nodes that did not take it only because they were full: after a wait they may be asked again. */
   full?: readonly string[];
 }
@@ -95,10 +99,10 @@ export class DispatchTable {
     return token === undefined ? undefined : this.find(token);
   }
 
-  /** Takes out a job that still waits for its node's word. */
-  takeWaitingJob(jobId: string): Dispatch | undefined {
+  /** Takes out a job that still waits for its node's word, or with `running` wherever it is. */
+  takeJob(jobId: string, running = false): Dispatch | undefined {
     const token = this.#byJob.get(jobId);
-    return token === undefined || !this.#waiting.has(token) ? undefined : this.remove(token);
+    return token === undefined || !(running || this.#waiting.has(token)) ? undefined : this.remove(token);
   }
 
   markRunning(token: string): Dispatch | undefined {
@@ -146,7 +150,23 @@ export class DispatchTable {
     this.#byQueue.set(queue, this.countOf(queue) + change);
   }
 
-  /** Takes out the running jobs that `match`: those of a lost node, those long past their deadline. */
+  /** Takes out the jobs of a node that is gone, those that it has not answered too. */
+  takeOf(nodeId: string): { waiting: Dispatch[]; running: Dispatch[] } {
+    const waiting: Dispatch[] = [];
+    for (const [token, dispatch] of this.#waiting) {
+      if (dispatch.nodeId !== nodeId) continue;
+      this.remove(token);
+      waiting.push(dispatch);
+    }
+    return { waiting, running: this.takeRunning((dispatch) => dispatch.nodeId === nodeId) };
+  }
+
+  /** Takes out the running jobs whose deadline was before this moment, epoch milliseconds. */
+  takeOverdue(beforeUnixMs: number): Dispatch[] {
+    return this.takeRunning(({ request }) => request.deadlineMs < beforeUnixMs);
+  }
+
+  /** Takes out the running jobs that `match`. */
   takeRunning(match: (dispatch: Dispatch) => boolean): Dispatch[] {
     const taken: Dispatch[] = [];
     for (const [token, dispatch] of this.#running) {

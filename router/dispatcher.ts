@@ -1,25 +1,22 @@
 import type { Msg } from "@nats-io/nats-core";
 import { CONTENT_TYPES, HEADERS, MeshError, lastToken, type Verdict } from "../bus-schemas/index.ts";
+import { readCancel } from "../service/cancels.ts";
 import { pause } from "../service/loop.ts";
 import { header, makeHeaders } from "../service/messages.ts";
-import { VERSION } from "../service/version.ts";
-import { answerEnding, recordEnding, statusOf, type RouterEnding } from "./answer.ts";
+import type { RouterEnding } from "./answer.ts";
 import { AuditGate } from "./audit-gate.ts";
 import { Caps } from "./caps/caps.ts";
-import { DispatchTable, fullNodes, type Dispatch } from "./dispatch-table.ts";
+import { DispatchTable, type Dispatch } from "./dispatch-table.ts";
+import { Endings } from "./endings.ts";
+import { HandOver, OVERDUE_MS } from "./hand-over.ts";
 import { KnownJobs } from "./known-jobs.ts";
 import type { RouterParts } from "./parts.ts";
-import { decideRecorded, type RecordedDecision } from "./policy/record-inputs.ts";
-import { RetryBudget } from "./retry-budget.ts";
-import { isSuperseded } from "./superseded.ts";
+import { Retries } from "./retries.ts";
 import { Verdicts } from "./verdicts.ts";
 import { Line } from "./waiting/line.ts";
-import { plainJob } from "./waiting/plain-job.ts";
 
 /** A node says accepted or refused within this time, or the job goes to the next one, milliseconds (DESIGN promise 6). */
 export const ACCEPT_LIMIT_MS = 250;
-/** A running job whose node never reported the ending is forgotten this long after its deadline, milliseconds. */
-const FORGET_AFTER_MS = 10_000;
 
 /** Sends decided jobs to their nodes, hears the nodes' verdicts, and picks again when a node refuses or is lost. */
 export class Dispatcher {
@@ -29,8 +26,11 @@ export class Dispatcher {
   readonly caps: Caps;
   readonly line: Line;
   readonly known: KnownJobs;
-  readonly budget = new RetryBudget();
+  readonly retries: Retries;
+  /** Shared with the tickets: callers of sealed jobs go on in the same way. */
+  readonly handOver: HandOver;
   readonly #parts: RouterParts;
+  readonly #endings: Endings;
   readonly #table = new DispatchTable();
   #sweptAtMs = -Infinity;
 
@@ -40,7 +40,13 @@ export class Dispatcher {
     this.caps = new Caps(parts);
     this.caps.count((queue) => this.#table.countOf(queue));
     this.line = new Line(parts, this.caps);
-    this.known = new KnownJobs((jobId) => this.caps.runsElsewhere(jobId));
+    this.known = new KnownJobs(
+      (jobId) => this.caps.runsElsewhere(jobId),
+      () => parts.fleet.nowMs(),
+    );
+    this.retries = new Retries(parts, this);
+    this.#endings = new Endings(parts, (jobId) => this.known.ended(jobId));
+    this.handOver = new HandOver(parts, this.#endings);
     parts.fleet.onTheWay = (nodeId) => this.#table.onTheWay(nodeId);
     parts.fleet.onLost((nodeId) => this.#onNodeLost(nodeId));
   }
@@ -62,6 +68,7 @@ export class Dispatcher {
       (mine) => this.line.placeFree(mine),
       (verdict, router, token) => {
         this.caps.onOther(verdict, router, token);
+        if (verdict.type === "accepted") this.handOver.wentOn(verdict.job_id);
         if (verdict.type === "ended" && verdict.status === "finished") this.known.finished(verdict.job_id);
       },
     );
@@ -85,15 +92,13 @@ export class Dispatcher {
     this.#sweptAtMs = nowMs;
     for (const dispatch of late ? [] : this.#table.takeSilent(nowMs - ACCEPT_LIMIT_MS)) {
       this.#parts.fleet.onSilent(dispatch.nodeId);
-      this.#redispatch(
-        dispatch,
-        new MeshError("node_lost", `${dispatch.nodeId} did not answer within ${ACCEPT_LIMIT_MS} ms`),
-      );
+      const why = `${dispatch.nodeId} did not answer within ${ACCEPT_LIMIT_MS} ms`;
+      this.retries.redispatch(dispatch, new MeshError("node_lost", why));
     }
-    const beforeMs = Date.now() - FORGET_AFTER_MS;
-    this.#table.dropAbandoned(({ request }) => request.deadlineMs < beforeMs);
-    for (const dispatch of this.#table.takeRunning((running) => running.request.deadlineMs < beforeMs))
-      this.#parts.fleet.onDone(dispatch.nodeId);
+    const overdueMs = this.#parts.fleet.nowMs() - OVERDUE_MS;
+    this.#table.dropAbandoned(({ request }) => request.deadlineMs < overdueMs);
+    this.handOver.sweep();
+    this.handOver.endOverdue(this.#table);
   }
 
   /**
@@ -114,6 +119,7 @@ export class Dispatcher {
       [HEADERS.attempt]: String(dispatch.attempt),
       [HEADERS.queue]: request.taskType,
       [HEADERS.decision]: dispatch.decisionId,
+      [HEADERS.handBack]: this.#handBackTo(dispatch),
       [HEADERS.traceparent]: dispatch.traceparent,
     });
     const token = this.#table.add(dispatch);
@@ -130,7 +136,13 @@ export class Dispatcher {
     }
     fleet.onDispatch(dispatch.nodeId);
     metrics.dispatches.inc();
-    if (dispatch.attempt === 1) this.budget.fresh();
+    this.retries.sent(dispatch.attempt);
+  }
+
+  /** Who goes on when the node fails: a whole answer is ours to ask for again, a stream is its caller's. */
+  #handBackTo(dispatch: Dispatch): "router" | "caller" | undefined {
+    if (dispatch.stream) return this.handOver.callerGoesOn(dispatch) ? "caller" : undefined;
+    return this.handOver.triesLeft(dispatch) > 0 ? "router" : undefined;
   }
 
   #onNobody(token: string): void {
@@ -138,135 +150,68 @@ export class Dispatcher {
     if (dispatch === undefined) return;
     this.#table.remove(token);
     this.#parts.fleet.onGone(dispatch.nodeId);
-    this.#redispatch(dispatch, new MeshError("node_lost", `${dispatch.nodeId} is not on the bus`));
+    this.retries.redispatch(dispatch, new MeshError("node_lost", `${dispatch.nodeId} is not on the bus`));
   }
 
   #onVerdict(verdict: Verdict, dispatch: Dispatch, token: string): void {
     const { bus, fleet, metrics } = this.#parts;
     if (verdict.type === "accepted") {
       if (this.#table.markRunning(token) === undefined) return;
+      this.handOver.onAccepted(dispatch);
       if (dispatch.cancelled) bus.nc.publish(bus.subjects.cancel(dispatch.jobId), "");
       metrics.accept.observe((performance.now() - dispatch.sentAtMs) / 1000);
       return;
     }
-    // A job that a node has accepted is that node's to end; it cannot be handed back.
+    // A job that a node has accepted is that node's to end, or to hand back as ended.
     if (verdict.type === "refused" && this.#table.waiting(token) === undefined) return;
     this.#table.remove(token);
     fleet.onDone(dispatch.nodeId);
     if (verdict.type === "refused") {
       fleet.onRefused(dispatch.nodeId);
-      this.#redispatch(dispatch, MeshError.fromWire(verdict.error));
+      this.retries.redispatch(dispatch, MeshError.fromWire(verdict.error));
       return;
     }
+    const error = this.handOver.onEnded(dispatch, verdict);
     if (verdict.status === "finished") this.known.finished(dispatch.jobId);
-    else this.known.ended(dispatch.jobId);
-    if (verdict.timing !== null) fleet.observe(dispatch, verdict.timing, verdict.status);
-  }
-
-  /**
-   * The next pick of the decision, at most `retry_attempts` more and within the router's retry budget; then the job is refused
-   * with the last reason. Where every other node is full it waits for one.
-   */
-  #redispatch(dispatch: Dispatch, error: MeshError): void {
-    const { jobId, request, attempt } = dispatch;
-    if (dispatch.cancelled) return this.#endDispatch(dispatch, new MeshError("cancelled", "cancelled by the caller"));
-    try {
-      const { retry_attempts: retries } = this.#parts.policy().routing.defaults;
-      const next = attempt > retries || !this.#mayRetry() ? undefined : this.#nextPick(dispatch);
-      this.#parts.metrics.redispatches.inc({ code: error.code });
-      const { durable } = this.#parts.events.record(
-        "job_redispatched",
-        {
-          job_id: jobId,
-          attempt,
-          from_node_id: dispatch.nodeId,
-          to_node_id: next?.to?.nodeId ?? null,
-          error: error.toWire(),
-          decision: next?.decision ?? null,
-          inputs: next?.inputs ?? null,
-        },
-        { dataClass: request.dataClass, traceparent: dispatch.traceparent },
-      );
-      const to = next?.to;
-      if (next === undefined) return this.#endDispatch(dispatch, error);
-      if (to === undefined) {
-        const full = next.decision.error?.code === "all_busy" || fullNodes(dispatch, error).length > 0;
-        return full ? this.#wait(dispatch, error) : this.#endDispatch(dispatch, error);
-      }
-      // The silent node may run it after all, and keeps its place in the cap.
-      if (error.code === "node_lost" && !this.caps.mayTake(request.taskType)) return this.#wait(dispatch, error);
-      const { request: without, decision } = next;
-      const again = {
-        ...dispatch,
-        ...to,
-        request: without,
-        decision,
-        attempt: attempt + 1,
-        sentAtMs: performance.now(),
-        full: fullNodes(dispatch, error),
-      };
-      if (request.dataClass === "P2") this.send(again);
-      else void this.#sendRecorded(again, durable);
-    } catch (cause) {
-      this.#endDispatch(dispatch, MeshError.from(cause));
+    else if (error === undefined) this.known.ended(dispatch.jobId);
+    // Of a stream its caller has heard it and decides; a whole answer is asked for again here.
+    else if (!dispatch.stream) {
+      // By this the node knows that it was taken back.
+      this.handOver.supersede(dispatch);
+      this.retries.redispatch(dispatch, error);
     }
   }
 
-  #mayRetry(): boolean {
-    const may = this.budget.take();
-    if (!may) this.#parts.metrics.overBudget.inc();
-    return may;
-  }
-
-  /** Nodes that were only full may be asked again, once something has changed. */
-  #wait(dispatch: Dispatch, error: MeshError): void {
-    const { message, attempt, stream = false } = dispatch;
-    const full = new Set(fullNodes(dispatch, error));
-    const tried = [...dispatch.request.exclude, dispatch.nodeId].filter((nodeId) => !full.has(nodeId));
-    const request = { ...dispatch.request, exclude: new Set(tried) };
-    this.line.enter(plainJob(this.#parts, this, { message, request, attempt: attempt + 1, stream }));
-  }
-
-  /** The second try of a P0 or P1 job is as recorded as the first (DESIGN promise 3). */
-  async #sendRecorded(dispatch: Dispatch, durable: Promise<void>): Promise<void> {
-    const release = this.caps.hold(dispatch.request.taskType);
-    try {
-      await this.gate.pass(dispatch.jobId, durable);
-      this.send({ ...dispatch, sentAtMs: performance.now() });
-    } catch (cause) {
-      this.#endDispatch(dispatch, MeshError.from(cause));
-    } finally {
-      release();
-    }
-  }
-
-  /** Decides again without the nodes already tried: the class and every filter are checked anew at each hop. */
-  #nextPick(dispatch: Dispatch): NextPick {
-    const { fleet, policy, random } = this.#parts;
-    const request = { ...dispatch.request, exclude: new Set([...dispatch.request.exclude, dispatch.nodeId]) };
-    const made = decideRecorded(request, fleet.fleet, policy(), Date.now(), random, VERSION);
-    const { node_id: nodeId, model } = made.decision;
-    return { ...made, request, to: nodeId === null || model === null ? undefined : { nodeId, model } };
-  }
-
+  /** Whatever the node had is lost with it; where nobody has heard anything of an answer, nobody needs to notice. */
   #onNodeLost(nodeId: string): void {
     this.#table.dropAbandoned((dispatch) => dispatch.nodeId === nodeId);
-    for (const dispatch of this.#table.takeRunning((running) => running.nodeId === nodeId)) {
+    const { waiting, running } = this.#table.takeOf(nodeId);
+    for (const dispatch of [...waiting, ...running]) {
       this.#parts.fleet.onDone(nodeId);
-      const error = new MeshError("node_lost", `${nodeId} was lost while it ran the job`);
-      this.#endDispatch(dispatch, error, nodeId);
+      this.handOver.supersede(dispatch);
     }
+    const unanswered = new MeshError("node_lost", `${nodeId} was lost before it answered`);
+    for (const dispatch of waiting) this.retries.redispatch(dispatch, unanswered);
+    for (const dispatch of running) {
+      const lost = new MeshError("node_lost", `${nodeId} was lost while it ran the job`);
+      if (dispatch.stream) this.handOver.toCallerOrEnd(dispatch, lost);
+      else this.retries.redispatch(dispatch, lost);
+    }
+    // What ended is off the queues' caps.
+    this.line.placeFree(true);
   }
 
   #onCancel(msg: Msg): void {
     const jobId = lastToken(msg.subject);
-    if (isSuperseded(msg)) {
+    const cancel = readCancel(msg);
+    if (cancel.by_router) return;
+    this.handOver.onCancel(jobId, cancel);
+    if (cancel.superseded) {
       // The newer try has the same job id: cancelling by it later, or ending this one, would reach that one too.
       this.known.superseded(jobId);
       this.line.take(jobId);
-      const superseded = this.#table.takeWaitingJob(jobId);
-      if (superseded !== undefined) this.#parts.fleet.onDone(superseded.nodeId);
-      return;
+      this.gate.supersede(jobId);
+      return this.handOver.onSuperseded(this.#table, jobId, cancel.node_id);
     }
     const inLine = this.line.take(jobId);
     inLine?.waiter.end(new MeshError("cancelled", "cancelled by the caller"), inLine.waitedMs);
@@ -277,22 +222,6 @@ export class Dispatcher {
 
   /** The one ending of a job that ends here: told, and recorded. */
   end(ending: RouterEnding): void {
-    const { jobId, error } = ending;
-    this.known.ended(jobId);
-    this.#parts.metrics.endings.inc({ status: statusOf(ending), code: error.code });
-    answerEnding(ending);
-    recordEnding(this.#parts, ending);
+    this.#endings.end(ending);
   }
-
-  #endDispatch(dispatch: Dispatch, error: MeshError, nodeId?: string): void {
-    const { message, jobId, request, decisionId, attempt } = dispatch;
-    const ending = { message, jobId, error, attempts: attempt, dataClass: request.dataClass, decisionId };
-    this.end(nodeId === undefined ? ending : { ...ending, nodeId });
-  }
-}
-
-interface NextPick extends RecordedDecision {
-  request: Dispatch["request"];
-  /** Undefined = nowhere. */
-  to: Pick<Dispatch, "nodeId" | "model"> | undefined;
 }

@@ -25,9 +25,12 @@ export class KnownJobs {
   /** When each was finished; oldest first. */
   readonly #finished = new Map<string, number>();
   readonly #runsElsewhere: (jobId: string) => boolean;
+  readonly #clock: () => number;
 
-  constructor(runsElsewhere: (jobId: string) => boolean) {
+  /** @param clock the time of deadlines, milliseconds */
+  constructor(runsElsewhere: (jobId: string) => boolean, clock: () => number) {
     this.#runsElsewhere = runsElsewhere;
+    this.#clock = clock;
   }
 
   /**
@@ -77,7 +80,8 @@ export class KnownJobs {
       if (nowMs - atMs < REMEMBER_MS) break;
       this.#finished.delete(jobId);
     }
-    for (const [jobId, { deadlineMs }] of this.#inHand) if (deadlineMs < Date.now()) this.#inHand.delete(jobId);
+    const wallMs = this.#clock();
+    for (const [jobId, { deadlineMs }] of this.#inHand) if (deadlineMs < wallMs) this.#inHand.delete(jobId);
   }
 }
 

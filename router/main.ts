@@ -108,7 +108,7 @@ runProcess(log, async (lifecycle) => {
     startLoop({ name: "unused tickets", everyMs: 500, onError }, () => tickets.sweep(), lifecycle.signal),
     startLoop({ name: "lost routers", everyMs: 500, onError }, () => dispatcher.caps.sweep(), lifecycle.signal),
     startLoop({ name: "finished jobs", everyMs: 500, onError }, () => dispatcher.known.sweep(), lifecycle.signal),
-    startLoop({ name: "lost nodes", everyMs: 500, onError }, () => fleet.sweep(Date.now()), lifecycle.signal),
+    startLoop({ name: "lost nodes", everyMs: 100, onError }, () => fleet.sweep(fleet.nowMs()), lifecycle.signal),
   ];
   lifecycle.onClose("sweeps", async () => {
     await Promise.all(sweeps.map((sweep) => sweep.stop()));

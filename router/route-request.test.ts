@@ -33,6 +33,7 @@ test("SEED's own curl body becomes a request with the policy's defaults", () => 
     deadlineMs: NOW + 30_000,
     sloMs: 1500,
     batch: false,
+    continues: false,
     exclude: new Set(),
   });
 });

@@ -68,6 +68,7 @@ export function toRouteRequest(
     deadlineMs,
     sloMs: job.max_latency_ms ?? policy.defaults.max_latency_ms,
     batch: queue.batch_window_ms !== undefined,
+    continues: job.continues === true || job.continue_from !== undefined,
     exclude: job.exclude_nodes === undefined ? NOBODY : new Set(job.exclude_nodes),
   };
 }

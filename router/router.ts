@@ -69,34 +69,37 @@ export class Router {
     const jobId = header(msg, HEADERS.job) ?? newId();
     let job: JobRequest;
     let request: RouteRequest | undefined;
+    let resume: number | undefined;
     try {
-      ({ job, request } = this.#admit(msg, jobId));
+      ({ job, request, resume } = this.#admit(msg, jobId));
       if (request === undefined) return void this.#keep(msg, job, jobId);
     } catch (error) {
       return this.#refuseMalformed(msg, jobId, error);
     }
     try {
-      const attempt = Number(header(msg, HEADERS.attempt) ?? 1) || 1;
-      if (this.#dispatcher.known.submitted(request.jobId, msg, attempt, request.deadlineMs) === "joined") return;
+      const submit = Number(header(msg, HEADERS.attempt) ?? 1) || 1;
+      if (this.#dispatcher.known.submitted(request.jobId, msg, submit, request.deadlineMs) === "joined") return;
     } catch (error) {
       // Not an ending of the job that has this id: nothing is recorded of it.
       return this.#refuseMalformed(msg, request.jobId, error);
     }
+    const attempt = resume ?? 1;
     try {
       recordMismatch(this.#parts.events, msg, job, request);
+      this.#checkTry(attempt);
     } catch (cause) {
       const error = MeshError.from(cause);
       if (error.code === "internal")
         this.#parts.log.error({ err: cause, job: request.jobId }, "a job could not be routed");
-      this.#dispatcher.end({ message: msg, jobId: request.jobId, error, attempts: 1, dataClass: request.dataClass });
-      return;
+      const { jobId: id, dataClass } = request;
+      return this.#dispatcher.end({ message: msg, jobId: id, error, attempts: attempt, dataClass });
     }
-    const stream = job.stream === true;
-    this.#dispatcher.line.enter(plainJob(this.#parts, this.#dispatcher, { message: msg, request, attempt: 1, stream }));
+    const about = { message: msg, request, attempt, stream: job.stream === true, resumes: resume !== undefined };
+    this.#dispatcher.line.enter(plainJob(this.#parts, this.#dispatcher, about));
   }
 
   /** Checks a job before anything is decided; nothing is, of one that is durable. @throws MeshError naming the field. */
-  #admit(msg: Msg, jobId: string): { job: JobRequest; request: RouteRequest | undefined } {
+  #admit(msg: Msg, jobId: string): { job: JobRequest; request?: RouteRequest; resume?: number | undefined } {
     if (!isInbox(msg.reply ?? "")) throw noInbox();
     const job = readJob(msg, JobRequest);
     if (job.messages === undefined && job.prompt === undefined) {
@@ -106,10 +109,25 @@ export class Router {
       throw new MeshError("all_busy", "this router has too many jobs waiting", { retryAfterMs: 1000 });
     if (job.job_id === undefined && !JobId.safeParse(jobId).success)
       throw new MeshError("bad_request", "Mesh-Job: 8 to 64 letters, digits, _ and -", { field: HEADERS.job });
-    if (job.durable === true) return { job, request: undefined };
+    if (job.durable === true) return { job };
     const ofKey = job.idempotency_key === undefined ? undefined : jobIdOfKey(job.idempotency_key);
     const id = job.job_id ?? header(msg, HEADERS.job) ?? ofKey ?? jobId;
-    return { job, request: this.#toRequest(msg, job, id, lastToken(msg.subject), false) };
+    const request = this.#toRequest(msg, job, id, lastToken(msg.subject), false);
+    return { job, request, resume: this.#tryOf(msg) };
+  }
+
+  /** A caller that goes on by itself says which try this is, from 1. @throws MeshError naming the header. */
+  #tryOf(msg: Msg): number | undefined {
+    const said = header(msg, HEADERS.resume);
+    if (said === undefined || /^[1-9]\d?$/.test(said)) return said === undefined ? undefined : Number(said);
+    throw new MeshError("bad_request", "Mesh-Resume: a whole number from 1 to 99", { field: HEADERS.resume });
+  }
+
+  /** @throws MeshError when the policy, or this router's retry budget, allows no such try */
+  #checkTry(attempt: number): void {
+    if (attempt > this.#parts.policy().routing.defaults.retry_attempts + 1)
+      throw new MeshError("node_lost", "the job was lost with its node on every try that the policy allows");
+    this.#dispatcher.retries.asked(attempt);
   }
 
   /** @param sealed the job goes to its node sealed; a body that was submitted did not */
@@ -126,7 +144,7 @@ export class Router {
       bodyBytes: msg.data.length,
       encrypted: sealed,
     };
-    return toRouteRequest(job, envelope, this.#parts.policy().routing, Date.now());
+    return toRouteRequest(job, envelope, this.#parts.policy().routing, this.#parts.fleet.nowMs());
   }
 
   async #keep(msg: Msg, job: JobRequest, jobId: string): Promise<void> {
@@ -148,10 +166,8 @@ export class Router {
       // Where a job would go: a class that must be sealed goes there sealed.
       const request = this.#toRequest(msg, job, job.job_id ?? newId(), job.task_type ?? "chat", true);
       if (job.ticket === true) return this.#tickets.answer(msg, job, request);
-      respond(
-        msg,
-        decide(request, this.#parts.fleet.fleet, this.#parts.policy(), Date.now(), this.#parts.random, "all"),
-      );
+      const { fleet, policy, random } = this.#parts;
+      respond(msg, decide(request, fleet.fleet, policy(), fleet.nowMs(), random, "all"));
     } catch (error) {
       const rejection = MeshError.from(error);
       this.stats.route.errors++;

@@ -47,7 +47,7 @@ export class TicketMaker {
     await Promise.resolve();
     const { node_id: nodeId, layer, model } = decision;
     if (nodeId === null || layer === null || model === null) return undefined;
-    const nowMs = Date.now();
+    const nowMs = this.#parts.fleet.nowMs();
     const node = this.#keyOf(nodeId, nowMs);
     if (node === undefined) return undefined;
     const ticket: Ticket = {
@@ -77,7 +77,7 @@ export class TicketMaker {
   stillGood(signed: Signed | undefined, decision: Decision): Signed {
     const { node_id: nodeId } = decision;
     if (nodeId === null) throw refusalOf(decision);
-    const node = this.#keyOf(nodeId, Date.now());
+    const node = this.#keyOf(nodeId, this.#parts.fleet.nowMs());
     if (signed === undefined || node?.bootId !== signed.ticket.boot_id)
       throw new MeshError("no_node", `${nodeId} went away while its job was decided`, { retryAfterMs: 1000 });
     return signed;

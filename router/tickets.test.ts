@@ -226,14 +226,27 @@ test("an accepted and ended job frees its place; only the ticket's node has a wo
   expect(events.of("job_ended")).toEqual([]);
 });
 
-test("a node that is lost with a sealed job ends it once, to its caller and on record", async () => {
-  const { ask, bus, events, fleet, join, ticketAt, verdict } = startRouter();
-  join(nodeRecord("n1"));
-  ask();
-  verdict(await ticketAt(), "accepted");
-  fleet.sweep(Date.now() + 3400);
-  const ending = JobResult.parse((await bus.next(INBOX, 1)).json());
-  expect(ending).toMatchObject({ status: "failed", node_id: "n1", error: { code: "node_lost" } });
+/** A sealed job that its node has accepted and is lost with. */
+async function lostSealed(headers: Record<string, string>) {
+  const kit = startRouter();
+  kit.join(nodeRecord("n1"));
+  kit.ask({}, headers);
+  kit.verdict(await kit.ticketAt(), "accepted");
+  kit.fleet.onDisconnected("n1", Date.now());
+  await kit.bus.next(INBOX, 1);
+  return { said: kit.replies().slice(1), events: kit.events };
+}
+
+test("a node that is lost with a sealed job: its caller is told, and asks for the next ticket", async () => {
+  const { said, events } = await lostSealed({ "Mesh-Resume": "1" });
+  expect(said).toEqual([{ type: "lost", job_id: "job-00000001", node_id: "n1", attempts_left: 2 }]);
+  expect(events.of("job_ended")).toEqual([]);
+  expect(events.of("job_redispatched")).toMatchObject([{ from_node_id: "n1", to_node_id: null }]);
+});
+
+test("a sealed job of a caller that does not go on ends once with its node, to the caller and on record", async () => {
+  const { said, events } = await lostSealed({});
+  expect(said).toMatchObject([{ status: "failed", node_id: "n1", error: { code: "node_lost" } }]);
   expect(events.of("job_ended")).toMatchObject([{ status: "failed", error: { code: "node_lost" } }]);
 });
 

@@ -10,8 +10,10 @@ import {
   type Verdict,
 } from "../bus-schemas/index.ts";
 import { header, headersFor, respond } from "../service/messages.ts";
+import { readCancel } from "../service/cancels.ts";
 import { encode } from "../service/codec.ts";
 import { VERSION } from "../service/version.ts";
+import { endingOf } from "./answer.ts";
 import { TICKETS_SUFFIX } from "./caps/caps.ts";
 import { recordMismatch } from "./class-mismatch.ts";
 import { DispatchTable, type Dispatch } from "./dispatch-table.ts";
@@ -22,13 +24,11 @@ import type { RouteRequest } from "./policy/types.ts";
 import { TicketMaker } from "./ticket-maker.ts";
 import type { Turn } from "./waiting/line.ts";
 
-/** A running job whose node never reported the ending is forgotten this long after its deadline, milliseconds. */
-const FORGET_AFTER_MS = 10_000;
 /** Tickets that may be out at a time; beyond it new ones are refused. */
 const MAX_OUT = 20_000;
 
 /** What tickets share with plain jobs. */
-type Desk = Pick<Dispatcher, "budget" | "caps" | "end" | "gate" | "line" | "verdicts">;
+type Desk = Pick<Dispatcher, "caps" | "end" | "gate" | "handOver" | "known" | "line" | "retries" | "verdicts">;
 
 /** What the answer says beside the ticket. */
 type About = Pick<TicketReply, "security_level" | "attempts_left">;
@@ -72,7 +72,7 @@ export class Tickets {
       find: (token) => this.#out.find(token),
       onVerdict: (verdict, dispatch, token) => this.#onVerdict(verdict, dispatch, token),
     });
-    bus.listen(bus.subjects.cancels, (msg) => this.#release(lastToken(msg.subject)));
+    bus.listen(bus.subjects.cancels, (msg) => this.#onCancel(msg));
     this.announce();
   }
 
@@ -87,35 +87,35 @@ export class Tickets {
 
   /** Gives up tickets that were not used in time, and running jobs long past their deadline; call it about twice a second. */
   sweep(): void {
-    for (const dispatch of this.#out.takeSilent(performance.now() - TICKET_LIFE_MS))
-      this.#parts.fleet.onDone(dispatch.nodeId);
-    const beforeMs = Date.now() - FORGET_AFTER_MS;
-    for (const dispatch of this.#out.takeRunning(({ request }) => request.deadlineMs < beforeMs))
-      this.#parts.fleet.onDone(dispatch.nodeId);
+    for (const { jobId, nodeId } of this.#out.takeSilent(performance.now() - TICKET_LIFE_MS)) {
+      this.#parts.fleet.onDone(nodeId);
+      this.#dispatcher.known.ended(jobId);
+    }
+    this.#dispatcher.handOver.endOverdue(this.#out);
   }
 
   /**
    * Answers a request for a ticket: with one, as soon as a node has a place, or that the job needs none, or with the job's
    * ending when it is refused.
    * @param request of the same job, which counts as sealed
+   * @throws MeshError `conflict`, which is no ending of the job that has this id
    */
   answer(msg: Msg, query: RouteQuery, request: RouteRequest): void {
     const { events } = this.#parts;
     const { routing } = this.#parts.policy();
     const { jobId, dataClass } = request;
     const attempt = query.attempt ?? 1;
+    const about: About = { security_level: dataClass, attempts_left: this.#dispatcher.handOver.triesLeft({ attempt }) };
+    // Decided and recorded when it is submitted.
+    if (!routing.security[dataClass].require_encryption)
+      return respond(msg, { ...about, sealed: false, ticket: null } satisfies TicketReply);
+    if (this.#dispatcher.known.submitted(jobId, msg, attempt, request.deadlineMs) === "joined") return;
     try {
       // Asked for again: the former ticket is not used any more.
       this.#release(jobId);
       if (this.#out.waitingCount >= MAX_OUT)
         throw new MeshError("all_busy", "this router has too many tickets out", { retryAfterMs: 1000 });
-      const attemptsLeft = Math.max(0, routing.defaults.retry_attempts + 1 - attempt);
-      const about: About = { security_level: dataClass, attempts_left: attemptsLeft };
-      // Decided and recorded when it is submitted.
-      if (!routing.security[dataClass].require_encryption)
-        return respond(msg, { ...about, sealed: false, ticket: null } satisfies TicketReply);
-      if (attempt > 1 && !this.#dispatcher.budget.take())
-        throw new MeshError("rate_limited", "too many jobs are tried again in this router", { retryAfterMs: 1000 });
+      this.#dispatcher.retries.asked(attempt);
       recordMismatch(events, msg, query, request);
       this.#dispatcher.line.enter({
         jobId,
@@ -135,7 +135,7 @@ export class Tickets {
     const { events, fleet, metrics, policy, random } = this.#parts;
     const { jobId, dataClass } = request;
     try {
-      const { decision, inputs } = decideRecorded(request, fleet.fleet, policy(), Date.now(), random, VERSION);
+      const { decision, inputs } = decideRecorded(request, fleet.fleet, policy(), fleet.nowMs(), random, VERSION);
       if (decision.error?.code === "all_busy") return "full";
       const sizes = { request_bytes: msg.data.length, prompt_tokens_estimate: request.promptTokens };
       const waited = waitedMs > 0 ? { waited_ms: waitedMs } : {};
@@ -162,10 +162,11 @@ export class Tickets {
     const { jobId, dataClass, taskType } = request;
     const release = this.#dispatcher.caps.hold(taskType);
     try {
-      const [signed] = await Promise.all([
+      const [signed, superseded] = await Promise.all([
         this.#maker.sign(request, decision, decisionId, attempt),
         dataClass === "P2" ? undefined : this.#dispatcher.gate.pass(jobId, durable),
       ]);
+      if (superseded !== undefined) return;
       const { ticket, token } = this.#maker.stillGood(signed, decision);
       this.#out.add(
         {
@@ -180,11 +181,13 @@ export class Tickets {
           attempt,
           sentAtMs: performance.now(),
           cancelled: false,
+          stream: true,
+          resumes: header(msg, HEADERS.resume) !== undefined,
         },
         ticket.id,
       );
       fleet.onDispatch(ticket.node);
-      if (attempt === 1) this.#dispatcher.budget.fresh();
+      this.#dispatcher.retries.sent(attempt);
       respond(msg, { ...about, sealed: true, ticket: token } satisfies TicketReply);
       metrics.dispatches.inc();
     } catch (cause) {
@@ -205,19 +208,25 @@ export class Tickets {
       attempts: attempt,
       dataClass,
       error,
-      ...(decisionId === undefined ? {} : { decisionId }),
-      ...(waitedMs === undefined ? {} : { waitedMs }),
+      decisionId,
+      waitedMs,
     });
   }
 
   #onVerdict(verdict: Verdict, dispatch: Dispatch, token: string): void {
     const { fleet } = this.#parts;
-    if (verdict.type === "accepted") return void this.#out.markRunning(token);
+    const { handOver, known } = this.#dispatcher;
+    if (verdict.type === "accepted") {
+      if (this.#out.markRunning(token) !== undefined) handOver.onAccepted(dispatch);
+      return;
+    }
     if (verdict.type === "refused" && this.#out.waiting(token) === undefined) return;
     this.#out.remove(token);
     fleet.onDone(dispatch.nodeId);
     if (verdict.type === "ended") {
-      if (verdict.timing !== null) fleet.observe(dispatch, verdict.timing, verdict.status);
+      const goesOn = handOver.onEnded(dispatch, verdict) !== undefined;
+      if (verdict.status === "finished") known.finished(dispatch.jobId);
+      else if (!goesOn) known.ended(dispatch.jobId);
       return;
     }
     const error = MeshError.fromWire(verdict.error);
@@ -225,26 +234,35 @@ export class Tickets {
     // A ticket that came too late is no word about how busy the node is.
     if (error.code !== "ticket_rejected") fleet.onRefused(dispatch.nodeId);
     // Its caller asks for the next ticket, unless that could not help or this was the last.
-    const last = dispatch.attempt > this.#parts.policy().routing.defaults.retry_attempts;
-    if (last || !error.retryable) this.#end(dispatch, error);
+    if (handOver.triesLeft(dispatch) === 0 || !error.retryable) this.#dispatcher.end(endingOf(dispatch, error));
   }
 
+  /** Their callers ask for the next ticket; a job that nobody goes on with ends here. */
   #onNodeLost(nodeId: string): void {
-    for (const dispatch of this.#out.takeRunning((running) => running.nodeId === nodeId)) {
+    const { handOver } = this.#dispatcher;
+    const { waiting, running } = this.#out.takeOf(nodeId);
+    for (const dispatch of [...waiting, ...running]) {
       this.#parts.fleet.onDone(nodeId);
-      this.#end(dispatch, new MeshError("node_lost", `${nodeId} was lost while it ran the job`), nodeId);
+      handOver.supersede(dispatch);
+      handOver.toCallerOrEnd(dispatch, new MeshError("node_lost", `${nodeId} was lost while it ran the job`));
     }
   }
 
-  #end(dispatch: Dispatch, error: MeshError, nodeId?: string): void {
-    const { message, jobId, request, decisionId, attempt } = dispatch;
-    const ending = { message, jobId, error, attempts: attempt, dataClass: request.dataClass, decisionId };
-    this.#dispatcher.end(nodeId === undefined ? ending : { ...ending, nodeId });
+  #onCancel(msg: Msg): void {
+    const jobId = lastToken(msg.subject);
+    const { superseded, node_id: nodeId, by_router: byRouter } = readCancel(msg);
+    if (byRouter) return;
+    if (superseded) return this.#dispatcher.handOver.onSuperseded(this.#out, jobId, nodeId);
+    const dispatch = this.#out.findJob(jobId);
+    if (dispatch === undefined) return;
+    dispatch.cancelled = true;
+    if (this.#release(jobId)) this.#dispatcher.known.ended(jobId);
   }
 
-  /** A ticket whose caller has given it up; a job that a node has accepted is that node's to end. */
-  #release(jobId: string): void {
-    const unused = this.#out.takeWaitingJob(jobId);
+  /** Gives up a ticket that its caller will not use; a job that a node has accepted is that node's to end. */
+  #release(jobId: string): boolean {
+    const unused = this.#out.takeJob(jobId);
     if (unused !== undefined) this.#parts.fleet.onDone(unused.nodeId);
+    return unused !== undefined;
   }
 }

@@ -31,6 +31,8 @@ export const CHINESE_TEXTS: Readonly<Record<string, string>> = {
   "sealed jobs for it": "派给它的密封任务",
   "cancelled jobs": "任务的取消",
   "who shares the queues' caps": "分享各队列上限的路由器",
+  "connections that the broker lost": "消息代理失去的连接",
+  "who connected and who is gone": "谁连上了、谁离开了",
   "an operator's word": "管理员的指令",
   "keys of tickets": "验证票据的公钥",
   "P0 stays at home": "P0 不出家门",

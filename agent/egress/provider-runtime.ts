@@ -67,6 +67,8 @@ function stateOf(provider: Provider, health: ProviderHealth, rates: LearnedRates
       healthy,
       status_reason: (reason ?? note)?.slice(0, 200) ?? null,
       slots: trial ? 1 : provider.maxConcurrency,
+      // Newer cloud models refuse a begun answer, and none says so before it is asked.
+      continues: false,
     },
     models: provider.models
       .filter(({ name }) => health.offers(name))

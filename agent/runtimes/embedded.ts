@@ -17,6 +17,8 @@ export interface EmbeddedServer {
 export function embeddedRuntime(server: EmbeddedServer): RuntimeKind {
   return {
     kind: "embedded",
+    alivePath: "/v1/models",
+    continuation: {},
     defaultPorts: [],
     onePerMachine: true,
     async find(probe, signal) {

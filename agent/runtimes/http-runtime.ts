@@ -1,5 +1,5 @@
 import { ServedModel, type Cost, type DeltaFrame, type RuntimeRecord } from "../../bus-schemas/index.ts";
-import type { FoundModel, FoundRuntime } from "./kind.ts";
+import type { FoundModel, FoundRuntime, RuntimeKind } from "./kind.ts";
 import type { LearnedRates } from "./learned-rates.ts";
 import type { StreamDone } from "./openai-answer.ts";
 import type { Runtime, RuntimeChunk, RuntimeJob, RuntimeState } from "./runtime.ts";
@@ -22,15 +22,20 @@ export interface HttpRuntimeParts {
   onAnswer: () => void;
   /** The model as it was last seen: a time to first token is a load time when it was not in memory. */
   served: (model: string) => ServedModel | undefined;
+  alive?: Runtime["alive"];
+  hung?: Runtime["hung"];
 }
 
 /** A server as a Runtime: runs jobs by its HTTP endpoint, and learns its speed from them. */
 export function httpRuntime(parts: HttpRuntimeParts): Runtime {
+  const { name, kind, inspect, alive, hung } = parts;
   return {
-    name: parts.name,
-    kind: parts.kind,
-    inspect: parts.inspect,
+    name,
+    kind,
+    inspect,
     run: (job, signal) => runObserved(parts, job, signal),
+    ...(alive === undefined ? {} : { alive }),
+    ...(hung === undefined ? {} : { hung }),
   };
 }
 
@@ -72,7 +77,11 @@ async function* runObserved(
 }
 
 /** What a kind found, in the bus's shape. A model that does not fit it (an empty or endless name) is left out. */
-export function toState(name: string, kind: string, found: FoundRuntime): RuntimeState {
+export function toState(
+  name: string,
+  { kind, continuation }: Pick<RuntimeKind, "kind" | "continuation">,
+  found: FoundRuntime,
+): RuntimeState {
   const record: RuntimeRecord = {
     name,
     kind,
@@ -81,6 +90,7 @@ export function toState(name: string, kind: string, found: FoundRuntime): Runtim
     healthy: found.healthy,
     status_reason: null,
     slots: Math.min(found.slots, 10_000),
+    continues: continuation !== undefined,
   };
   return { record, models: found.models.slice(0, MAX_MODELS).flatMap((model) => toServedModel(name, model)) };
 }

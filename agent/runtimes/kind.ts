@@ -33,5 +33,12 @@ export interface RuntimeKind {
   readonly onePerMachine: boolean;
   /** Only where an operator named the endpoint. */
   readonly onlyNamed?: boolean;
+  /** What is cheapest to ask it; undefined where a busy server of the kind may well not answer beside its work. */
+  readonly alivePath?: string;
+  /**
+   * Parameters with which a last message of the assistant's is gone on with; undefined where that is not documented, and then
+   * an answer that another node began never goes there.
+   */
+  readonly continuation?: Readonly<Record<string, unknown>>;
   find(probe: Probe, signal: AbortSignal): Promise<FoundRuntime | undefined>;
 }

@@ -9,6 +9,8 @@ import { asArray, asCount, asObject, asText } from "./openai-chunk.ts";
  */
 export const llamaServer: RuntimeKind = {
   kind: "llama-server",
+  alivePath: "/health",
+  continuation: {},
   defaultPorts: [8080],
   onePerMachine: false,
   async find(probe, signal) {

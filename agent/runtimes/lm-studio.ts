@@ -10,6 +10,7 @@ import { asArray, asCount, asObjects, asText } from "./openai-chunk.ts";
  */
 export const lmStudio: RuntimeKind = {
   kind: "lm-studio",
+  alivePath: "/v1/models",
   defaultPorts: [1234],
   onePerMachine: true,
   async find(probe, signal) {

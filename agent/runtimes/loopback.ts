@@ -15,7 +15,13 @@ export function loopbackRuntime(): Runtime {
     kind: "loopback",
     async inspect() {
       return {
-        record: RuntimeRecord.parse({ name: "loopback", kind: "loopback", diagnostic: true, slots: 4 }),
+        record: RuntimeRecord.parse({
+          name: "loopback",
+          kind: "loopback",
+          diagnostic: true,
+          slots: 4,
+          continues: true,
+        }),
         models: [
           ServedModel.parse({
             name: LOOPBACK_MODEL,
@@ -28,14 +34,18 @@ export function loopbackRuntime(): Runtime {
       };
     },
     async *run(job, signal) {
-      const promptChars = job.messages.reduce((sum, message) => sum + charsOf(message.content), 0);
-      const pieces = [
+      const messages = job.continues ? job.messages.slice(0, -1) : job.messages;
+      const last = job.continues ? job.messages.at(-1)?.content : "";
+      const begun = typeof last === "string" ? last : "";
+      const promptChars = messages.reduce((sum, message) => sum + charsOf(message.content), 0);
+      const whole = [
         "[tiermesh diagnostic loopback: no model was run] ",
-        `Your ${job.messages.length} message(s) with ${promptChars} characters `,
+        `Your ${messages.length} message(s) with ${promptChars} characters `,
         "came through gateway or client, router and agent, ",
         "and this answer went straight back to you. ",
         "Start a runtime (for example Ollama) for real answers.",
       ];
+      const pieces = whole.join("").startsWith(begun) ? without(begun.length, whole) : whole;
       for (const content of pieces) {
         // A turn of the event loop between pieces, so that a cancel is seen, as with a real runtime.
         await nextTurn();
@@ -50,6 +60,16 @@ export function loopbackRuntime(): Runtime {
       yield { type: "done", finishReason: "stop", usage };
     },
   };
+}
+
+/** The pieces behind the first `chars` characters. */
+function without(chars: number, pieces: readonly string[]): string[] {
+  let left = chars;
+  return pieces.flatMap((piece) => {
+    const rest = piece.slice(left);
+    left = Math.max(0, left - piece.length);
+    return rest === "" ? [] : [rest];
+  });
 }
 
 function charsOf(content: unknown): number {

@@ -20,6 +20,8 @@ interface ShowFacts {
  */
 export const ollama: RuntimeKind = {
   kind: "ollama",
+  alivePath: "/api/version",
+  continuation: {},
   defaultPorts: [11434],
   onePerMachine: true,
   async find(probe, signal) {

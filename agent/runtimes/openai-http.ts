@@ -7,6 +7,7 @@ import type { RuntimeJob } from "./runtime.ts";
 /**
  * Runs a job by `POST /v1/chat/completions`, always streaming. Ends early and silently when `signal` aborts; aborting, and leaving
  * the loop, closes the connection, which is how these servers learn that nobody wants the rest.
+ * @param continuation parameters with which the runtime goes on with a last message of the assistant's
  * @throws MeshError `runtime_failed`, `all_busy` (429, 503), `bad_request` or `payload_too_large`; never quoting what the server said,
  *   because servers quote prompts in their errors.
  */
@@ -14,7 +15,10 @@ export async function* streamChat(
   target: LoopbackTarget,
   job: RuntimeJob,
   signal: AbortSignal,
+  continuation?: Readonly<Record<string, unknown>>,
 ): AsyncIterable<DeltaFrame | StreamDone> {
+  if (job.continues && continuation === undefined)
+    throw new MeshError("runtime_failed", "this runtime cannot go on with an answer that another began");
   // Listening of our own, because leaving the loop must close the connection too.
   const closer = new AbortController();
   const close = (): void => closer.abort();
@@ -29,6 +33,7 @@ export async function* streamChat(
         accept: "text/event-stream",
         body: {
           ...job.parameters,
+          ...(job.continues ? continuation : {}),
           model: job.model,
           messages: job.messages,
           stream: true,

@@ -17,6 +17,8 @@ export interface RuntimeJob {
   model: string;
   messages: readonly ChatMessage[];
   parameters: Readonly<Record<string, unknown>>;
+  /** The last message is the beginning of the answer, which another node wrote; only what comes after it is wanted. */
+  continues: boolean;
   /** For what is sent out of the house (egress/gate.ts); a runtime of this machine has no use for it. */
   declared: DeclaredClasses;
 }
@@ -49,4 +51,8 @@ export interface Runtime {
   readonly kind: string;
   inspect(signal: AbortSignal): Promise<RuntimeState | undefined>;
   run(job: RuntimeJob, signal: AbortSignal): AsyncIterable<RuntimeChunk>;
+  /** Whether it answers a question that costs it nothing, before `signal` aborts. Absent: it cannot be asked beside its work. */
+  alive?(signal: AbortSignal): Promise<boolean>;
+  /** It was found hung: it is unhealthy until an inspection finds it well, whatever it answered a moment ago. */
+  hung?(): void;
 }

@@ -8,6 +8,8 @@ import { asCount, asText } from "./openai-chunk.ts";
  */
 export const sglang: RuntimeKind = {
   kind: "sglang",
+  alivePath: "/get_model_info",
+  continuation: { continue_final_message: true },
   defaultPorts: [30000],
   onePerMachine: false,
   async find(probe, signal) {

@@ -9,6 +9,8 @@ import { asCount, asText } from "./openai-chunk.ts";
  */
 export const vllm: RuntimeKind = {
   kind: "vllm",
+  alivePath: "/health",
+  continuation: { continue_final_message: true, add_generation_prompt: false },
   defaultPorts: [8000],
   onePerMachine: false,
   async find(probe, signal) {

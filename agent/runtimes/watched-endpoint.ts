@@ -1,7 +1,7 @@
 import { httpRuntime, toState } from "./http-runtime.ts";
 import type { FoundRuntime, RuntimeKind } from "./kind.ts";
 import type { LearnedRates } from "./learned-rates.ts";
-import type { LoopbackHost, LoopbackTarget } from "./loopback-http.ts";
+import { sendLoopback, type LoopbackHost, type LoopbackTarget } from "./loopback-http.ts";
 import { streamChat } from "./openai-http.ts";
 import { Probe, ProbeFailed, type ProbeFailure } from "./probe.ts";
 import type { Runtime, RuntimeState } from "./runtime.ts";
@@ -10,6 +10,9 @@ import type { Runtime, RuntimeState } from "./runtime.ts";
 const MISSES_UNTIL_DROPPED = 3;
 /** An answer that brought something this recently proves that its runtime lives. */
 const ANSWER_PROVES_LIFE_MS = 5_000;
+
+/** For the heartbeat. */
+const HUNG = "does not answer";
 
 const PROBLEMS: Readonly<Record<Exclude<ProbeFailure, "refused" | "own_gateway" | "aborted">, string>> = {
   timeout: "something listens but did not answer within 500 ms",
@@ -98,7 +101,7 @@ export class WatchedEndpoint {
     if (current?.kind === kind) {
       current.misses = 0;
       current.target = target;
-      current.state = toState(current.runtime.name, kind.kind, { ...found, slots });
+      current.state = toState(current.runtime.name, kind, { ...found, slots });
       return this.#report(current);
     }
     if (current !== undefined) this.#memory.clear();
@@ -107,7 +110,7 @@ export class WatchedEndpoint {
     const runtime = httpRuntime({
       name,
       kind: kind.kind,
-      stream: (job, signal) => streamChat(this.#current?.target ?? target, job, signal),
+      stream: (job, signal) => streamChat(this.#current?.target ?? target, job, signal, kind.continuation),
       rates,
       now,
       inspect: async (signal) => (await this.inspect(signal)).found?.state,
@@ -115,9 +118,30 @@ export class WatchedEndpoint {
         this.#lastAnswerMs = now();
       },
       served: (model) => this.#current?.state.models.find((served) => served.name === model),
+      ...(kind.alivePath === undefined ? {} : this.#watching(kind.alivePath, target)),
     });
-    this.#current = { kind, runtime, state: toState(name, kind.kind, { ...found, slots }), target, misses: 0 };
+    this.#current = { kind, runtime, state: toState(name, kind, { ...found, slots }), target, misses: 0 };
     return this.#report(this.#current);
+  }
+
+  /** Whatever it answers, it lives. */
+  #watching(path: string, first: LoopbackTarget): Required<Pick<Runtime, "alive" | "hung">> {
+    return {
+      alive: async (signal) => {
+        try {
+          const response = await sendLoopback(this.#current?.target ?? first, { method: "GET", path }, signal);
+          response.destroy();
+          return true;
+        } catch {
+          return false;
+        }
+      },
+      hung: () => {
+        this.#lastAnswerMs = Number.NEGATIVE_INFINITY;
+        const current = this.#current;
+        if (current !== undefined) current.state = unwell(current.state, HUNG);
+      },
+    };
   }
 
   #missed(failure: ProbeFailure): EndpointReport {
@@ -134,7 +158,7 @@ export class WatchedEndpoint {
       this.#current = undefined;
       return { problem };
     }
-    current.state = { ...current.state, record: { ...current.state.record, healthy: false } };
+    current.state = unwell(current.state, HUNG);
     return { ...this.#report(current), problem };
   }
 
@@ -161,4 +185,8 @@ export class WatchedEndpoint {
     const models = current.state.models.map((model) => this.#options.rates.fill(model));
     return { found: { runtime: current.runtime, state: { ...current.state, models } } };
   }
+}
+
+function unwell(state: RuntimeState, reason: string): RuntimeState {
+  return { ...state, record: { ...state.record, healthy: false, status_reason: reason } };
 }

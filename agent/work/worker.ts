@@ -4,6 +4,7 @@ import { createLog } from "../../service/log.ts";
 import { startLoop } from "../../service/loop.ts";
 import { createEgress } from "../egress/providers.ts";
 import { createRuntimes, type FoundRuntimes } from "../runtimes/discover.ts";
+import { Watchdog } from "./watchdog.ts";
 import type { EmbeddedEndpoint, FromWorker, ToWorker, WorkerConfig } from "./protocol.ts";
 
 /** Entry of the work thread: finds runtimes, runs jobs on them, answers pings. */
@@ -35,11 +36,24 @@ function send(message: FromWorker): void {
 async function inspect(signal: AbortSignal): Promise<void> {
   found = await runtimes.inspect(signal);
   inspectedAtMs = performance.now();
-  send({
-    type: "runtimes",
-    runtimes: [...found.runtimes.values()].map(({ state }) => state),
-    problems: found.problems,
-  });
+  tellRuntimes();
+}
+
+function tellRuntimes(): void {
+  const states = [...found.runtimes.values()].map(({ state }) => state);
+  send({ type: "runtimes", runtimes: states, problems: found.problems });
+}
+
+/** Told at once, before an inspection, which waits for answers that do not come. */
+function onHung(name: string): void {
+  const entry = found.runtimes.get(name);
+  if (entry === undefined) return;
+  log.warn(`the runtime ${name} does not answer while it has a job`);
+  entry.runtime.hung?.();
+  const record = { ...entry.state.record, healthy: false, status_reason: "does not answer" };
+  entry.state = { ...entry.state, record };
+  tellRuntimes();
+  inspectNow();
 }
 
 function inspectNow(): void {
@@ -49,23 +63,42 @@ function inspectNow(): void {
 }
 
 async function run({ id, runtime: name, job }: Extract<ToWorker, { type: "run" }>): Promise<void> {
-  const abort = new AbortController();
-  running.set(id, abort);
+  const cancelled = new AbortController();
+  const hung = new AbortController();
+  running.set(id, cancelled);
+  const fail = (error: unknown) =>
+    send({ type: "failed", id, error: MeshError.from(error, "runtime_failed", "the runtime failed").toWire() });
+  let watchdog: Watchdog | undefined;
   try {
     const runtime = found.runtimes.get(name)?.runtime;
     if (runtime === undefined) throw new MeshError("runtime_failed", `the runtime ${name} is gone`);
+    if (runtime.alive !== undefined)
+      watchdog = new Watchdog({
+        alive: (signal) => runtime.alive?.(signal) ?? Promise.resolve(true),
+        onHung: () => {
+          hung.abort();
+          // Not when its stream ends: a runtime that is stopped may keep that open for ever.
+          fail(new MeshError("runtime_failed", `the runtime ${name} does not answer any more`));
+          onHung(name);
+        },
+        now,
+      });
     let done = false;
-    for await (const chunk of runtime.run(job, abort.signal)) {
-      if (abort.signal.aborted) break;
+    for await (const chunk of runtime.run(job, AbortSignal.any([cancelled.signal, hung.signal]))) {
+      if (cancelled.signal.aborted || hung.signal.aborted) break;
+      watchdog?.heard();
       send({ type: "chunk", id, chunk });
       done = chunk.type === "done";
     }
-    if (abort.signal.aborted) send({ type: "stopped", id });
+    if (hung.signal.aborted) return;
+    if (cancelled.signal.aborted) send({ type: "stopped", id });
     else if (!done) throw new MeshError("runtime_failed", "the runtime ended its answer without saying so");
   } catch (error) {
-    if (abort.signal.aborted) send({ type: "stopped", id });
-    else send({ type: "failed", id, error: MeshError.from(error, "runtime_failed", "the runtime failed").toWire() });
+    if (hung.signal.aborted) return;
+    if (cancelled.signal.aborted) send({ type: "stopped", id });
+    else fail(error);
   } finally {
+    watchdog?.stop();
     running.delete(id);
   }
 }
@@ -78,8 +111,11 @@ const loop = startLoop(
   },
   async (signal) => {
     // What is known of cloud providers costs no question.
-    const any = egress === undefined && [...found.runtimes.values()].some(({ state }) => !state.record.diagnostic);
-    if (any && performance.now() - inspectedAtMs < INSPECT_EVERY_MS) return;
+    const states = [...found.runtimes.values()].map(({ state }) => state.record);
+    const any = egress === undefined && states.some((record) => !record.diagnostic);
+    // One that is ill is looked at often: when it is well again it is used at once.
+    const allWell = states.every(({ healthy }) => healthy);
+    if (any && allWell && performance.now() - inspectedAtMs < INSPECT_EVERY_MS) return;
     await inspect(signal);
   },
 );

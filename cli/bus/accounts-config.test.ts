@@ -23,7 +23,7 @@ test("a user is its public key, its role's subjects and no more: no secret, no p
 test("the system account has no user, and users of the mesh come by plain connections only", () => {
   const text = renderAccounts([agent]);
   expect(text).toContain("system_account: SYS");
-  expect(text).toMatch(/SYS \{\}/);
+  expect(text).toMatch(/SYS \{\n {4}exports: [^\n]*\n {2}\}/);
   expect(text).toContain('allowed_connection_types: ["STANDARD"]');
 });
 

@@ -16,6 +16,7 @@ import { joinUrls, localUrl, type BusSettings } from "./bus-settings.ts";
 import { clusterOptions, replicasFor } from "./cluster.ts";
 import { BusKeeper } from "./bus-keeper.ts";
 import { BusUsers, type LocalNode } from "./bus-users.ts";
+import { Connections } from "./connections.ts";
 import { NodesBucket } from "./nodes-bucket.ts";
 import { adoptStreams, keepAside, loneStreams, requireStreams } from "./growth.ts";
 import { Registrar } from "./registrar.ts";
@@ -140,6 +141,7 @@ export class Broker {
         nowMs: Date.now,
       });
       await registrar.start();
+      new Connections({ bus, nodeOf: (key) => users.nodeOf(key, bucket.entries), log }).start();
       const renewal = startLoop(
         {
           name: "certificates",

@@ -75,6 +75,12 @@ export class BusUsers {
     return this.#locals.some((local) => local.nodeId === nodeId);
   }
 
+  /** The node whose user has this public key: one of this machine, or one that joined. */
+  nodeOf(publicKey: string, entries: readonly NodeEntry[]): string | undefined {
+    const local = this.#locals.find((node) => node.publicKey === publicKey);
+    return local?.nodeId ?? entries.find((entry) => entry.public_key === publicKey)?.node_id;
+  }
+
   /**
    * The accounts file for these entries.
    * @param stillJoining the user of a token that was just used: its holder waits for the answer
@@ -88,7 +94,7 @@ export class BusUsers {
     const nodes = entries.flatMap((entry) => this.#usersOf(entry, nowMs));
     const joining = stillJoining === undefined ? [] : [this.#joinUser(stillJoining.key, stillJoining.node)];
     const locals = this.#locals.map((local) => this.#node(local.nodeId, local.layer, local.publicKey));
-    return renderAccounts([...shared, tools, ...locals, ...nodes, ...joining]);
+    return renderAccounts([...shared, tools, ...locals, ...nodes, ...joining], this.#cell);
   }
 
   /** The entries that the last keeper of this folder wrote down: the broker's first accounts, before its bucket can be read. */

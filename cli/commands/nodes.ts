@@ -18,6 +18,7 @@ export const nodes: CommandModule = (program) => {
     .action((flags: { json?: boolean; watch?: boolean }) =>
       withClient(async (client) => {
         client.nodes.list();
+        client.nodes.watchConnections();
         do {
           await pause(ONE_ROUND_MS);
           const seen = client.nodes.list();

@@ -59,8 +59,8 @@ test("what is known of a node is in its line: load, memory, GPUs", () => {
     },
     load: { slots: 2, running: 2, queued: 3, queue_limit: 8 },
   });
-  const text = formatNodes([{ record, state: "degraded", seenAgoMs: 0 }]);
-  for (const part of ["degraded", "25 %", "30 of 64 GB free", "52 °C", "A100 20 of 80 GB free, iGPU ?", "2/2 +3"])
+  const text = formatNodes([{ record, state: "suspended", seenAgoMs: 0 }]);
+  for (const part of ["suspended", "25 %", "30 of 64 GB free", "52 °C", "A100 20 of 80 GB free, iGPU ?", "2/2 +3"])
     expect(text).toContain(part);
 });
 

@@ -8,7 +8,7 @@ export function formatNodes(nodes: readonly SeenNode[]): string {
     return [
       record.node_id,
       record.layer,
-      state,
+      record.status_reason === null ? state : `${state}: ${record.status_reason}`,
       percent(hardware.cpu_utilization),
       memory(hardware.memory_free_gb, hardware.memory_gb),
       hardware.temperature_celsius === null ? "?" : `${Math.round(hardware.temperature_celsius)} °C`,

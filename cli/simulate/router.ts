@@ -19,7 +19,7 @@ export class SimRouter {
   readonly #learns: boolean;
 
   constructor(clock: () => number, liveRouters: number, learns: boolean) {
-    this.#view = new FleetView(NO_EVENTS, clock);
+    this.#view = new FleetView(NO_EVENTS, { wallMs: clock, steadyMs: clock });
     this.#view.fleet.liveRouters = liveRouters;
     this.#learns = learns;
   }

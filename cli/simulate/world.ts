@@ -250,6 +250,7 @@ class World {
       vramGb: undefined,
       encrypted: true,
       anonymised: false,
+      continues: false,
       sessionId: this.#options.sessions ? arrival.sessionId : undefined,
       deadlineMs,
       sloMs: this.#options.policy.routing.defaults.max_latency_ms,

@@ -70,6 +70,11 @@ export class SealedAttempt {
     return this.#state.at === "sent" ? this.#state.ticket.node : undefined;
   }
 
+  /** So many further tickets its router would give; undefined before it has said so. */
+  get triesLeft(): number | undefined {
+    return this.#state.at === "sent" ? this.#state.attemptsLeft : undefined;
+  }
+
   /** Asks for the ticket. @throws MeshError what the bus says to it. */
   start(): void {
     const { request, jobId, options, attempt, exclude } = this.#job;
@@ -83,8 +88,9 @@ export class SealedAttempt {
       prompt_tokens: estimatePromptTokens(request, Buffer.byteLength(JSON.stringify(request))),
       attempt,
       exclude_nodes: [...exclude],
+      ...(request.continue_from === undefined ? {} : { continues: true }),
     };
-    const headers = headersFor("shared", this.#headers());
+    const headers = headersFor("shared", { ...this.#headers(), [HEADERS.resume]: String(attempt) });
     this.#port.publish(this.#port.routeSubject, encode(query, "shared"), { headers, reply: this.#inbox });
   }
 
@@ -149,6 +155,7 @@ export class SealedAttempt {
         [HEADERS.dataClass]: ticket.class,
         [HEADERS.ticket]: token,
         [HEADERS.seal]: enc,
+        [HEADERS.handBack]: reply.attempts_left > 0 ? "caller" : undefined,
       });
       this.#port.publish(this.#port.sealedSubject(ticket.class, ticket.node), sealed, { headers, reply: this.#inbox });
     } catch (cause) {
@@ -174,6 +181,11 @@ export class SealedAttempt {
     if (header(msg, HEADERS.contentType) === CONTENT_TYPES.sealed) return this.#onSealed(msg, state);
     // In clear there are only endings without an answer: the node refuses, or the router knows that it is lost.
     const item = readFrame(msg);
+    if (item.kind === "lost") {
+      if (state.accepted) return this.#push(item);
+      const error = new MeshError("node_lost", `${node} was lost before it took the job`);
+      return this.#next(failure(jobId, "refused", error), state.attemptsLeft, node);
+    }
     if (
       item.kind !== "frame" ||
       item.seq !== undefined ||

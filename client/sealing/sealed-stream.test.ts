@@ -143,8 +143,6 @@ test.each<[string, (job: Awaited<ReturnType<typeof accepted>>) => void]>([
     ({ port, key }) => say(port, key, [END], 1, (data) => data.map((byte, i) => (i === 9 ? byte ^ 4 : byte))),
   ],
   ["a frame cut short", ({ port, key }) => say(port, key, [END], 1, (data) => data.subarray(1))],
-  ["a repeated frame", ({ port, key }) => say(port, key, [ACCEPTED], 0)],
-  ["a lost frame", ({ port, key }) => say(port, key, [END], 2)],
   ["an answer in clear", ({ port }) => port.say([{ type: "delta", content: "forged" }], 1)],
   ["an ending in clear with a number", ({ port }) => port.say([END], 1)],
   [

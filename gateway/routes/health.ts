@@ -1,3 +1,4 @@
+import { takesJobs } from "../../client/index.ts";
 import { VERSION } from "../../service/version.ts";
 import type { RouteFactory } from "./route-def.ts";
 
@@ -10,7 +11,7 @@ export const healthRoute: RouteFactory = ({ mesh, state }) => ({
   path: "/health",
   handle: (_request, reply) => {
     const nodes = mesh.nodes.list().filter((node) => node.state !== "left");
-    const readyNodes = nodes.filter((node) => node.state === "ready").length;
+    const readyNodes = nodes.filter(({ state }) => takesJobs(state)).length;
     const { busConnected, routers } = state;
     const missing = [
       ...(busConnected ? [] : ["bus"]),

@@ -1,5 +1,5 @@
 import { MeshError } from "../../bus-schemas/index.ts";
-import type { SeenNode } from "../../client/index.ts";
+import { takesJobs, type SeenNode } from "../../client/index.ts";
 import type { GatewayParts } from "../parts.ts";
 import type { RouteFactory } from "./route-def.ts";
 
@@ -17,7 +17,7 @@ export function modelNames(nodes: readonly SeenNode[]): string[] {
   const real = new Set<string>();
   const diagnostic = new Set<string>();
   for (const { record, state } of nodes) {
-    if (state !== "ready") continue;
+    if (!takesJobs(state)) continue;
     const diagnosticRuntimes = new Set(
       record.runtimes.filter((runtime) => runtime.diagnostic).map((runtime) => runtime.name),
     );

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { RouterShares, Verdict } from "../../bus-schemas/index.ts";
+import { Verdict, type RouterShares } from "../../bus-schemas/index.ts";
 import { seeded } from "../../test/kit/routing.ts";
 import { LEASE_MS, Peers } from "./peers.ts";
 
@@ -152,8 +152,11 @@ class World {
 
   #verdict(type: "accepted" | "ended", router: string, token: string): void {
     const common = { job_id: `job-${token.padStart(8, "0")}`, node_id: "n1", queue: QUEUE, load: LOAD };
-    const verdict: Verdict =
-      type === "accepted" ? { type, ...common } : { type, ...common, status: "finished", timing: null };
+    const verdict = Verdict.parse({
+      type,
+      ...common,
+      ...(type === "ended" ? { status: "finished", timing: null } : {}),
+    });
     this.#toAll((to, nowMs) => {
       if (to.me !== router) to.onVerdict(verdict, router, token, nowMs);
     });

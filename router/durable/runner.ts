@@ -123,7 +123,11 @@ export class Runner {
         this.#states.write(claim, running, signal),
         dataClass === "P2"
           ? undefined
-          : gate.pass(jobId, recorded.durable).catch((cause: unknown) => MeshError.from(cause)),
+          : // A durable job is asked for once: nothing supersedes it here.
+            gate.pass(jobId, recorded.durable).then(
+              () => undefined,
+              (cause: unknown) => MeshError.from(cause),
+            ),
       ]);
       if (passed !== undefined) return { type: "refused", error: passed };
       sent = true;

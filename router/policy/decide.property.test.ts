@@ -139,7 +139,14 @@ test("random numbers at their limits still give a node", () => {
   const fleet = fleetOf(...Array.from({ length: 40 }, (_, i) => nodeRecord({ node_id: `n${i}` })));
   fc.assert(
     fc.property(anyRequest, fc.constantFrom(0, 1 - 2 ** -53), (request, extreme) => {
-      const job = { ...request, model: undefined, capabilities: [], vramGb: undefined, encrypted: true };
+      const job = {
+        ...request,
+        model: undefined,
+        capabilities: [],
+        vramGb: undefined,
+        encrypted: true,
+        continues: false,
+      };
       const possible = { ...job, contextTokens: 1, promptTokens: 1, deadlineMs: NOW_MS + 1e15 };
       expect(pickNode(possible, fleet, policyOf(), NOW_MS, () => extreme)).toBeDefined();
     }),

@@ -75,6 +75,8 @@ export class Fleet {
         correctedAtMs: receivedAtMs,
         heldCelsius: heldCelsius(undefined, record),
         gone: false,
+        excused: false,
+        ejected: undefined,
       };
       this.#views.set(record.node_id, view);
     } else {
@@ -83,6 +85,7 @@ export class Fleet {
       view.receivedAtMs = receivedAtMs;
       view.dispatchedSinceHeartbeat = 0;
       view.gone = false;
+      view.excused = false;
     }
     this.#reindex(view);
     return view;

@@ -146,6 +146,7 @@ function requestInputs(request: RouteRequest): RequestInputs {
   if (capabilities.length > 0) inputs.capabilities = [...capabilities];
   if (vramGb !== undefined) inputs.vram_gb = vramGb;
   if (request.anonymised) inputs.anonymised = true;
+  if (request.continues) inputs.continues = true;
   // A session's key is its caller's business.
   if (sessionId !== undefined) inputs.session_hash = hash32(sessionId).toString(16).padStart(8, "0");
   if (request.batch) inputs.batch = true;
@@ -167,7 +168,7 @@ function nodeInputs(
     node_id: record.node_id,
     layer: record.layer,
     heard_unix_ms: view.receivedAtMs,
-    models: listed.map((option) => modelInputs(option, request.model === undefined, context)),
+    models: listed.map((option) => modelInputs(option, request, context)),
   };
   if (listed.length < options.length) inputs.models_left_out = options.length - listed.length;
   if (drawn) inputs.drawn = true;
@@ -190,12 +191,14 @@ function nodeInputs(
   return inputs;
 }
 
-function addState(inputs: NodeInputs, { record, rttMs, gone }: NodeView): void {
+function addState(inputs: NodeInputs, { record, rttMs, gone, excused, ejected }: NodeView): void {
   if (record.interval_ms !== 1000) inputs.interval_ms = record.interval_ms;
   if (rttMs !== 1) inputs.rtt_ms = rttMs;
   if (record.status !== "healthy") inputs.status = record.status;
   if (record.status_reason !== null) inputs.status_reason = record.status_reason;
   if (gone) inputs.gone = true;
+  if (excused) inputs.excused = true;
+  if (ejected !== undefined) inputs.ejected = ejected;
 }
 
 function addLoad(inputs: NodeInputs, { record: { load }, dispatchedSinceHeartbeat, correction }: NodeView): void {
@@ -230,11 +233,13 @@ function gpuInputs(view: NodeView): NonNullable<NodeInputs["gpus"]> {
   return inputs;
 }
 
-function modelInputs(option: Option, anyModel: boolean, context: DecisionContext): ModelInputs {
+function modelInputs(option: Option, request: RouteRequest, context: DecisionContext): ModelInputs {
   const { served, view, diagnostic } = option;
   const inputs: ModelInputs = { model: served.name, runtime: served.runtime };
-  for (const { name, healthy } of view.record.runtimes) {
-    if (name === served.runtime && !healthy) inputs.runtime_healthy = false;
+  for (const { name, healthy, continues } of view.record.runtimes) {
+    if (name !== served.runtime) continue;
+    if (!healthy) inputs.runtime_healthy = false;
+    if (request.continues && continues) inputs.continues = true;
   }
   if (diagnostic) inputs.diagnostic = true;
   if (served.loaded !== null) inputs.loaded = served.loaded;
@@ -246,6 +251,6 @@ function modelInputs(option: Option, anyModel: boolean, context: DecisionContext
   }
   if (served.prefill_tokens_per_second !== null) inputs.prefill_tokens_per_second = served.prefill_tokens_per_second;
   if (served.ms_per_token !== null) inputs.ms_per_token = served.ms_per_token;
-  if (anyModel) inputs.quality = qualityOf(option, context);
+  if (request.model === undefined) inputs.quality = qualityOf(option, context);
   return inputs;
 }

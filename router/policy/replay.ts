@@ -145,6 +145,7 @@ function toRequest(inputs: RequestInputs): RouteRequest {
     vramGb: inputs.vram_gb,
     encrypted: inputs.encrypted,
     anonymised: inputs.anonymised === true,
+    continues: inputs.continues === true,
     // It is read by the draw only, which is recorded.
     sessionId: undefined,
     deadlineMs: inputs.deadline_unix_ms,
@@ -160,6 +161,8 @@ function enter(node: NodeInputs, fleet: Fleet): void {
   view.dispatchedSinceHeartbeat = node.dispatched_since_heartbeat ?? 0;
   view.correction = node.correction ?? 1;
   view.gone = node.gone === true;
+  view.excused = node.excused === true;
+  view.ejected = node.ejected;
   view.heldCelsius = { cpu: node.cpu_held_celsius ?? null, gpus: [node.gpus?.hot_held_celsius ?? null] };
 }
 
@@ -188,11 +191,12 @@ function toRecord(node: NodeInputs): NodeRecord {
       name,
       context_length,
     })),
-    runtimes: models.map(({ runtime: name, runtime_healthy: healthy, diagnostic }) => ({
+    runtimes: models.map(({ runtime: name, runtime_healthy: healthy, diagnostic, continues }) => ({
       name,
       kind: name,
       healthy,
       diagnostic,
+      continues,
     })),
     load: slots === undefined ? null : { slots, running, queued, queue_limit, pending_prefill_tokens },
     performance: { avg_latency_ms: node.avg_latency_ms, tokens_per_second: node.tokens_per_second },

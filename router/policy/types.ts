@@ -34,6 +34,8 @@ export interface RouteRequest {
   sloMs: number;
   /** Counts the time to the end instead of the first token (media). */
   batch: boolean;
+  /** It goes on with an answer that another node began. */
+  continues: boolean;
   /** Nodes already tried. */
   exclude: ReadonlySet<string>;
 }
@@ -56,6 +58,10 @@ export interface NodeView {
   heldCelsius: { cpu: number | null; gpus: readonly (number | null)[] };
   /** Known to be gone until its next heartbeat: left, lost, or without responders. */
   gone: boolean;
+  /** Its silence does not count: too many are silent at once, or this router itself was late. Until it is heard again. */
+  excused: boolean;
+  /** Why it is spared for a while though it is there: jobs failed on it in a row. */
+  ejected: string | undefined;
 }
 
 /** One model on one node: what a decision chooses among. */

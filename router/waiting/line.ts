@@ -80,7 +80,7 @@ export class Line {
       queue,
       priority: this.#parts.policy().routing.task_queues[queue]?.priority ?? 0,
       bytes: waiter.bytes,
-      deadlineMs: nowMs + waiter.request.deadlineMs - Date.now(),
+      deadlineMs: nowMs + waiter.request.deadlineMs - this.#parts.fleet.nowMs(),
       waiter,
       toldMs: nowMs,
     };
@@ -143,7 +143,7 @@ export class Line {
   /** A look that costs less than a decision, which explains a refusal node by node. */
   #fits(request: RouteRequest): boolean {
     const { fleet, policy, random } = this.#parts;
-    return pickNode(request, fleet.fleet, policy(), Date.now(), random) !== undefined;
+    return pickNode(request, fleet.fleet, policy(), fleet.nowMs(), random) !== undefined;
   }
 
   #turn(waiter: Waiter, waitedMs: number): Turn {

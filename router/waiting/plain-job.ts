@@ -28,37 +28,29 @@ export interface PlainJob {
   attempt: number;
   /** Its caller takes a stream, in which it can be told that it waits. */
   stream: boolean;
+  /** Its caller goes on by itself when the node is lost. */
+  resumes: boolean;
+  /** A node that accepted it before, and failed or was lost. */
+  acceptedBy?: string | undefined;
 }
 
 /** A plain job in the line: decided when it is its turn, recorded, for P0 and P1 durably, then sent (DESIGN promise 3). */
-export function plainJob(parts: RouterParts, to: Sender, { message, request, attempt, stream }: PlainJob): Waiter {
+export function plainJob(parts: RouterParts, to: Sender, job: PlainJob): Waiter {
+  const { message, request, attempt, stream } = job;
   const { jobId, dataClass, taskType } = request;
   const traceparent = header(message, HEADERS.traceparent);
-  const ending = { message, jobId, attempts: attempt, dataClass };
+  const ending = { message, jobId, attempts: attempt, dataClass, nodeId: job.acceptedBy };
 
   const send = (decision: Decision, decisionId: string) => {
     const { node_id: nodeId, model } = decision;
     if (nodeId === null || model === null) throw refusalOf(decision);
-    to.send({
-      jobId,
-      message,
-      request,
-      decision,
-      decisionId,
-      traceparent,
-      nodeId,
-      model,
-      attempt,
-      sentAtMs: performance.now(),
-      cancelled: false,
-      stream,
-    });
+    const sent = { sentAtMs: performance.now(), cancelled: false };
+    to.send({ ...job, ...sent, jobId, decision, decisionId, traceparent, nodeId, model });
   };
   const sendDurable = async (decision: Decision, decisionId: string, durable: Promise<void>) => {
     const release = to.caps.hold(taskType);
     try {
-      await to.gate.pass(jobId, durable);
-      send(decision, decisionId);
+      if ((await to.gate.pass(jobId, durable)) === undefined) send(decision, decisionId);
     } catch (cause) {
       to.end({ ...ending, error: MeshError.from(cause), decisionId });
     } finally {
@@ -74,7 +66,7 @@ export function plainJob(parts: RouterParts, to: Sender, { message, request, att
       let decisionId: string | undefined;
       try {
         const { fleet, policy, random, events, metrics } = parts;
-        const { decision, inputs } = decideRecorded(request, fleet.fleet, policy(), Date.now(), random, VERSION);
+        const { decision, inputs } = decideRecorded(request, fleet.fleet, policy(), fleet.nowMs(), random, VERSION);
         if (decision.error?.code === "all_busy") return "full";
         const sizes = { request_bytes: message.data.length, prompt_tokens_estimate: request.promptTokens };
         const waited = waitedMs > 0 ? { waited_ms: waitedMs } : {};

@@ -34,6 +34,7 @@ export function jobs(count: number, overrides: Partial<RouteRequest>): RouteRequ
     deadlineMs: NOW_MS + 60_000,
     sloMs: 1500,
     batch: false,
+    continues: false,
     exclude: NOBODY,
     ...overrides,
   }));

@@ -5,6 +5,7 @@ import { bus } from "./bus.ts";
 import { codec } from "./codec.ts";
 import { decideBench } from "./decide.ts";
 import { durable } from "./durable.ts";
+import { failover } from "./failover.ts";
 import { gateway } from "./gateway.ts";
 import { describe, type Comparison } from "./harness.ts";
 import { queues } from "./queues.ts";
@@ -21,6 +22,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   sealed,
   queues,
   durable,
+  failover,
 };
 
 const HELP = `npm run bench -- <name> [--json]

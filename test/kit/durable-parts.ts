@@ -82,7 +82,7 @@ export async function durableParts(record: Partial<DurableRecord> = {}) {
   const parts: DurableParts = {
     ...kit.parts,
     store: store as unknown as JobStore,
-    gate: { pass: async (_id, durable) => durable },
+    gate: { pass: (_id, durable) => durable.then(() => undefined) },
     verdicts: { hear: () => undefined },
   };
   const seq = (await store.write({ ...RECORD, ...record }, 0)) ?? 0;

@@ -1,5 +1,5 @@
 import { headers as newHeaders, type Msg } from "@nats-io/nats-core";
-import { CONTENT_TYPES, HEADERS, type MeshError } from "../../bus-schemas/index.ts";
+import { CONTENT_TYPES, HEADERS, type CancelRequest, type MeshError } from "../../bus-schemas/index.ts";
 import type { StreamPort } from "../../client/attempt.ts";
 import { decode, encode } from "../../service/codec.ts";
 import { headersFor } from "../../service/messages.ts";
@@ -25,7 +25,7 @@ export class FakePort implements StreamPort {
   publish: StreamPort["publish"] = (subject, body, options) => {
     if (this.refuse !== undefined) throw this.refuse;
     if (subject.startsWith("cancel.")) {
-      this.log.push(body.length === 0 ? "cancel" : "supersede");
+      this.log.push(body.length === 0 ? "cancel" : cancelled(decode(body as Uint8Array, undefined) as CancelRequest));
       return;
     }
     const headers = options?.headers ?? newHeaders();
@@ -70,4 +70,9 @@ export class FakePort implements StreamPort {
   noResponders(): void {
     this.raw(new Uint8Array(), newHeaders(503, "No Responders"));
   }
+}
+
+function cancelled({ superseded, node_id: node, gave_up: gaveUp }: CancelRequest): string {
+  if (gaveUp) return "give up";
+  return superseded ? `supersede${node === undefined ? "" : ` ${node}`}` : "cancel";
 }

@@ -28,7 +28,7 @@ export const EXPECTED: Readonly<Record<HolderName, Expected>> = {
   router: {
     says: `mesh.main.job.run.*.* mesh.main.job.cancel.* mesh.main.router.key.* mesh.main.codec.*
       mesh.main.event.{job_decided,class_mismatch,job_redispatched,job_ended,job_queued,job_requeued,job_dead}.*.router.*
-      mesh.main.event.{node_joined,node_left,node_lost,policy_changed,policy_rejected,message_rejected}.none.router.*
+      mesh.main.event.{node_joined,node_left,node_lost,node_ejected,policy_changed,policy_rejected,message_rejected}.none.router.*
       mesh.main.event.{letter_filed,letter_dropped}.none.router.*
       mesh.main.queue.{work.*.*,state.*,result.*.*,letter.*.*} $JS.ACK.JOBS.>
       $JS.API.CONSUMER.{CREATE.JOBS.>,INFO.JOBS.*,MSG.NEXT.JOBS.*}
@@ -37,7 +37,7 @@ export const EXPECTED: Readonly<Record<HolderName, Expected>> = {
       $JS.API.STREAM.MSG.{GET.JOBS,GET.JOB_STATES,GET.JOB_RESULTS,GET.JOB_LETTERS,DELETE.JOBS,DELETE.JOB_LETTERS}
       ${READS("policy")} ${READS("quality")} _INBOX.>`,
     hears: `mesh.main.job.submit.* mesh.main.job.{route,status,withdraw} mesh.main.queue.desk.* mesh.main.job.verdict.*.*.* mesh.main.job.cancel.*
-      mesh.main.heartbeat.*.* mesh.main.router.key.* mesh.main.codec.* ${MICRO("router")} <inbox>.>`,
+      mesh.main.heartbeat.*.* mesh.main.node.gone.* mesh.main.router.key.* mesh.main.codec.* ${MICRO("router")} <inbox>.>`,
   },
   agent: agent("L1", "gpu-1", { jobs: "{P0,P1,P2}", classes: "*" }),
   egress: agent("L2", "cloud-1", { jobs: "P2", classes: "P2" }),
@@ -52,7 +52,8 @@ export const EXPECTED: Readonly<Record<HolderName, Expected>> = {
   },
   monitor: {
     says: "mesh.main.alert.*.* mesh.main.codec.* _INBOX.>",
-    hears: `mesh.main.heartbeat.*.* mesh.main.event.> mesh.main.codec.* ${MICRO("monitor")} <inbox>.>`,
+    hears: `mesh.main.heartbeat.*.* mesh.main.node.gone.* mesh.main.event.> mesh.main.codec.* ${MICRO("monitor")}
+      <inbox>.>`,
   },
   client: { says: `${CALLS} _INBOX.>`, hears: "mesh.main.codec.* <inbox>.>" },
   operator: operator(),
@@ -61,9 +62,9 @@ export const EXPECTED: Readonly<Record<HolderName, Expected>> = {
     says: `mesh.main.event.{node_admitted,process_started,message_rejected}.none.keeper.* mesh.main.codec.*
       $JS.API.STREAM.{CREATE,UPDATE,INFO,MSG.GET}.{AUDIT,KV_tiermesh-policy-main,KV_tiermesh-quality-main,KV_tiermesh-nodes-main}
       $JS.API.STREAM.{CREATE,UPDATE,INFO}.{JOBS,JOB_STATES,JOB_RESULTS,JOB_LETTERS}
-      $JS.API.INFO $KV.tiermesh-policy-main.routing $KV.tiermesh-nodes-main.> _INBOX.>`,
+      $JS.API.INFO $KV.tiermesh-policy-main.routing $KV.tiermesh-nodes-main.> mesh.main.node.gone.* _INBOX.>`,
     hears: `mesh.main.registry.{add,revoke,list} mesh.main.registry.join.* $KV.tiermesh-nodes-main.> mesh.main.codec.*
-      <inbox>.>`,
+      mesh.main.advisory.{connect,disconnect} <inbox>.>`,
   },
   join: { says: "mesh.main.registry.join.new-1", hears: "<inbox>.>" },
 };
@@ -75,7 +76,7 @@ function operator(): Expected {
       $KV.tiermesh-policy-main.routing $KV.tiermesh-quality-main.> ${READS("policy")} ${READS("quality")}
       $JS.API.STREAM.INFO.AUDIT $JS.API.STREAM.MSG.GET.AUDIT
       $JS.API.CONSUMER.INFO.AUDIT.auditor $JS.API.INFO $SRV.> _INBOX.>`,
-    hears: `mesh.main.heartbeat.*.* mesh.main.event.> mesh.main.alert.> mesh.main.codec.* <inbox>.>`,
+    hears: `mesh.main.heartbeat.*.* mesh.main.node.gone.* mesh.main.event.> mesh.main.alert.> mesh.main.codec.* <inbox>.>`,
   };
 }
 

@@ -4,7 +4,7 @@ const NODES = "{gpu-1,pc-1,cloud-1,new-1}";
 const STREAMS =
   "{AUDIT,KV_tiermesh-policy-main,KV_tiermesh-quality-main,KV_tiermesh-nodes-main,JOBS,JOB_STATES,JOB_RESULTS,JOB_LETTERS,OTHER}";
 const TYPES =
-  "{job_decided,class_mismatch,job_redispatched,job_ended,node_joined,node_left,node_lost,node_controlled,policy_changed,policy_rejected,message_rejected,node_admitted,process_started,job_queued,job_requeued,job_dead,letter_filed,letter_dropped,job_run_ended,made_up}";
+  "{job_decided,class_mismatch,job_redispatched,job_ended,node_joined,node_left,node_lost,node_ejected,node_controlled,policy_changed,policy_rejected,message_rejected,node_admitted,process_started,job_queued,job_requeued,job_dead,letter_filed,letter_dropped,job_run_ended,made_up}";
 const SOURCES =
   "{router.router-1,agent.gpu-1,agent.cloud-1,agent.pc-1,auditor.auditor,auditor.two,gateway.gateway,keeper.host,operator.me}";
 
@@ -22,6 +22,8 @@ export const SUBJECTS: readonly string[] = [
       "mesh.main.queue{,.work,.work.rag,.work.rag.j1.x,.state,.state.j1.x,.result.j1,.letter.rag,.desk,.desk.list.x,.other}",
       "mesh.main.router.key.router-1",
       `mesh.main.node.control.${NODES}`,
+      `mesh.main.node.gone.${NODES}`,
+      "mesh.main.advisory.{connect,disconnect,other}",
       "mesh.main.registry.{add,revoke,list,other}",
       `mesh.main.registry.join.${NODES}`,
       `mesh.main.event.${TYPES}.{P0,P1,P2,none}.${SOURCES}`,
@@ -32,7 +34,7 @@ export const SUBJECTS: readonly string[] = [
       "mesh.main.heartbeat{,.L1,.L1.gpu-1.x,.L1.gpu-1.x.y}",
       "mesh.main.job{,.submit,.submit.chat.x,.route.x,.run.P0,.run.P0.gpu-1.x,.run.P2.cloud-1.x,.sealed.P2.cloud-1.x}",
       "mesh.main.job{.verdict.router-1.gpu-1,.verdict.router-1.gpu-1.7.x,.cancel,.cancel.j1.x,.cancel.j1.x.y}",
-      "mesh.main{,.router.key,.router.key.r.x,.node.control,.node.control.gpu-1.x,.registry,.registry.join.new-1.x}",
+      "mesh.main{,.router.key,.router.key.r.x,.node.control,.node.control.gpu-1.x,.node.gone,.node.gone.gpu-1.x,.advisory,.advisory.connect.x,.registry,.registry.join.new-1.x}",
       "mesh.main{.event,.event.job_ended.P2,.event.job_ended.P2.agent.gpu-1.x,.codec,.codec.v.x,.alert.warning,.other}",
       // A neighbour on the same broker.
       "mesh.{other,mainx}.{heartbeat.L1.gpu-1,job.submit.chat,job.run.P2.gpu-1,registry.add,audit.query,codec.0a1b2c3d}",

@@ -78,8 +78,12 @@ export class FakeBus {
   maxBytes = Infinity;
   readonly #handlers = new Set<readonly [string, (msg: Msg) => void]>();
   readonly #waiting = new Set<() => void>();
+  /** The connection is away. */
+  away = false;
+  readonly #statuses: ((type: string) => void)[] = [];
 
   readonly nc = {
+    status: () => this.#followStatus(),
     publish: (subject: string, data?: Uint8Array | string, options?: { headers?: MsgHdrs; reply?: string }) =>
       this.publish(subject, data, options),
     isClosed: () => false,
@@ -87,7 +91,17 @@ export class FakeBus {
   };
 
   connected(): boolean {
-    return true;
+    return !this.away;
+  }
+
+  /** What the library tells of its connection; resolves when whoever follows it has heard. */
+  async status(type: string): Promise<void> {
+    for (const tell of this.#statuses) tell(type);
+    await new Promise(setImmediate);
+  }
+
+  async *#followStatus(): AsyncGenerator<{ type: string }> {
+    for (;;) yield { type: await new Promise<string>((resolve) => void this.#statuses.push(resolve)) };
   }
 
   listen(subject: string, handler: (msg: Msg) => void) {

@@ -7,6 +7,7 @@ export function runtimeJob(overrides: Partial<RuntimeJob> = {}): RuntimeJob {
     model: "m",
     messages: [],
     parameters: {},
+    continues: false,
     declared: { subject: "P2", header: "P2", body: "P2" },
     ...overrides,
   };

@@ -1,6 +1,7 @@
 import type { Filter } from "../types.ts";
 import { capability } from "./capability.ts";
 import { capacity } from "./capacity.ts";
+import { continuation } from "./continuation.ts";
 import { contextLength } from "./context-length.ts";
 import { dataClass } from "./data-class.ts";
 import { deadline } from "./deadline.ts";
@@ -10,6 +11,7 @@ import { health } from "./health.ts";
 import { layer } from "./layer.ts";
 import { lease } from "./lease.ts";
 import { model } from "./model.ts";
+import { outlier } from "./outlier.ts";
 import { slo } from "./slo.ts";
 import { state } from "./state.ts";
 import { temperature } from "./temperature.ts";
@@ -27,11 +29,13 @@ export const FILTERS: readonly Filter[] = [
   tried,
   model,
   capability,
+  continuation,
   contextLength,
   vram,
   state,
   health,
   lease,
+  outlier,
   temperature,
   capacity,
   deadline,

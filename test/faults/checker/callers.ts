@@ -1,4 +1,4 @@
-import { disturbed, type CallerJob, type History } from "../mesh/history.ts";
+import { disturbed, type CallerJob, type History, type Run } from "../mesh/history.ts";
 import type { StoredEvent } from "../world/audit-stream.ts";
 import type { Rule } from "./index.ts";
 
@@ -18,6 +18,19 @@ function ends(job: CallerJob) {
 function contentOf({ frames, stream }: CallerJob): string {
   if (!stream) return frames.map(({ frame }) => (frame.type === "end" ? (frame.message?.content ?? "") : "")).join("");
   return frames.map(({ frame }) => (frame.type === "delta" ? (frame.content ?? "") : "")).join("");
+}
+
+/** What a caller has by a run: what it was given to go on with, and what it said. */
+function textOf({ begun, said }: Run): string {
+  return begun + said.join("");
+}
+
+/** Runs of a job that began its answer, or went on exactly where another run of it had left the caller. */
+function ownRuns({ runs }: History, { id, prompt }: CallerJob): Run[] {
+  const own = runs.filter((run) => run.jobId === id && run.prompt === prompt);
+  const before = ({ number, begun }: Run): boolean =>
+    begun === "" || own.some((run) => run.number < number && before(run) && textOf(run).startsWith(begun));
+  return own.filter(before);
 }
 
 /** A caller whose own connection, and whose mesh, had no trouble while its job was there. */
@@ -99,22 +112,19 @@ export const callerRules: readonly Rule[] = [
     name: "a finished answer is what one run of that very job said",
     check: (history) =>
       history.jobs.flatMap((job) => {
-        const { runs } = history;
         if (!ends(job).some(({ status }) => status === "finished") || mixes(history, job)) return [];
         const content = contentOf(job);
-        const whole = runs.filter((run) => run.doneAtMs !== undefined && run.said.join("") === content);
-        const own = whole.filter((run) => run.jobId === job.id && run.prompt === job.prompt);
-        return own.length > 0 ? [] : [`${job.id} got "${content}", which no run of it said`];
+        const own = ownRuns(history, job).some((run) => run.doneAtMs !== undefined && textOf(run) === content);
+        return own ? [] : [`${job.id} got "${content}", which no run of it said`];
       }),
   },
   {
     name: "an unfinished answer is the beginning of what one run of that very job said",
     check: (history) =>
       history.jobs.flatMap((job) => {
-        const { runs } = history;
         if (!job.stream || contentOf(job) === "" || mixes(history, job)) return [];
         const content = contentOf(job);
-        const own = runs.some((run) => run.prompt === job.prompt && run.said.join("").startsWith(content));
+        const own = ownRuns(history, job).some((run) => textOf(run).startsWith(content));
         return own ? [] : [`${job.id} got "${content}", with which no run of it begins`];
       }),
   },

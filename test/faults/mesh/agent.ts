@@ -28,6 +28,8 @@ export interface NodeSpec {
   slots: number;
   models: readonly string[];
   costFactor: number;
+  /** Its runtime goes on with answers that others began. */
+  continues: boolean;
 }
 
 /** An agent's life: its production parts, wired as agent/main.ts does, over a simulated runtime. */
@@ -63,7 +65,7 @@ export class SimAgent extends Member {
 
   async #run(proc: Proc, connection: Connection): Promise<void> {
     const { disk, history, manners, sabotage, world } = this.around;
-    const { layer, models, slots, costFactor } = this.spec;
+    const { layer, models, slots, costFactor, continues } = this.spec;
     const nodeId = this.name;
     const log = quietLog(proc, history);
     const bus = sabotage.agentBus(connection.bus);
@@ -76,7 +78,7 @@ export class SimAgent extends Member {
     const runtime = new SimRuntime(
       world,
       proc,
-      { node: nodeId, layer, boot: this.boot, slots, models },
+      { node: nodeId, layer, boot: this.boot, slots, models, continues },
       manners,
       history,
     );
@@ -129,13 +131,17 @@ export class SimAgent extends Member {
       log,
       nowMs: Date.now,
     });
+    let beatNow = () => {};
+    const look = (states: typeof runtime.states) => {
+      if (desk.update(states)) beatNow();
+    };
     this.crashWork = (backAfterMs) => {
       problem = "the work thread does not answer";
-      desk.update([]);
+      look([]);
       runtime.crash();
       setTimeout(() => {
         problem = undefined;
-        desk.update(runtime.states);
+        look(runtime.states);
       }, backAfterMs);
     };
     this.#leftovers = () => {
@@ -148,6 +154,7 @@ export class SimAgent extends Member {
     const beating = new AbortController();
     let loop: ReturnType<Heartbeat["start"]> | undefined;
     this.#stop = async () => {
+      beatNow = () => {};
       beating.abort();
       await loop?.stop();
       stance.leave();
@@ -159,10 +166,16 @@ export class SimAgent extends Member {
       await bus.drain();
     };
     await new Promise<void>((resolve) => setTimeout(resolve, FIRST_LOOK_MS));
-    desk.update(runtime.states);
+    look(runtime.states);
     // First the heartbeat with our new boot id, then the ears for jobs.
     loop = heartbeat.start(beating.signal);
+    beatNow = () => heartbeat.send();
     intake.start();
     sealed.start();
+    for await (const { type } of bus.nc.status()) {
+      if (type !== "reconnect") continue;
+      beatNow();
+      intake.catchUp();
+    }
   }
 }

@@ -42,6 +42,8 @@ export interface Run {
   /** Slots of the runtime. */
   slots: number;
   prompt: string;
+  /** The answer of the nodes before, which it goes on with. */
+  begun: string;
   startedAtMs: number;
   said: string[];
   /** It said its whole answer. */

@@ -10,6 +10,7 @@ import { SimAgent } from "./agent.ts";
 import { SimCaller } from "./caller.ts";
 import { newHistory, type History } from "./history.ts";
 import { Observer } from "./observer.ts";
+import { SimKeeper } from "./keeper.ts";
 import type { Member, Surroundings } from "./parts.ts";
 import type { Plan } from "./plan.ts";
 import { SimRouter } from "./router.ts";
@@ -47,6 +48,7 @@ export class Mesh {
   readonly routers: SimRouter[];
   readonly agents: SimAgent[];
   readonly callers: SimCaller[];
+  readonly keepers: SimKeeper[];
   readonly observer: Observer;
   readonly #around: Surroundings;
   readonly #policies = new Map<string, { revision: number; policy: Policy }>();
@@ -77,6 +79,7 @@ export class Mesh {
     this.routers = many(plan.routers, (i) => new SimRouter(`router-${i + 1}`, this.#around));
     this.agents = plan.agents.map((spec, i) => new SimAgent(`node-${i + 1}`, this.#around, spec));
     this.callers = many(plan.callers, (i) => new SimCaller(`caller-${i + 1}`, this.#around));
+    this.keepers = many(plan.keepers, (i) => new SimKeeper(`keeper-${i + 1}`, this.#around));
     const chance = world.chance.fork("start");
     for (const member of this.members) {
       member.skewMs = chance.between(-plan.skewMs, plan.skewMs);
@@ -85,7 +88,7 @@ export class Mesh {
   }
 
   get members(): Member[] {
-    return [...this.routers, ...this.agents, ...this.callers];
+    return [...this.routers, ...this.agents, ...this.callers, ...this.keepers];
   }
 
   /** One more caller, who was not there during the faults. */

@@ -80,8 +80,7 @@ export class Observer implements ConnectionEvents {
       decisionId,
       attempt,
       sealed,
-      // Each ticket is a decision of its own; a job in clear keeps the name of its first.
-      recorded: this.#isRecorded(jobId, decisionId, sealed ? 1 : attempt, agent.name),
+      recorded: this.#isRecorded(jobId, decisionId, attempt, agent.name),
       forged: jobId.startsWith(FORGED),
     });
   }
@@ -110,8 +109,9 @@ export class Observer implements ConnectionEvents {
   #isRecorded(jobId: string, decisionId: string, attempt: number, node: string): boolean {
     const decision = this.#audit.find(decisionId);
     if (decision === undefined) return false;
-    const to = (decision.data as EventData<"job_decided">).decision.node_id;
-    if (attempt === 1) return decision.data["job_id"] === jobId && to === node;
+    const decided = decision.data as EventData<"job_decided">;
+    // A try that its caller asks for, or that waited, is a decision of its own; the others keep the name of the one before.
+    if (decided.attempt === attempt) return decided.job_id === jobId && decided.decision.node_id === node;
     return this.#audit.stored.some(({ type, data }) => {
       if (type !== "job_redispatched" || data["job_id"] !== jobId) return false;
       return data["attempt"] === attempt - 1 && data["to_node_id"] === node;

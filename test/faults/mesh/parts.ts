@@ -89,7 +89,7 @@ export function describe(error: unknown): string {
 }
 
 /** Numbers nobody reads. */
-const unread = { inc: () => undefined, observe: () => undefined };
+const unread = { inc: () => undefined, dec: () => undefined, observe: () => undefined };
 
 export const unreadMetrics = { counter: () => unread } as unknown as Metrics;
 
@@ -98,5 +98,9 @@ export const unreadRouterMetrics = {
   dispatches: unread,
   redispatches: unread,
   endings: unread,
+  waiting: unread,
+  waited: unread,
+  shed: unread,
+  overBudget: unread,
   accept: unread,
 } as unknown as RouterMetrics;

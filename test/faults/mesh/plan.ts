@@ -30,6 +30,8 @@ export interface Plan {
   routers: number;
   agents: NodeSpec[];
   callers: number;
+  /** None: a bus of somebody's own, on which the broker's word on lost connections is not heard. */
+  keepers: number;
   /** Jobs that callers submit while there are faults. */
   jobs: number;
   /** While jobs come and faults happen, milliseconds. */
@@ -65,6 +67,7 @@ export function planOf(chance: Chance): Plan {
     routers: chance.whole(1, 3),
     agents: agentsOf(chance),
     callers: chance.whole(1, 3),
+    keepers: chance.yes(0.7) ? 1 : 0,
     jobs: Math.round(chance.skewed(6, burst ? 80 : 40)),
     activeMs: chance.between(5000, 12_000),
     burst,
@@ -96,6 +99,7 @@ function agentsOf(chance: Chance): NodeSpec[] {
     // One at least for every class.
     const layer: Layer = i === 0 ? chance.pick(["L0", "L1"]) : chance.pick(LAYERS);
     const models = i === 0 || chance.yes(0.7) ? ["tiny", "big"] : ["tiny"];
-    return { layer, slots: chance.pick([1, 1, 2, 4]), models, costFactor: chance.between(0, 1) };
+    const slots = chance.pick([1, 1, 2, 4]);
+    return { layer, slots, models, costFactor: chance.between(0, 1), continues: chance.yes(0.7) };
   });
 }

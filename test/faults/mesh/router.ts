@@ -59,18 +59,21 @@ export class SimRouter extends Member {
     const dispatcher = sabotage.dispatcher(parts);
     const tickets = new Tickets(parts, dispatcher);
     const router = new Router(parts, dispatcher, tickets);
+    dispatcher.caps.join(tickets.id, () => tickets.announce());
     const onError = (error: unknown) => log.error({ err: error }, "a sweep failed");
     const every = (name: string, everyMs: number, body: () => void) => startLoop({ name, everyMs, onError }, body);
     const sweeps = [
       every("silent dispatches", ACCEPT_LIMIT_MS / 5, () => dispatcher.sweep()),
       every("ticket key", 1000, () => tickets.announce()),
       every("unused tickets", 500, () => tickets.sweep()),
-      every("lost nodes", 500, () => fleet.sweep(Date.now())),
+      every("lost nodes", 100, () => fleet.sweep(fleet.nowMs())),
     ];
     this.#leftovers = () => {
       const { waiting, running } = dispatcher.inFlight;
       const { tickets: out, sealed } = tickets.inFlight;
-      const held = { waiting, running, tickets: out, sealed, gate: dispatcher.gate.size, events: events.pendingCount };
+      const { gate, line } = dispatcher;
+      const jobs = { waiting, running, tickets: out, sealed, gate: gate.size, line: line.size };
+      const held = { ...jobs, events: events.pendingCount };
       const counts = Object.entries(held).filter(([, count]) => count > 0);
       const inFlight = [...fleet.fleet.views].filter(({ ownInFlight }) => ownInFlight > 0);
       return [
@@ -83,6 +86,7 @@ export class SimRouter extends Member {
       if (started) {
         await router.stop();
         await dispatcher.drain();
+        dispatcher.caps.leave();
       }
       await Promise.all(sweeps.map((sweep) => sweep.stop()));
       await rejections.close();

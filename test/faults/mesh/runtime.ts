@@ -20,6 +20,7 @@ interface Place {
   boot: number;
   slots: number;
   models: readonly string[];
+  continues: boolean;
 }
 
 /** What a thread needs to hand a message over, at most, milliseconds. */
@@ -45,10 +46,10 @@ export class SimRuntime implements Pick<WorkThread, "run" | "cancel"> {
   }
 
   get states(): RuntimeState[] {
-    const { models, slots } = this.#place;
+    const { models, slots, continues } = this.#place;
     return [
       {
-        record: RuntimeRecord.parse({ name: "sim", kind: "sim", slots }),
+        record: RuntimeRecord.parse({ name: "sim", kind: "sim", slots, continues }),
         models: models.map((name) =>
           ServedModel.parse({
             name,
@@ -64,6 +65,8 @@ export class SimRuntime implements Pick<WorkThread, "run" | "cancel"> {
 
   run(_runtime: string, job: RuntimeJob, handlers: RunHandlers): number {
     const { node, layer, boot, slots } = this.#place;
+    const text = job.messages.map(({ content }) => (typeof content === "string" ? content : ""));
+    const begun = job.continues ? (text.pop() ?? "") : "";
     const run: Run = {
       number: this.#history.runs.length,
       jobId: job.jobId,
@@ -71,7 +74,8 @@ export class SimRuntime implements Pick<WorkThread, "run" | "cancel"> {
       layer,
       boot,
       slots,
-      prompt: job.messages.map(({ content }) => (typeof content === "string" ? content : "")).join(""),
+      prompt: text.join(""),
+      begun,
       startedAtMs: this.#world.nowMs,
       said: [],
       doneAtMs: undefined,

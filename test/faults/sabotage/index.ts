@@ -67,8 +67,10 @@ class NeverFull extends Sabotage {
 }
 
 class WideDesk extends RuntimeDesk {
-  override update(states: readonly RuntimeState[]): void {
-    super.update(states.map(({ record, models }) => ({ record: { ...record, slots: record.slots * 2 }, models })));
+  override update(states: readonly RuntimeState[]): boolean {
+    return super.update(
+      states.map(({ record, models }) => ({ record: { ...record, slots: record.slots * 2 }, models })),
+    );
   }
 }
 

@@ -1,4 +1,5 @@
 import { headers as newHeaders, type MsgHdrs } from "@nats-io/nats-core";
+import { subjects } from "../../../bus-schemas/index.ts";
 import type { AuditStream } from "./audit-stream.ts";
 import type { World } from "./world.ts";
 
@@ -34,6 +35,9 @@ export class Broker {
   /** By a part of the subject that no pattern of ours leaves open. */
   readonly #interests = new Map<string, Interest[]>();
   readonly #chance;
+  /** Connections so far, and the number of each that is open. */
+  #count = 0;
+  readonly #numbers = new Map<Peer, number>();
 
   constructor(world: World, audit: AuditStream) {
     this.#world = world;
@@ -55,9 +59,26 @@ export class Broker {
     this.#drop((interest) => interest.peer === peer && interest.sid === sid);
   }
 
+  /** A connection is there. */
+  greet(peer: Peer): void {
+    this.#numbers.set(peer, this.#count++);
+    this.#advise("connect", peer);
+  }
+
   /** The broker has noticed that a connection is gone. */
   forget(peer: Peer): void {
     this.#drop((interest) => interest.peer === peer);
+    if (!this.#numbers.has(peer)) return;
+    this.#advise("disconnect", peer);
+    this.#numbers.delete(peer);
+  }
+
+  /** As nats-server says it in its system account, and its keeper hears it (ADR 0016). */
+  #advise(what: "connect" | "disconnect", peer: Peer): void {
+    const client = { id: this.#numbers.get(peer) ?? 0, nkey: peer.name.slice(0, peer.name.indexOf("#")) };
+    const data = new TextEncoder().encode(JSON.stringify({ server: { id: "simulated" }, client }));
+    const subject = subjects().advisory(what);
+    this.publish(undefined, { subject, data, reply: "", headers: undefined });
   }
 
   publish(from: Peer | undefined, message: Message): void {

@@ -67,6 +67,7 @@ export class Connection {
   #connected = false;
   #closed = false;
   #sids = 0;
+  #onReconnect: (() => void)[] = [];
 
   constructor(world: World, broker: Broker, proc: Proc, wire: Wire, events: ConnectionEvents) {
     this.#world = world;
@@ -81,6 +82,7 @@ export class Connection {
       isClosed: () => this.#closed,
       isDraining: () => false,
       flush: () => this.#flush(),
+      status: () => this.#followStatus(),
       request: () => Promise.reject(new Error("requests are not simulated")),
     };
     this.bus = {
@@ -134,7 +136,20 @@ export class Connection {
     const backAtMs = this.#world.nowMs + how.backAfterMs;
     let atMs = this.#world.nowMs + redial();
     while (atMs < backAtMs) atMs += redial();
-    this.#world.at(atMs, () => this.#dial(), this.#proc);
+    this.#world.at(atMs, () => this.#redial(), this.#proc);
+  }
+
+  #redial(): void {
+    this.#dial();
+    for (const tell of this.#onReconnect.splice(0)) tell();
+  }
+
+  /** Of what the library tells, only what somebody here follows. */
+  async *#followStatus(): AsyncGenerator<{ type: "reconnect" }> {
+    for (;;) {
+      await new Promise<void>((resolve) => void this.#onReconnect.push(resolve));
+      yield { type: "reconnect" };
+    }
   }
 
   #dial(): void {
@@ -156,6 +171,7 @@ export class Connection {
     this.#session = session;
     this.#connected = true;
     this.#world.note("connected");
+    this.#broker.greet(session);
     for (const [sid, { subject, queue }] of this.#handlers) session.up.send({ type: "sub", sid, subject, queue });
   }
 

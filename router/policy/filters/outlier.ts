@@ -1,0 +1,7 @@
+import type { Filter } from "../types.ts";
+
+/** Nodes on which jobs failed in a row are spared for a while (DESIGN §3), whatever they say of themselves. */
+export const outlier: Filter = {
+  name: "outlier",
+  reject: ({ view }) => view.ejected,
+};

@@ -1,0 +1,141 @@
+import { fileURLToPath } from "node:url";
+import path from "node:path";
+import { eventually, startMesh, type TestMesh } from "./mesh.ts";
+import { startProc, type Proc } from "./proc.ts";
+import { tempDir } from "./temp-dir.ts";
+import { MeshClient } from "../../client/index.ts";
+import { createLog } from "../../service/log.ts";
+
+const MAIN = fileURLToPath(new URL("../../cli/main.ts", import.meta.url));
+const RUNTIME = fileURLToPath(new URL("./answering-runtime.child.ts", import.meta.url));
+
+/** What the machines beside the broker's serve; that one serves another. */
+export const SHARED_MODEL = "shared";
+const READY_LIMIT_MS = 60_000;
+
+/** A machine of its own: an agent that joined by a token, and its runtime. */
+export interface Machine {
+  name: string;
+  runtime: Proc;
+  /** Replaced at each start. */
+  agent: Proc;
+  /** Starts the agent anew after it was killed, and waits until it is there. */
+  restart(): Promise<void>;
+}
+
+/** A real mesh with several machines that serve the same model, each of which may be stopped or killed. */
+export interface FailoverMesh extends AsyncDisposable {
+  mesh: TestMesh;
+  client: MeshClient;
+  machines: readonly Machine[];
+  machine(name: string): Machine;
+  /** Waits until all machines take jobs and have none. */
+  allReady(): Promise<void>;
+}
+
+/** @param args more flags of `tiermesh up` */
+export async function startFailoverMesh(
+  names: readonly string[],
+  args: readonly string[] = [],
+  env: Readonly<Record<string, string>> = {},
+): Promise<FailoverMesh> {
+  const own = await startRuntime("here-only");
+  const mesh = await startMesh({ TIERMESH_LOOPBACK: "false", TIERMESH_RUNTIMES: urlOf(own), ...env }, args);
+  const client = await MeshClient.connect({ ...mesh.address, log: createLog("test", "silent") });
+  client.nodes.list();
+  client.nodes.watchConnections();
+  const folders = names.map((name) => tempDir(`tiermesh-${name}-`));
+  const ready = (name: string) =>
+    eventually(
+      `${name} ready`,
+      () =>
+        client.nodes
+          .list()
+          .some(
+            ({ record, state }) =>
+              record.node_id === name &&
+              state === "ready" &&
+              record.models.includes(SHARED_MODEL) &&
+              record.load?.running === 0,
+          ),
+      READY_LIMIT_MS,
+    );
+  const machines = await Promise.all(
+    names.map(async (name, i): Promise<Machine> => {
+      const runtime = await startRuntime(SHARED_MODEL);
+      const added = await mesh.run("node", "add", name, "--layer", "L1");
+      const token = added.out.split("\n")[0] ?? "";
+      const start = () =>
+        startProc(MAIN, {
+          args: ["agent", "run", "--json", "--join", token],
+          env: {
+            ...mesh.env,
+            ...env,
+            TIERMESH_HOME: folders[i]?.path,
+            TIERMESH_RUNTIMES: urlOf(runtime),
+            TIERMESH_NODE_ID: name,
+            TIERMESH_LAYER: "L1",
+            NODE_COMPILE_CACHE: path.join(mesh.home, "compiled"),
+            TIERMESH_SUPERVISED: undefined,
+          },
+        });
+      const machine: Machine = {
+        name,
+        runtime,
+        agent: start(),
+        restart: async () => {
+          await machine.agent.exited;
+          machine.agent = start();
+          await ready(name);
+        },
+      };
+      return machine;
+    }),
+  );
+  await Promise.all(
+    machines.map(({ name, agent }) =>
+      ready(name).catch((error: unknown) => {
+        throw new Error(`${name}: ${[...agent.lines, ...agent.errors].slice(-10).join("\n")}`, { cause: error });
+      }),
+    ),
+  );
+  return {
+    mesh,
+    client,
+    machines,
+    machine: (name) => {
+      const found = machines.find((each) => each.name === name);
+      if (found === undefined) throw new Error(`no machine ${name}`);
+      return found;
+    },
+    allReady: async () => void (await Promise.all(names.map(ready))),
+    [Symbol.asyncDispose]: async () => {
+      await client.close();
+      for (const { agent, runtime } of machines) {
+        // A process that is stopped hears nothing else.
+        for (const proc of [agent, runtime]) proc.kill("SIGCONT");
+        await agent[Symbol.asyncDispose]();
+        await runtime[Symbol.asyncDispose]();
+      }
+      await mesh[Symbol.asyncDispose]();
+      await own[Symbol.asyncDispose]();
+      for (const folder of folders) await folder.remove();
+    },
+  };
+}
+
+/** The answer of a machine's runtime to `words=<n>`. */
+export function answerOf(words: number): string {
+  return Array.from({ length: words }, (_, i) => `word-${i} `).join("");
+}
+
+async function startRuntime(model: string): Promise<Proc> {
+  const runtime = startProc(RUNTIME, { args: [model] });
+  await runtime.waitForLine(/"ready":true/, READY_LIMIT_MS);
+  return runtime;
+}
+
+function urlOf(runtime: Proc): string {
+  const line = runtime.lines.find((each) => each.includes('"ready":true')) ?? "{}";
+  return `http://127.0.0.1:${(JSON.parse(line) as { port: number }).port}`;
+}
