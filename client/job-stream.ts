@@ -35,6 +35,7 @@ const DEADLINE_GRACE_MS = 500;
 /** Routers that disagree whether a job must be sealed, because one has not heard of a new policy yet, are asked so often. */
 const MAX_TURNS = 5;
 
+const tooLate = () => new MeshError("deadline_exceeded", "no answer before the deadline");
 const cancelledByCaller = () => new MeshError("cancelled", "cancelled by the caller");
 
 /**
@@ -165,15 +166,17 @@ async function* readAttempt(
   const { progress } = state;
   const fail = (status: Outcome, error: MeshError) => finish(port, jobId, status, error, state);
   let accepted = false;
+  /** It has written a piece of the answer. */
+  let spoke = false;
   let expectedSeq = 0;
   for (;;) {
     const leftMs = giveUpMs - port.nowMs();
     // Also of an answer that does not end: what waits here is not read any more.
-    if (leftMs <= 0) return yield* fail("expired", new MeshError("deadline_exceeded", "no answer before the deadline"));
+    if (leftMs < 0) return yield* fail("expired", tooLate());
     const item = await queue.next(Math.min(accepted ? SILENCE_LIMIT_MS : ACCEPT_LIMIT_MS, leftMs), signal);
     if (signal?.aborted) return yield* fail("cancelled", cancelledByCaller());
     if (item === undefined) {
-      if (port.nowMs() >= giveUpMs) continue;
+      if (port.nowMs() >= giveUpMs) return yield* fail("expired", tooLate());
       if (!accepted) return "silent";
       return { lost: new MeshError("node_lost", "the node that ran the job fell silent") };
     }
@@ -195,7 +198,9 @@ async function* readAttempt(
     if (frame.type === "end") {
       if (frame.handed_back && frame.error !== null) return { lost: MeshError.fromWire(frame.error) };
       state.ended = true;
-      yield progress.begun && frame.status === "refused" ? interrupted(frame) : progress.whole(frame);
+      // A node that was to go on and has written nothing: to the caller it is the first one's loss.
+      const unheard = progress.begun && !spoke && (frame.status === "refused" || frame.status === "failed");
+      yield unheard ? interrupted(frame) : progress.whole(frame);
       return "ended";
     }
     if (frame.type === "accepted") {
@@ -203,7 +208,10 @@ async function* readAttempt(
       progress.accepted = frame;
       // To the caller it is one answer.
       if (progress.begun) continue;
-    } else if (frame.type === "delta") progress.take(frame);
+    } else if (frame.type === "delta") {
+      spoke = true;
+      progress.take(frame);
+    }
     yield frame;
   }
 }

@@ -44,7 +44,9 @@ export function openAttempt(port: StreamPort, common: Common, submit: number, wa
   });
   if (supersede !== undefined) {
     const { node } = supersede;
-    cancel(port, jobId, encode({ superseded: true, ...(node === undefined ? {} : { node_id: node }) }, "json"));
+    // Its router learns which node is meant; and whoever else has a try of it, by whatever chance, ends that too.
+    if (node !== undefined) cancel(port, jobId, encode({ superseded: true, node_id: node }, "json"));
+    cancel(port, jobId, encode({ superseded: true }, "json"));
   }
   try {
     if (way.sealed) {

@@ -46,7 +46,7 @@ test("lost before the first piece: it begins anew on another node, the old try i
   const { port, frames, bodyOf } = await running();
   port.say([LOST("n1")], null);
   await tick();
-  expect(port.log).toEqual(["submit 1", "supersede n1", "submit 2"]);
+  expect(port.log).toEqual(["submit 1", "supersede n1", "supersede", "submit 2"]);
   expect(bodyOf(2)).toMatchObject({ prompt: "hello", exclude_nodes: ["n1"] });
   expect(bodyOf(2)).not.toHaveProperty("continue_from");
   expect(port.submits.map(({ headers }) => headers.get(HEADERS.resume))).toEqual(["1", "2"]);
@@ -70,7 +70,7 @@ test.each<[string, (port: FakePort) => void | Promise<unknown>]>([
     port.say([delta("one "), delta("two ")], 1);
     await lose(port);
     await tick();
-    expect(port.log).toEqual(["submit 1", "supersede n1", "submit 2"]);
+    expect(port.log).toEqual(["submit 1", "supersede n1", "supersede", "submit 2"]);
     expect(bodyOf(2)).toMatchObject({
       continue_from: "one two ",
       model: "tiny",
@@ -143,6 +143,14 @@ test("when nobody can go on with an answer, that is one stream_interrupted and s
   await tick();
   const error = new MeshError("no_node", "no node can take this job").toWire();
   port.say([{ ...END, status: "refused", error }], null);
+  // A runtime that does not take a begun answer, as llama-server with a model that thinks, is no other case.
+  const other = await running();
+  other.port.say([delta("one ")], 1);
+  other.port.say([LOST("n1")], null);
+  await tick();
+  const bad = new MeshError("bad_request", "the runtime does not accept these messages").toWire();
+  other.port.say([accepted("n2"), { ...END, status: "failed", error: bad }]);
+  expect(endOf(await other.frames)).toMatchObject({ status: "failed", error: { code: "stream_interrupted" } });
   expect(endOf(await frames)).toMatchObject({
     status: "failed",
     error: { code: "stream_interrupted", message: expect.stringContaining("no node can take") as string },

@@ -92,6 +92,8 @@ export class Dispatcher {
     this.#sweptAtMs = nowMs;
     for (const dispatch of late ? [] : this.#table.takeSilent(nowMs - ACCEPT_LIMIT_MS)) {
       this.#parts.fleet.onSilent(dispatch.nodeId);
+      // If it takes the job yet, two nodes would have it.
+      this.handOver.supersede(dispatch);
       const why = `${dispatch.nodeId} did not answer within ${ACCEPT_LIMIT_MS} ms`;
       this.retries.redispatch(dispatch, new MeshError("node_lost", why));
     }

@@ -205,3 +205,15 @@ test("nothing that is said on the subject of lost connections but the keeper's o
   expect(fleet.fleet.view("a")?.gone).toBe(false);
   expect(rejected.map(({ kind }) => kind)).toEqual(["node_gone", "node_gone", "node_gone", "node_gone"]);
 });
+
+test("a node that is silent for too long is told that it does not have the job: it may take it yet", async () => {
+  vi.useFakeTimers();
+  const { cancels, dispatcher, holder, asked } = await dispatched();
+  const silent = holder();
+  for (let i = 0; i < 6; i++) {
+    vi.advanceTimersByTime(50);
+    dispatcher.sweep();
+  }
+  expect(asked()).toHaveLength(2);
+  expect(cancels()).toEqual([{ superseded: true, node_id: silent, by_router: true }]);
+});

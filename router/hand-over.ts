@@ -111,15 +111,14 @@ export class HandOver {
 
   /** A caller asks for its job again, having heard nothing, or nothing more of the node that it names. */
   onSuperseded(table: DispatchTable, jobId: string, heardOf: string | undefined): void {
+    // What another node has is meant by the word that names none, which follows.
+    if (heardOf !== undefined && table.findJob(jobId)?.nodeId !== heardOf) return;
     const old = table.takeJob(jobId, true);
     if (old === undefined) return;
-    const { nodeId, acceptedBy } = old;
-    this.#parts.fleet.onDone(nodeId);
-    // Nodes heed only what is about them.
-    if (heardOf !== undefined && heardOf !== nodeId) this.supersede(old);
-    if (acceptedBy === undefined) return;
+    this.#parts.fleet.onDone(old.nodeId);
+    if (old.acceptedBy === undefined) return;
     // It took the job and said nothing to its caller: in its favour speaks only that it sends heartbeats.
-    this.#parts.fleet.onMute(nodeId);
+    this.#parts.fleet.onMute(old.nodeId);
     this.#recordHop(old, new MeshError("node_lost", "its caller heard nothing more of it").toWire());
   }
 

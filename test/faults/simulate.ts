@@ -55,7 +55,7 @@ export async function simulate(seed: number, options: Options = {}): Promise<Res
     const mesh = new Mesh(world, plan, sabotage);
     await run(mesh);
     const { history } = mesh;
-    history.errors.push(...unhandled);
+    history.errors.push(...unhandled, ...world.thrown.map(describe));
     history.endedAtMs = world.nowMs;
     const { hash, lines } = world.trace;
     const judged = { violations: check(history), limits: checkLimits(history) };

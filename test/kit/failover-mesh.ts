@@ -92,13 +92,25 @@ export async function startFailoverMesh(
       return machine;
     }),
   );
-  await Promise.all(
-    machines.map(({ name, agent }) =>
-      ready(name).catch((error: unknown) => {
-        throw new Error(`${name}: ${[...agent.lines, ...agent.errors].slice(-10).join("\n")}`, { cause: error });
-      }),
-    ),
-  );
+  const dispose = async () => {
+    await client.close();
+    for (const { agent, runtime } of machines) {
+      // A process that is stopped hears nothing else.
+      for (const proc of [agent, runtime]) proc.kill("SIGCONT");
+      await agent[Symbol.asyncDispose]();
+      await runtime[Symbol.asyncDispose]();
+    }
+    await mesh[Symbol.asyncDispose]();
+    await own[Symbol.asyncDispose]();
+    for (const folder of folders) await folder.remove();
+  };
+  try {
+    await Promise.all(names.map(ready));
+  } catch (error) {
+    const said = machines.flatMap(({ name, agent }) => [name, ...agent.lines, ...agent.errors].slice(-10));
+    await dispose();
+    throw new Error(said.join("\n"), { cause: error });
+  }
   return {
     mesh,
     client,
@@ -109,18 +121,7 @@ export async function startFailoverMesh(
       return found;
     },
     allReady: async () => void (await Promise.all(names.map(ready))),
-    [Symbol.asyncDispose]: async () => {
-      await client.close();
-      for (const { agent, runtime } of machines) {
-        // A process that is stopped hears nothing else.
-        for (const proc of [agent, runtime]) proc.kill("SIGCONT");
-        await agent[Symbol.asyncDispose]();
-        await runtime[Symbol.asyncDispose]();
-      }
-      await mesh[Symbol.asyncDispose]();
-      await own[Symbol.asyncDispose]();
-      for (const folder of folders) await folder.remove();
-    },
+    [Symbol.asyncDispose]: dispose,
   };
 }
 

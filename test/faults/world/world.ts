@@ -42,6 +42,8 @@ export class World {
   current: Proc | undefined;
   /** Steps of processes so far. */
   steps = 0;
+  /** What nobody caught in a timer of a process. */
+  readonly thrown: unknown[] = [];
   readonly #heap = new EventHeap();
 
   constructor(seed: string, traced: boolean) {
@@ -113,7 +115,12 @@ export class World {
   async #step(proc: Proc, run: () => void): Promise<void> {
     this.current = proc;
     this.steps++;
-    run();
+    try {
+      run();
+    } catch (error) {
+      // A real process would end by it; here the checker says so.
+      this.thrown.push(error);
+    }
     await new Promise<void>((resolve) => realSetImmediate(resolve));
     this.current = undefined;
   }
