@@ -60,38 +60,38 @@ export async function startFailoverMesh(
           ),
       READY_LIMIT_MS,
     );
-  const machines = await Promise.all(
-    names.map(async (name, i): Promise<Machine> => {
-      const runtime = await startRuntime(SHARED_MODEL);
-      const added = await mesh.run("node", "add", name, "--layer", "L1");
-      const token = added.out.split("\n")[0] ?? "";
-      const start = () =>
-        startProc(MAIN, {
-          args: ["agent", "run", "--json", "--join", token],
-          env: {
-            ...mesh.env,
-            ...env,
-            TIERMESH_HOME: folders[i]?.path,
-            TIERMESH_RUNTIMES: urlOf(runtime),
-            TIERMESH_NODE_ID: name,
-            TIERMESH_LAYER: "L1",
-            NODE_COMPILE_CACHE: path.join(mesh.home, "compiled"),
-            TIERMESH_SUPERVISED: undefined,
-          },
-        });
-      const machine: Machine = {
-        name,
-        runtime,
-        agent: start(),
-        restart: async () => {
-          await machine.agent.exited;
-          machine.agent = start();
-          await ready(name);
+  const machines: Machine[] = [];
+  const add = async (name: string, i: number) => {
+    const runtime = await startRuntime(SHARED_MODEL);
+    const added = await mesh.run("node", "add", name, "--layer", "L1");
+    const token = added.out.split("\n")[0] ?? "";
+    const start = () =>
+      startProc(MAIN, {
+        args: ["agent", "run", "--json", "--join", token],
+        env: {
+          ...mesh.env,
+          ...env,
+          TIERMESH_HOME: folders[i]?.path,
+          TIERMESH_RUNTIMES: urlOf(runtime),
+          TIERMESH_NODE_ID: name,
+          TIERMESH_LAYER: "L1",
+          NODE_COMPILE_CACHE: path.join(mesh.home, "compiled"),
+          TIERMESH_SUPERVISED: undefined,
         },
-      };
-      return machine;
-    }),
-  );
+      });
+    const machine: Machine = {
+      name,
+      runtime,
+      agent: start(),
+      restart: async () => {
+        await machine.agent.exited;
+        machine.agent = start();
+        await ready(name);
+      },
+    };
+    machines.push(machine);
+    await ready(name);
+  };
   const dispose = async () => {
     await client.close();
     for (const { agent, runtime } of machines) {
@@ -105,7 +105,8 @@ export async function startFailoverMesh(
     for (const folder of folders) await folder.remove();
   };
   try {
-    await Promise.all(names.map(ready));
+    // One after the other: a join that meets the broker's reload for another one may find no bus.
+    for (const [i, name] of names.entries()) await add(name, i);
   } catch (error) {
     const said = machines.flatMap(({ name, agent }) => [name, ...agent.lines, ...agent.errors].slice(-10));
     await dispose();

@@ -74,6 +74,7 @@ export class SimCaller extends Member {
     const abort = new AbortController();
     if (cancelAfterMs !== undefined)
       setTimeout(() => {
+        if (!this.#open.has(job)) return;
         job.cancelledAtMs = this.around.world.nowMs;
         abort.abort();
       }, cancelAfterMs);
@@ -104,6 +105,7 @@ export class SimCaller extends Member {
     });
     if (cancelAfterMs !== undefined)
       setTimeout(() => {
+        if (!this.#open.has(job)) return;
         job.cancelledAtMs = this.around.world.nowMs;
         bus.nc.publish(bus.subjects.cancel(job.id), "");
       }, cancelAfterMs);
