@@ -3,10 +3,7 @@ import {
   DATA_CLASSES,
   HEADERS,
   JobId,
-  JobRequest,
   MeshError,
-  SubjectToken,
-  estimatePromptTokens,
   isInbox,
   lastToken,
   type DataClass,
@@ -19,17 +16,17 @@ import { readCancel } from "../service/cancels.ts";
 import { encode } from "../service/codec.ts";
 import type { EventPublisher } from "../service/events.ts";
 import type { Log } from "../service/log.ts";
-import { classHeader, header, headersFor, readJob } from "../service/messages.ts";
+import { header, headersFor } from "../service/messages.ts";
 import type { Rejections } from "../service/rejections.ts";
 import { learnFromPeer } from "../service/structures-exchange.ts";
 import { within } from "../service/within.ts";
 import { Answer } from "./answer.ts";
-import { askOf, bodyDeclares, isAboutClass } from "./ask.ts";
+import { askOf, isAboutClass } from "./ask.ts";
 import { Parcels } from "./durable/parcels.ts";
 import { runEnded } from "./durable/run-ended.ts";
-import { contentOf } from "./job-content.ts";
 import { Job, type Ended, type JobFacts } from "./job.ts";
 import { refuse, type Ask } from "./model/admission.ts";
+import { queueOf, readRun } from "./run-message.ts";
 import type { RuntimeDesk } from "./runtime-desk.ts";
 
 export interface IntakeParts {
@@ -46,8 +43,6 @@ export interface IntakeParts {
   onEnded: (job: Job, ended: Ended) => void;
 }
 
-/** As in the frames (bus-schemas/job.ts), characters. */
-const MAX_DECISION_ID_CHARS = 64;
 /** A router takes a job back within this time, or it is gone, milliseconds. */
 const TAKE_BACK_LIMIT_MS = 2000;
 /** Endings that wait for the bus, at most. */
@@ -97,7 +92,7 @@ export class Intake {
     let facts: JobFacts;
     let ask: Ask;
     try {
-      facts = this.#read(msg, subjectClass);
+      facts = readRun(msg, subjectClass);
       ask = askOf(facts, this.#parts.layer);
     } catch (error) {
       const rejection = MeshError.from(error);
@@ -166,48 +161,6 @@ export class Intake {
     const common = { job_id: facts.jobId, node_id: this.#parts.nodeId, queue: facts.queue };
     this.tell(verdicts, { type: "accepted", ...common, load: this.#parts.load() });
     return undefined;
-  }
-
-  /** @throws MeshError naming the field. */
-  #read(msg: Msg, dataClass: DataClass): JobFacts {
-    const request = readJob(msg, JobRequest);
-    const inbox = header(msg, HEADERS.reply);
-    const model = header(msg, HEADERS.model);
-    const deadlineMs = Number(header(msg, HEADERS.deadline));
-    const attempt = header(msg, HEADERS.attempt) ?? "1";
-    const decisionId = header(msg, HEADERS.decision) ?? null;
-    // A job cannot make an agent speak on the mesh's own subjects.
-    if (inbox === undefined || !isInbox(inbox))
-      throw new MeshError("bad_request", "Mesh-Reply: not an inbox", { field: HEADERS.reply });
-    if (model === undefined) throw new MeshError("bad_request", "Mesh-Model: missing", { field: HEADERS.model });
-    if (!Number.isFinite(deadlineMs))
-      throw new MeshError("bad_request", "Mesh-Deadline: not a time", { field: HEADERS.deadline });
-    // What follows goes into frames and events, whose schemas would refuse the job's ending.
-    if (!/^[1-9]\d{0,3}$/.test(attempt))
-      throw new MeshError("bad_request", "Mesh-Attempt: a whole number from 1 to 9999", { field: HEADERS.attempt });
-    const fence = header(msg, HEADERS.fence);
-    if (fence !== undefined && !/^\d{1,15}$/.test(fence))
-      throw new MeshError("bad_request", "Mesh-Fence: not a number", { field: HEADERS.fence });
-    if (decisionId !== null && decisionId.length > MAX_DECISION_ID_CHARS)
-      throw new MeshError("bad_request", "Mesh-Decision: too long", { field: HEADERS.decision });
-    return {
-      jobId: jobIdOf(msg),
-      request,
-      ...contentOf(request),
-      dataClass,
-      declared: { subject: dataClass, header: classHeader(msg), body: bodyDeclares(request) },
-      model,
-      inbox,
-      deadlineMs,
-      attempt: Number(attempt),
-      queue: queueOf(msg),
-      decisionId,
-      traceparent: header(msg, HEADERS.traceparent),
-      promptTokens: estimatePromptTokens(request, msg.data.length),
-      sealed: false,
-      ...(fence === undefined ? {} : { fence: Number(fence) }),
-      handBack: handBackOf(msg, request.stream === true),
-    };
   }
 
   #take(facts: JobFacts, answer: Answer, verdicts: string | undefined): void {
@@ -302,22 +255,4 @@ export class Intake {
     if (nc.isClosed() || (reply !== subjects.verdict(router, nodeId, dispatch) && !isInbox(reply))) return;
     nc.publish(reply, encode(verdict, "shared"), { headers: headersFor("shared") });
   }
-}
-
-/** As the router named it, or null: a verdict must not fail for it. */
-function queueOf(msg: Msg): string | null {
-  return SubjectToken.safeParse(header(msg, HEADERS.queue)).data ?? null;
-}
-
-/** A whole answer is its router's to ask for again, a stream its caller's. */
-function handBackOf(msg: Msg, stream: boolean): JobFacts["handBack"] {
-  const who = stream ? "caller" : "router";
-  return header(msg, HEADERS.handBack) === who ? who : undefined;
-}
-
-/** @throws MeshError naming the header. */
-function jobIdOf(msg: Msg): string {
-  const jobId = JobId.safeParse(header(msg, HEADERS.job));
-  if (jobId.success) return jobId.data;
-  throw new MeshError("bad_request", "Mesh-Job: 8 to 64 letters, digits, _ and -", { field: HEADERS.job });
 }
