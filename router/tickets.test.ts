@@ -293,16 +293,3 @@ test.each([
   expect(error?.code).toBe("bad_request");
   expect(error?.field).toContain(field);
 });
-
-test("a node that announces another live node's key is not heard, until that one is gone", () => {
-  const { fleet, join, rejected, bus, parts } = startRouter();
-  fleet.start(bus as never, parts.rejections);
-  const { seal_keys: stolen } = nodeRecord("n1");
-  join(nodeRecord("n1"));
-  join(nodeRecord("thief", { seal_keys: stolen }));
-  expect(fleet.fleet.view("thief")).toBeUndefined();
-  expect(rejected).toMatchObject([{ kind: "heartbeat", error: { code: "forbidden", field: "seal_keys" } }]);
-  join(nodeRecord("n1", { seq: 1, status: "leaving" }));
-  join(nodeRecord("thief", { seal_keys: stolen }));
-  expect(fleet.fleet.view("thief")).toBeDefined();
-});

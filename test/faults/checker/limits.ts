@@ -28,8 +28,7 @@ export const LIMITS: readonly Rule[] = [
         const finished = audit.filter(
           ({ type, data }) => type === "job_ended" && data["job_id"] === id && data["status"] === "finished",
         );
-        const shared = idShared || jobs.some((other) => other.id === id && other.idShared);
-        return finished.length > 1 && !shared ? [`${id} is recorded as finished ${finished.length} times`] : [];
+        return finished.length > 1 && !idShared ? [`${id} is recorded as finished ${finished.length} times`] : [];
       }),
   },
 ];

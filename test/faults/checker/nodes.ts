@@ -95,7 +95,8 @@ export const nodeRules: readonly Rule[] = [
     check: (history) =>
       history.jobs.flatMap((job) => {
         const { cancelledAtMs } = job;
-        if (cancelledAtMs === undefined) return [];
+        // A node whose word came too late is none that its router cancels at.
+        if (cancelledAtMs === undefined || history.unanswered.has(job.id)) return [];
         const limitMs = cancelledAtMs + CANCEL_MS;
         const trouble = disturbed(history, cancelledAtMs - 1000, limitMs, {
           kinds: ["crash", "stop", "cut", "stall", "pause", "forger"],

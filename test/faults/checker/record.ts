@@ -58,8 +58,7 @@ export const recordRules: readonly Rule[] = [
     check: (history) =>
       history.jobs.flatMap((job) => {
         const end = told(job);
-        const shared = history.jobs.filter(({ id }) => id === job.id).length > 1;
-        if (end === undefined || shared || !calm(history, job) || job.callerLostAtMs !== undefined) return [];
+        if (end === undefined || job.idShared || !calm(history, job) || job.callerLostAtMs !== undefined) return [];
         const recorded = endings(history, job.id).map(({ data }) => String(data["status"]));
         const runs = runsOf(history, job.prompt).length;
         if (runs > 1) return [`${job.id} ran ${runs} times`];
@@ -76,7 +75,6 @@ export const recordRules: readonly Rule[] = [
     check: (history) =>
       history.jobs.flatMap((job) => {
         if (told(job)?.status !== "finished" || job.idShared || job.cancelledAtMs !== undefined) return [];
-        if (history.jobs.some(({ id, closedAtMs }) => id === job.id && closedAtMs !== job.closedAtMs)) return [];
         const cancelled = endings(history, job.id).some(({ data }) => data["status"] === "cancelled");
         return cancelled ? [`${job.id} is`] : [];
       }),

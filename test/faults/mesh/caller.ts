@@ -74,6 +74,7 @@ export class SimCaller extends Member {
     const abort = new AbortController();
     if (cancelAfterMs !== undefined)
       setTimeout(() => {
+        if (!this.#open.has(job)) return;
         job.cancelledAtMs = this.around.world.nowMs;
         abort.abort();
       }, cancelAfterMs);
@@ -89,7 +90,10 @@ export class SimCaller extends Member {
     const { promise, resolve } = Promise.withResolvers<void>();
     // It goes on listening after the end: nothing may come.
     bus.listen(inbox, (msg) => {
-      if (msg.headers?.code === 503) return resolve();
+      if (msg.headers?.code === 503) {
+        job.threw = "no router listens";
+        return resolve();
+      }
       const frame = StreamFrame.parse(decode(msg.data, header(msg, HEADERS.contentType)));
       this.#take(job, frame);
       if (frame.type === "end") resolve();
@@ -101,6 +105,7 @@ export class SimCaller extends Member {
     });
     if (cancelAfterMs !== undefined)
       setTimeout(() => {
+        if (!this.#open.has(job)) return;
         job.cancelledAtMs = this.around.world.nowMs;
         bus.nc.publish(bus.subjects.cancel(job.id), "");
       }, cancelAfterMs);

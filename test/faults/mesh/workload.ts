@@ -35,7 +35,7 @@ export class Workload {
   readonly #world: World;
   readonly #plan: Plan;
   readonly #chance: Chance;
-  readonly #lastIds: string[] = [];
+  #last: CallerJob | undefined;
   #count = 0;
 
   constructor(world: World, plan: Plan) {
@@ -57,20 +57,19 @@ export class Workload {
     const { byHand, cancels, sharedIds, maxBytes } = this.#plan;
     const chance = this.#chance;
     const declared = chance.pick(DECLARATIONS);
-    const earlier = this.#lastIds.at(-1);
-    const sharesId = earlier !== undefined && chance.yes(sharedIds);
+    const shared = chance.yes(sharedIds) ? this.#last : undefined;
     const timeoutMs = Math.round(chance.yes(0.5) ? chance.skewed(700, 8000) : chance.between(4000, 9000));
     const way = chance.yes(byHand) ? "by hand" : "client";
     const job = this.#job({
-      id: sharesId ? earlier : `job-${String(this.#count).padStart(8, "0")}`,
+      id: shared?.id ?? `job-${String(this.#count).padStart(8, "0")}`,
       caller,
       way,
       stream: way === "client" || chance.yes(0.5),
       strictest: declared.strictest,
       timeoutMs,
     });
-    if (!sharesId) this.#lastIds.push(job.id);
-    job.idShared = sharesId;
+    if (shared !== undefined) shared.idShared = job.idShared = true;
+    this.#last = job;
     const large = maxBytes < 100_000 && chance.yes(0.1);
     if (large) job.prompt += "x".repeat(chance.whole(maxBytes - 2000, maxBytes));
     const request: JobRequestInput = {
