@@ -120,10 +120,16 @@ class HopefulView extends FleetView {
   override onLost(): void {}
 }
 
-/** Jobs of a lost node are waited for. */
+/** Jobs of a lost node are waited for, even beyond their deadline. */
 class NeverGivesUp extends Sabotage {
   override fleetView(events: EventPublisher): FleetView {
     return new HopefulView(events);
+  }
+
+  override dispatcher(parts: RouterParts): Dispatcher {
+    const dispatcher = new Dispatcher(parts);
+    Object.assign(dispatcher.handOver, { endOverdue: () => undefined });
+    return dispatcher;
   }
 }
 
