@@ -17,7 +17,7 @@ import { PolicyBucket } from "../service/policy-bucket.ts";
 import { QualityBucket } from "../service/quality-bucket.ts";
 import { readRoutingConfig } from "../service/routing-config.ts";
 import { serveStructures } from "../service/structures-exchange.ts";
-import { ACCEPT_LIMIT_MS, Dispatcher } from "./dispatcher.ts";
+import { Dispatcher } from "./dispatcher.ts";
 import { DurableJobs } from "./durable/index.ts";
 import { FleetView } from "./fleet-view.ts";
 import { routerMetrics } from "./metrics.ts";
@@ -25,6 +25,7 @@ import type { RouterParts } from "./parts.ts";
 import { PolicyKeeper } from "./policy-keeper.ts";
 import { QualityFollower } from "./quality-follower.ts";
 import { Router } from "./router.ts";
+import { sweepsOf } from "./sweeps.ts";
 import { Tickets } from "./tickets.ts";
 
 const RouterConfig = BaseConfig.extend({
@@ -98,18 +99,9 @@ runProcess(log, async (lifecycle) => {
   // Before the first announcement, which must come back here.
   dispatcher.caps.join(tickets.id, () => tickets.announce());
   const onError = (error: unknown) => log.error({ err: error }, "a sweep failed");
-  const sweeps = [
-    startLoop(
-      { name: "silent dispatches", everyMs: ACCEPT_LIMIT_MS / 5, onError },
-      () => dispatcher.sweep(),
-      lifecycle.signal,
-    ),
-    startLoop({ name: "ticket key", everyMs: 1000, onError }, () => tickets.announce(), lifecycle.signal),
-    startLoop({ name: "unused tickets", everyMs: 500, onError }, () => tickets.sweep(), lifecycle.signal),
-    startLoop({ name: "lost routers", everyMs: 500, onError }, () => dispatcher.caps.sweep(), lifecycle.signal),
-    startLoop({ name: "finished jobs", everyMs: 500, onError }, () => dispatcher.known.sweep(), lifecycle.signal),
-    startLoop({ name: "lost nodes", everyMs: 100, onError }, () => fleet.sweep(fleet.nowMs()), lifecycle.signal),
-  ];
+  const sweeps = sweepsOf(dispatcher, tickets, fleet).map(({ run, ...sweep }) =>
+    startLoop({ ...sweep, onError }, run, lifecycle.signal),
+  );
   lifecycle.onClose("sweeps", async () => {
     await Promise.all(sweeps.map((sweep) => sweep.stop()));
   });

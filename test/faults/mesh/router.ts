@@ -1,6 +1,6 @@
-import { ACCEPT_LIMIT_MS } from "../../../router/dispatcher.ts";
 import type { RouterParts } from "../../../router/parts.ts";
 import { Router } from "../../../router/router.ts";
+import { sweepsOf } from "../../../router/sweeps.ts";
 import { Tickets } from "../../../router/tickets.ts";
 import { EventPublisher } from "../../../service/events.ts";
 import { newId } from "../../../service/ids.ts";
@@ -61,13 +61,9 @@ export class SimRouter extends Member {
     const router = new Router(parts, dispatcher, tickets);
     dispatcher.caps.join(tickets.id, () => tickets.announce());
     const onError = (error: unknown) => log.error({ err: error }, "a sweep failed");
-    const every = (name: string, everyMs: number, body: () => void) => startLoop({ name, everyMs, onError }, body);
-    const sweeps = [
-      every("silent dispatches", ACCEPT_LIMIT_MS / 5, () => dispatcher.sweep()),
-      every("ticket key", 1000, () => tickets.announce()),
-      every("unused tickets", 500, () => tickets.sweep()),
-      every("lost nodes", 100, () => fleet.sweep(fleet.nowMs())),
-    ];
+    const sweeps = sweepsOf(dispatcher, tickets, fleet).map(({ run, ...sweep }) =>
+      startLoop({ ...sweep, onError }, run),
+    );
     this.#leftovers = () => {
       const { waiting, running } = dispatcher.inFlight;
       const { tickets: out, sealed } = tickets.inFlight;
