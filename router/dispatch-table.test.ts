@@ -94,3 +94,20 @@ test("a silent dispatch is given up but counts for its queue until it is known t
   table.dropAbandoned(({ nodeId }) => nodeId === "n1");
   expect(table.countOf("chat")).toBe(0);
 });
+
+test("what is given out and not used holds its place for a while, not until it is taken back", () => {
+  const table = new DispatchTable();
+  const used = table.add(dispatch("job-a", 0));
+  const unused = table.add(dispatch("job-b", 0));
+  table.holdNoLonger(0);
+  expect(table.countOf("chat")).toBe(2);
+  table.holdNoLonger(1);
+  table.holdNoLonger(1);
+  expect([table.countOf("chat"), table.waitingCount]).toEqual([0, 2]);
+  table.markRunning(used);
+  expect(table.countOf("chat")).toBe(1);
+  expect(table.takeUnused(1).map(({ jobId }) => jobId)).toEqual(["job-b"]);
+  expect([table.find(unused), table.countOf("chat")]).toEqual([undefined, 1]);
+  table.remove(used);
+  expect(table.countOf("chat")).toBe(0);
+});

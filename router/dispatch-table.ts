@@ -40,6 +40,8 @@ export class DispatchTable {
   readonly #byQueue = new Map<string, number>();
   /** Silent ones that were given up: their node may yet begin or have begun them, so they count for their queue. */
   readonly #abandoned = new Map<string, Dispatch>();
+  /** Waiting ones that do not count for their queue. */
+  readonly #notHeld = new Set<string>();
   /** Dispatches that their node has said nothing of, and how many those are at each node. */
   readonly #unanswered = new Set<string>();
   readonly #onTheWay = new Map<string, number>();
@@ -110,6 +112,7 @@ export class DispatchTable {
     if (dispatch === undefined) return undefined;
     this.#waiting.delete(token);
     this.#running.set(token, dispatch);
+    if (this.#notHeld.delete(token)) this.#counts(dispatch, 1);
     return dispatch;
   }
 
@@ -119,22 +122,43 @@ export class DispatchTable {
     this.answered(token);
     this.#waiting.delete(token);
     this.#running.delete(token);
-    this.#counts(dispatch, -1);
+    if (!this.#notHeld.delete(token)) this.#counts(dispatch, -1);
     if (this.#byJob.get(dispatch.jobId) === token) this.#byJob.delete(dispatch.jobId);
     return dispatch;
   }
 
-  /** Takes out the jobs whose node has said nothing since `beforeMs`, oldest first. */
+  /** Takes out the jobs whose node has said nothing since `beforeMs`, oldest first; it may run them yet, so they count on. */
   takeSilent(beforeMs: number): Dispatch[] {
-    const silent: Dispatch[] = [];
+    return this.#takeWaiting(beforeMs, (token, dispatch) => {
+      this.#abandoned.set(token, dispatch);
+      this.#counts(dispatch, 1);
+    });
+  }
+
+  /** Takes out what was given out before `beforeMs` and never came to its node. */
+  takeUnused(beforeMs: number): Dispatch[] {
+    return this.#takeWaiting(beforeMs, () => undefined);
+  }
+
+  /** From now on what was given out before `beforeMs` counts only when its node has it. */
+  holdNoLonger(beforeMs: number): void {
+    for (const [token, dispatch] of this.#waiting) {
+      if (dispatch.sentAtMs >= beforeMs) break;
+      if (this.#notHeld.has(token)) continue;
+      this.#notHeld.add(token);
+      this.#counts(dispatch, -1);
+    }
+  }
+
+  #takeWaiting(beforeMs: number, onEach: (token: string, dispatch: Dispatch) => void): Dispatch[] {
+    const taken: Dispatch[] = [];
     for (const [token, dispatch] of this.#waiting) {
       if (dispatch.sentAtMs >= beforeMs) break;
       this.remove(token);
-      this.#abandoned.set(token, dispatch);
-      this.#counts(dispatch, 1);
-      silent.push(dispatch);
+      onEach(token, dispatch);
+      taken.push(dispatch);
     }
-    return silent;
+    return taken;
   }
 
   /** A job that was given up as silent is over after all: its node says so, or is gone, or its time is over. */

@@ -39,6 +39,10 @@ const RouterConfig = BaseConfig.extend({
 /** Every node speaks once in this time: a cold router listens before it takes jobs (DESIGN promise 5), milliseconds. */
 const LISTEN_FIRST_MS = 1100;
 
+/** A router that begins beside others takes no jobs before it has a share of the queues' caps, or this is over, milliseconds. */
+const SHARE_LIMIT_MS = 8000;
+const SHARE_LOOK_MS = 50;
+
 const log = createLog("router");
 
 runProcess(log, async (lifecycle) => {
@@ -109,6 +113,9 @@ runProcess(log, async (lifecycle) => {
   await pause(LISTEN_FIRST_MS, lifecycle.signal);
   dispatcher.start();
   tickets.start();
+  // Without a share it could only let jobs wait that other routers would send at once.
+  for (let waitedMs = 0; !dispatcher.caps.hasShare && waitedMs < SHARE_LIMIT_MS; waitedMs += SHARE_LOOK_MS)
+    await pause(SHARE_LOOK_MS, lifecycle.signal);
   router.start();
   durable.start();
   lifecycle.onClose("jobs", async () => {

@@ -24,6 +24,11 @@ import type { RouteRequest } from "./policy/types.ts";
 import { TicketMaker } from "./ticket-maker.ts";
 import type { Turn } from "./waiting/line.ts";
 
+/**
+ * A ticket holds a place within its queue's cap for this long, milliseconds: a client seals its job in a fraction of it. One that
+ * comes later than that runs all the same.
+ */
+const HOLD_MS = 2000;
 /** Tickets that may be out at a time; beyond it new ones are refused. */
 const MAX_OUT = 20_000;
 
@@ -87,10 +92,11 @@ export class Tickets {
 
   /** Gives up tickets that were not used in time, and running jobs long past their deadline; call it about twice a second. */
   sweep(): void {
-    for (const { jobId, nodeId } of this.#out.takeSilent(performance.now() - TICKET_LIFE_MS)) {
+    for (const { jobId, nodeId } of this.#out.takeUnused(performance.now() - TICKET_LIFE_MS)) {
       this.#parts.fleet.onDone(nodeId);
       this.#dispatcher.known.ended(jobId);
     }
+    this.#out.holdNoLonger(performance.now() - HOLD_MS);
     this.#dispatcher.handOver.endOverdue(this.#out);
   }
 

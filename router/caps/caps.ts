@@ -96,6 +96,11 @@ export class Caps {
     return this.#peers === undefined ? cap : this.#peers.limit(queue, cap, performance.now());
   }
 
+  /** Whether there is a share to begin with: until the others have heard of this router, or are known to be gone, there is none. */
+  get hasShare(): boolean {
+    return Object.keys(this.#parts.policy().routing.task_queues).some((queue) => this.limit(queue) > 0);
+  }
+
   mayTake(queue: string): boolean {
     return this.used(queue) < this.limit(queue);
   }

@@ -168,7 +168,13 @@ export async function startWalledMesh(
     const fleet = new TirelessFleet(events);
     fleet.start(bus, rejections);
     const policy = compilePolicy(
-      RoutingConfig.parse({ routing_policy: { defaults: { fallback_order: ["L2", "L0", "L1"] } } }),
+      RoutingConfig.parse({
+        routing_policy: {
+          defaults: { fallback_order: ["L2", "L0", "L1"] },
+          // Nobody is to wait for a place: thousands ask at once, and most of their tickets are never used.
+          task_queues: { chat: { priority: 100, max_concurrency: 100_000, timeout_ms: 30_000 } },
+        },
+      }),
       "walls@1",
     );
     const parts = {
