@@ -226,4 +226,9 @@ export class Dispatcher {
   end(ending: RouterEnding): void {
     this.#endings.end(ending);
   }
+
+  /** Of a job whose caller was told by its node: recorded only. */
+  recordEnd(ending: RouterEnding): void {
+    this.#endings.record(ending);
+  }
 }
