@@ -85,6 +85,11 @@ export class Caps {
     return this.#peers?.announcement(Object.fromEntries(used), queues, performance.now());
   }
 
+  /** False while others still go by a router that this one has not heard: until then it may take nothing. */
+  get complete(): boolean {
+    return this.#peers?.complete ?? true;
+  }
+
   /** Jobs of a queue that this router has out: decided, on their way, or running. */
   used(queue: string): number {
     return this.#counters.reduce((sum, counter) => sum + counter(queue), this.#held.get(queue) ?? 0);
