@@ -6,7 +6,7 @@ import { BASE_ENV, BaseConfig, busAddressOf, loadConfig } from "../service/confi
 import { EventPublisher } from "../service/events.ts";
 import { runProcess } from "../service/lifecycle.ts";
 import { createLog } from "../service/log.ts";
-import { pause, startLoop } from "../service/loop.ts";
+import { startLoop } from "../service/loop.ts";
 import { Metrics, serveHealth } from "../service/metrics.ts";
 import { announceService } from "../service/micro.ts";
 import { spoolDir } from "../service/paths.ts";
@@ -20,6 +20,7 @@ import { serveStructures } from "../service/structures-exchange.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import { DurableJobs } from "./durable/index.ts";
 import { FleetView } from "./fleet-view.ts";
+import { listenFirst } from "./listen-first.ts";
 import { routerMetrics } from "./metrics.ts";
 import type { RouterParts } from "./parts.ts";
 import { PolicyKeeper } from "./policy-keeper.ts";
@@ -35,13 +36,6 @@ const RouterConfig = BaseConfig.extend({
   /** What durable jobs answered can be asked for this long, hours. */
   resultHours: z.coerce.number().min(0.01).max(720).default(24),
 });
-
-/** Every node speaks once in this time: a cold router listens before it takes jobs (DESIGN promise 5), milliseconds. */
-const LISTEN_FIRST_MS = 1100;
-
-/** A router that begins beside others takes no jobs before it has a share of the queues' caps, or this is over, milliseconds. */
-const SHARE_LIMIT_MS = 8000;
-const SHARE_LOOK_MS = 50;
 
 const log = createLog("router");
 
@@ -110,12 +104,9 @@ runProcess(log, async (lifecycle) => {
     await Promise.all(sweeps.map((sweep) => sweep.stop()));
   });
 
-  await pause(LISTEN_FIRST_MS, lifecycle.signal);
+  await listenFirst(dispatcher.caps, lifecycle.signal);
   dispatcher.start();
   tickets.start();
-  // Without a share it could only let jobs wait that other routers would send at once.
-  for (let waitedMs = 0; !dispatcher.caps.hasShare && waitedMs < SHARE_LIMIT_MS; waitedMs += SHARE_LOOK_MS)
-    await pause(SHARE_LOOK_MS, lifecycle.signal);
   router.start();
   durable.start();
   lifecycle.onClose("jobs", async () => {

@@ -85,6 +85,11 @@ export class Caps {
     return this.#peers?.announcement(Object.fromEntries(used), queues, performance.now());
   }
 
+  /** False while others still go by a router that this one has not heard: until then it may take nothing. */
+  get complete(): boolean {
+    return this.#peers?.complete ?? true;
+  }
+
   /** Jobs of a queue that this router has out: decided, on their way, or running. */
   used(queue: string): number {
     return this.#counters.reduce((sum, counter) => sum + counter(queue), this.#held.get(queue) ?? 0);
@@ -94,11 +99,6 @@ export class Caps {
   limit(queue: string): number {
     const cap = this.#parts.policy().routing.task_queues[queue]?.max_concurrency ?? Infinity;
     return this.#peers === undefined ? cap : this.#peers.limit(queue, cap, performance.now());
-  }
-
-  /** Whether there is a share to begin with: until the others have heard of this router, or are known to be gone, there is none. */
-  get hasShare(): boolean {
-    return Object.keys(this.#parts.policy().routing.task_queues).some((queue) => this.limit(queue) > 0);
   }
 
   mayTake(queue: string): boolean {

@@ -127,12 +127,20 @@ export class Peers {
   /** Jobs of a queue that this router may have out at most now. */
   limit(queue: string, cap: number, nowMs: number): number {
     if (this.#leaving || nowMs - this.#joinedMs < SETTLE_MS || nowMs - this.#ownSentMs > FENCE_MS) return 0;
+    if (!this.complete) return 0;
     const others = new Map([...this.#heard].map(([router, { said }]) => [router, said]));
-    // What a router has that only others heard cannot be counted: until it speaks, or is gone for them too.
-    if (![...others.values()].every(({ view }) => view.every((router) => this.#knows(router)))) return 0;
     const limit = limitOf(queue, cap, this.me, this.#view, others, this.#orphans(queue));
     if (this.#before === undefined || nowMs > this.#before.untilMs) return limit;
     return Math.min(limit, shareOf(cap, this.#before.view, this.me));
+  }
+
+  /**
+   * Whether every router that another one goes by has been heard here: what a router has that only others heard cannot be
+   * counted, until it speaks, or is gone for them too.
+   */
+  get complete(): boolean {
+    for (const { said } of this.#heard.values()) if (!said.view.every((router) => this.#knows(router))) return false;
+    return true;
   }
 
   #knows(router: string): boolean {

@@ -1,19 +1,17 @@
+import { listenFirst } from "../../../router/listen-first.ts";
 import type { RouterParts } from "../../../router/parts.ts";
 import { Router } from "../../../router/router.ts";
 import { sweepsOf } from "../../../router/sweeps.ts";
 import { Tickets } from "../../../router/tickets.ts";
 import { EventPublisher } from "../../../service/events.ts";
 import { newId } from "../../../service/ids.ts";
-import { pause, startLoop } from "../../../service/loop.ts";
+import { startLoop } from "../../../service/loop.ts";
 import { Rejections } from "../../../service/rejections.ts";
 import { serveStructures } from "../../../service/structures-exchange.ts";
 import type { Connection } from "../world/connection.ts";
 import type { Proc } from "../world/world.ts";
 import { Member, quietLog, unreadMetrics, unreadRouterMetrics } from "./parts.ts";
 import { SimSpool } from "./spool.ts";
-
-/** As in router/main.ts. */
-const LISTEN_FIRST_MS = 1100;
 
 /** A router's life: its production parts, wired as router/main.ts does. */
 export class SimRouter extends Member {
@@ -89,7 +87,7 @@ export class SimRouter extends Member {
       await events.close();
       await bus.drain();
     };
-    await pause(LISTEN_FIRST_MS);
+    await listenFirst(dispatcher.caps);
     dispatcher.start();
     tickets.start();
     router.start();
