@@ -226,4 +226,9 @@ export class Dispatcher {
   end(ending: RouterEnding): void {
     this.#endings.end(ending);
   }
+
+  /** The same of a job whose node has told the caller. */
+  record(ending: RouterEnding): void {
+    this.#endings.record(ending);
+  }
 }
