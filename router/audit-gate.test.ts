@@ -53,3 +53,13 @@ test("when an older try of a job has passed, the newer one can still be cancelle
   durable.resolve();
   await expect(newer).rejects.toMatchObject({ code: "cancelled" });
 });
+
+test("a try that its caller asks for again while it waits is let go, and is no error", async () => {
+  const gate = new AuditGate();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const passed = gate.pass("job-00001", promise);
+  gate.supersede("job-00001");
+  resolve();
+  expect(await passed).toBe("superseded");
+  expect(gate.size).toBe(0);
+});

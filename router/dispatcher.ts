@@ -227,8 +227,8 @@ export class Dispatcher {
     this.#endings.end(ending);
   }
 
-  /** Of a job whose caller was told by its node: recorded only. */
-  recordEnd(ending: RouterEnding): void {
+  /** The same of a job whose node has told the caller. */
+  record(ending: RouterEnding): void {
     this.#endings.record(ending);
   }
 }

@@ -217,3 +217,54 @@ test("a node that is silent for too long is told that it does not have the job: 
   expect(asked()).toHaveLength(2);
   expect(cancels()).toEqual([{ superseded: true, node_id: silent, by_router: true }]);
 });
+
+const FULL = { load: { slots: 1, running: 1, queued: 0, queue_limit: 0 } };
+
+test("a whole answer that is lost while every other node is full waits in line, goes to the first free place, and a cancel ends it there", async () => {
+  for (const cancelled of [false, true]) {
+    const { bus, dispatcher, verdict, gone, holder, join, asked, events, said } = await dispatched({ nodes: ["a"] });
+    join(nodeRecord("b", FULL));
+    verdict("accepted");
+    gone(holder());
+    expect([asked().length, dispatcher.line.size, said()]).toEqual([1, 1, []]);
+    if (cancelled) bus.deliver(CANCEL, undefined);
+    join(nodeRecord("b", { seq: 1 }));
+    await Promise.resolve();
+    expect(asked()).toEqual(cancelled ? ["a"] : ["a", "b"]);
+    expect(events.of("job_ended")).toMatchObject(cancelled ? [{ status: "cancelled", node_id: "a" }] : []);
+    expect(dispatcher.line.size).toBe(0);
+  }
+});
+
+test("tries that callers ask for count against the router's retry budget", async () => {
+  const { bus, said } = await dispatched({ nodes: ["a"] });
+  const again = (i: number) =>
+    bus.deliver(
+      "mesh.main.job.submit.chat",
+      { job_id: `job-again-${i}`, prompt: "x", security_level: "P2", stream: true },
+      { reply: INBOX, headers: { "Mesh-Attempt": "2", "Mesh-Resume": "2" } },
+    );
+  for (let i = 0; i < 20; i++) again(i);
+  expect(said()).toEqual([]);
+  again(20);
+  expect(said()).toMatchObject([{ status: "refused", attempts: 2, error: { code: "rate_limited" } }]);
+});
+
+test("while a job is between two tries its id is taken, and the try that its caller asks for is no other job", async () => {
+  const { bus, verdict, gone, holder, asked, said } = await dispatched(STREAM);
+  verdict("accepted");
+  const lost = holder();
+  gone(lost);
+  const submit = (headers: Record<string, string>, prompt: string) =>
+    bus.deliver(
+      "mesh.main.job.submit.chat",
+      { job_id: "job-00001", security_level: "P2", prompt, stream: true },
+      { reply: "_INBOX.caller.2", headers },
+    );
+  submit({}, "another");
+  expect(bus.on("_INBOX.caller.2").map((answer) => answer.json())).toMatchObject([{ error: { code: "conflict" } }]);
+  bus.deliver(CANCEL, { superseded: true, node_id: lost });
+  submit({ "Mesh-Attempt": "2", "Mesh-Resume": "2" }, "hello");
+  expect(asked()).toHaveLength(2);
+  expect(said()).toHaveLength(1);
+});

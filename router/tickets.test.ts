@@ -202,12 +202,14 @@ test("nodes that refused are excluded from the next ticket, and the attempts run
 });
 
 test("a refusal that no other node would take back ends the job on record at once", async () => {
-  const { ask, events, join, ticketAt, verdict } = startRouter();
+  const { ask, events, join, replies, ticketAt, verdict } = startRouter();
   join(nodeRecord("a"), nodeRecord("b"));
   ask();
   const error = new MeshError("deadline_exceeded", "the deadline has passed").toWire();
   verdict(await ticketAt(), "refused", { error });
   expect(events.of("job_ended")).toMatchObject([{ status: "expired", error: { code: "deadline_exceeded" } }]);
+  // The node has told its caller.
+  expect(replies()).toHaveLength(1);
 });
 
 test("an accepted and ended job frees its place; only the ticket's node has a word in it", async () => {

@@ -35,7 +35,7 @@ const MAX_OUT = 20_000;
 /** What tickets share with plain jobs. */
 type Desk = Pick<
   Dispatcher,
-  "caps" | "end" | "gate" | "handOver" | "known" | "line" | "retries" | "verdicts" | "recordEnd"
+  "caps" | "end" | "gate" | "handOver" | "known" | "line" | "record" | "retries" | "verdicts"
 >;
 
 /** What the answer says beside the ticket. */
@@ -243,7 +243,9 @@ export class Tickets {
     // A ticket that came too late is no word about how busy the node is.
     if (error.code !== "ticket_rejected") fleet.onRefused(dispatch.nodeId);
     // Its caller asks for the next ticket, unless that could not help or this was the last.
-    if (handOver.triesLeft(dispatch) === 0 || !error.retryable) this.#dispatcher.recordEnd(endingOf(dispatch, error));
+    const over = handOver.triesLeft(dispatch) === 0 || !error.retryable;
+    // The node has told the caller; a second word would come to whoever asked for the ticket.
+    if (over) this.#dispatcher.record(endingOf(dispatch, error));
   }
 
   /** Their callers ask for the next ticket; a job that nobody goes on with ends here. */
