@@ -24,6 +24,12 @@ const RETURN_LIMIT_MS = 20_000;
 /** Answers to what came by the second connection may still be sent by it for this long, milliseconds. */
 const LINGER_MS = 10_000;
 
+/**
+ * What the name of a second connection ends with, in the broker's list and in its advisories: that one is closed again is no
+ * sign of anybody's death, whatever else its hearer knows of the client.
+ */
+export const MOVING_MARK = " (moving)";
+
 interface Listener {
   subject: string;
   queue: string | undefined;

@@ -8,7 +8,7 @@ import {
 } from "@nats-io/transport-node";
 import { MeshError, TOOL_INBOX, subjects, type Subjects } from "../bus-schemas/index.ts";
 import { readNkeyFile, type UserNkey } from "./access/nkey-file.ts";
-import { Mover } from "./bus-move.ts";
+import { MOVING_MARK, Mover } from "./bus-move.ts";
 import { tlsOptions, tlsTrouble } from "./bus-tls.ts";
 import { newId } from "./ids.ts";
 import type { Log } from "./log.ts";
@@ -79,9 +79,9 @@ export async function connectBus(
   const nkey = address.nkey ?? (address.nkeyFile === undefined ? undefined : readNkeyFile(address.nkeyFile));
   const inboxPrefix = nkey?.inbox ?? TOOL_INBOX;
   const watch = new Watch(log);
-  const dial = (wait: boolean, security = tls) =>
+  const dial = (wait: boolean, security = tls, mark = "") =>
     connect({
-      name: `tiermesh-${name}`,
+      name: `tiermesh-${name}${mark}`,
       servers: address.url.split(","),
       ...(address.user === undefined ? {} : { user: address.user, pass: address.password ?? "" }),
       ...(nkey === undefined ? {} : { authenticator: nkeyAuthenticator(nkey.seed), inboxPrefix }),
@@ -99,12 +99,12 @@ export async function connectBus(
       maxPingOut: 2,
       ...FLUSH,
     });
-  const first = (security: typeof tls) =>
-    dial(false, security).catch(async (cause: unknown) => {
+  const first = (security: typeof tls, mark = "") =>
+    dial(false, security, mark).catch(async (cause: unknown) => {
       // nats-server cuts whom it finds in the middle of a login when it reads its accounts anew: the second refusal counts.
       if (!(cause instanceof AuthorizationError)) throw cause;
       await pause(REDIAL_REFUSED_MS);
-      return dial(false, security);
+      return dial(false, security, mark);
     });
   let nc: NatsConnection;
   try {
@@ -117,7 +117,7 @@ export async function connectBus(
     log.warn(`${error.message}; trying again until it does`);
     nc = await dial(true);
   }
-  const mover = new Mover(nc, () => first(tlsOf()), log);
+  const mover = new Mover(nc, () => first(tlsOf(), MOVING_MARK), log);
   void watch.follow(nc, () => mover.moving);
   const all = subjects(address.cell);
   return {

@@ -45,6 +45,36 @@ test("a node that is back by another connection before the old one is found dead
   expect(gone()).toEqual([GONE]);
 });
 
+test("a node that moves to another server is not gone, also for a keeper that started in the middle of it", () => {
+  const moving = { user: KEY, name: "tiermesh-agent-gpu-1 (moving)" };
+  const late = watched();
+  // Its first connection was there before.
+  late.said("connect", 2, moving);
+  late.said("disconnect", 2, moving);
+  expect(late.gone()).toEqual([]);
+  const whole = watched();
+  whole.said("connect", 1);
+  whole.said("connect", 2, moving);
+  whole.said("disconnect", 1);
+  whole.said("connect", 3);
+  whole.said("disconnect", 2, moving);
+  expect(whole.gone()).toEqual([]);
+  whole.said("disconnect", 3);
+  expect(whole.gone()).toEqual([GONE]);
+});
+
+test("a node that dies in the middle of its move is gone, once", () => {
+  const moving = { user: KEY, name: "tiermesh-agent-gpu-1 (moving)" };
+  const { said, gone } = watched();
+  said("connect", 1);
+  said("connect", 2, moving);
+  said("disconnect", 1);
+  expect(gone()).toEqual([]);
+  said("disconnect", 2, moving);
+  said("disconnect", 2, moving);
+  expect(gone()).toEqual([GONE]);
+});
+
 test("whoever is no node is nobody's business, and what is no advisory is none", () => {
   const { bus, said, gone } = watched();
   said("disconnect", 1, { user: "UROUTER" });
