@@ -18,8 +18,16 @@ import type { Log } from "./log.ts";
 import { headersFor } from "./messages.ts";
 import type { Spool } from "./spool.ts";
 
-/** A stored event is acknowledged by JetStream; without an answer in this time it is sent again, milliseconds. */
+/**
+ * A stored event is acknowledged by JetStream; without an answer in this time it is sent again, milliseconds. The first time soon,
+ * because a stream that changes its leader takes nothing for a moment, and P0 and P1 jobs wait (router/audit-gate.ts).
+ */
+const FIRST_RETRY_AFTER_MS = 400;
 const RETRY_AFTER_MS = 2000;
+/** How often it is looked for what is due, milliseconds. */
+const RETRY_LOOK_MS = 200;
+/** So often an event is sent again soon. */
+const SOON_SENDS = 3;
 /** Unacknowledged events kept in memory; beyond it new ones are refused (`audit_unavailable`). */
 const MAX_PENDING = 50_000;
 /** An event that could not be sent yet is older than any limit. */
@@ -53,6 +61,7 @@ interface Envelope {
 /** An event until it is durable. Only P0 and P1 wait for that, so the promise is made when it is asked for. */
 class PendingEvent implements Recorded {
   sentAtMs = NEVER;
+  sends = 0;
   readonly id: string;
   readonly subject: string;
   readonly body: Uint8Array;
@@ -121,7 +130,7 @@ export class EventPublisher {
     this.#spool = spool;
     this.#acks = `${bus.inbox}.event.`;
     bus.listen(`${this.#acks}*`, (msg) => this.#onAck(msg));
-    this.#timer = setInterval(() => this.#retry(), RETRY_AFTER_MS / 2).unref();
+    this.#timer = setInterval(() => this.#retry(), RETRY_LOOK_MS).unref();
     for (const { id, line } of spool?.leftovers ?? []) this.#again(id, line);
   }
 
@@ -216,6 +225,7 @@ export class EventPublisher {
     // While the connection is away the library drops what is published: it goes out with the first retry after the return.
     if (!this.#bus.connected()) return;
     entry.sentAtMs = performance.now();
+    entry.sends++;
     try {
       this.#bus.nc.publish(entry.subject, entry.body, { headers: entry.headers, reply: this.#acks + entry.id });
     } catch (error) {
@@ -242,10 +252,11 @@ export class EventPublisher {
 
   #retry(): void {
     if (!this.#bus.connected()) return;
-    const before = performance.now() - RETRY_AFTER_MS;
+    const nowMs = performance.now();
     let left = MAX_RESENT;
     for (const entry of this.#pending.values()) {
-      if (entry.sentAtMs >= before) continue;
+      const afterMs = entry.sends > SOON_SENDS ? RETRY_AFTER_MS : FIRST_RETRY_AFTER_MS;
+      if (entry.sentAtMs > nowMs - afterMs) continue;
       if (left-- === 0) return;
       this.#send(entry);
     }
