@@ -4,6 +4,7 @@ import {
   nkeyAuthenticator,
   type Msg,
   type NatsConnection,
+  type ServerInfo,
   type Subscription,
 } from "@nats-io/transport-node";
 import { MeshError, TOOL_INBOX, subjects, type Subjects } from "../bus-schemas/index.ts";
@@ -133,10 +134,21 @@ export async function connectBus(
   };
 }
 
-/** From now on servers that join the cluster are known. nats-core 3.4.0 reads its options at each greeting (protocol.js). */
+/**
+ * From now on the servers of the cluster are known: those that the greeting named, which the first dial passed over, and those
+ * that join later. nats-core 3.4.0 reads its options at each greeting (protocol.js); a complete cluster sends no second one.
+ */
 function hearOfServers(nc: NatsConnection): void {
-  const { options } = (nc as unknown as { protocol: { options: { ignoreClusterUpdates: boolean } } }).protocol;
+  const { options, servers, transport } = (nc as unknown as { protocol: Dialler }).protocol;
   options.ignoreClusterUpdates = false;
+  if (nc.info !== undefined) servers.update(nc.info, transport.isEncrypted());
+}
+
+/** What of the library's inner parts that needs. */
+interface Dialler {
+  options: { ignoreClusterUpdates: boolean };
+  servers: { update(info: ServerInfo, encrypted: boolean): unknown };
+  transport: { isEncrypted(): boolean };
 }
 
 /** What becomes of a connection: tells people each change once, however often it is dialled in between. */

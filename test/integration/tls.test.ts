@@ -248,17 +248,32 @@ test("what is slipped in between the greeting and TLS is not taken for the bus's
 
 test("a cluster of three forms over routes with TLS, and clients learn of all its servers", async () => {
   await using cluster = await startProcessCluster(3, files);
+  const varz = async () => (await fetch(new URL("/varz", cluster.nodes[0]?.monitorUrl))).json();
+  // A complete cluster: its greeting is all that a client hears of the other servers.
+  await expect.poll(varz).toMatchObject({ connect_urls: { length: 3 } });
   const bus = await connectBus(
     "test",
     { url: cluster.servers[0] ?? "", user: cluster.user, password: cluster.pass, caFile: files.caFile },
     quiet,
   );
   expect(bus.nc.info?.tls_required).toBe(true);
-  const varz = await fetch(new URL("/varz", cluster.nodes[0]?.monitorUrl));
-  expect(await varz.json()).toMatchObject({ cluster: { tls_required: true }, tls_required: true });
+  expect(await varz()).toMatchObject({ cluster: { tls_required: true }, tls_required: true });
   // The first server goes: the client moves to one that it knows from the cluster alone, by its address.
   await cluster.nodes[0]?.kill();
   await expect.poll(() => bus.connected() && bus.nc.getServer() !== new URL(cluster.servers[0] ?? "").host).toBe(true);
   expect(await bus.nc.rtt()).toBeGreaterThanOrEqual(0);
   await bus.drain();
+});
+
+test("who names one server of a complete cluster goes on with the others, though only the greeting named them", async () => {
+  await using cluster = await startProcessCluster(3);
+  const address = { url: cluster.servers[0] ?? "", user: cluster.user, password: cluster.pass };
+  const buses = await Promise.all(Array.from({ length: 5 }, () => connectBus("test", address, quiet)));
+  await cluster.nodes[0]?.kill();
+  const gone = new URL(address.url).host;
+  await expect.poll(() => buses.filter(({ nc }) => nc.getServer() === gone || nc.isClosed())).toEqual([]);
+  for (const bus of buses) {
+    await expect.poll(() => bus.connected()).toBe(true);
+    await bus.drain();
+  }
 });
