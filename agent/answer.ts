@@ -45,6 +45,8 @@ export class Answer {
   #toolCalls: ToolCallDelta[] = [];
   #ended = false;
   queued = true;
+  /** Its job waits for something: the caller hears nothing, not even that it works. */
+  held = false;
 
   /**
    * @param key of a sealed job: its frames go sealed.
@@ -109,7 +111,7 @@ export class Answer {
   }
 
   #working(): void {
-    if (performance.now() - this.#lastSentMs >= WORKING_EVERY_MS * 0.9)
+    if (!this.held && performance.now() - this.#lastSentMs >= WORKING_EVERY_MS * 0.9)
       this.#publish({ type: "working", queued: this.queued });
   }
 

@@ -24,8 +24,10 @@ import { Answer } from "./answer.ts";
 import { askOf, isAboutClass } from "./ask.ts";
 import { Parcels } from "./durable/parcels.ts";
 import { runEnded } from "./durable/run-ended.ts";
+import { GoAheads } from "./go-aheads.ts";
 import { Job, type Ended, type JobFacts } from "./job.ts";
 import { refuse, type Ask } from "./model/admission.ts";
+import { Pulse } from "./pulse.ts";
 import { queueOf, readRun } from "./run-message.ts";
 import type { RuntimeDesk } from "./runtime-desk.ts";
 
@@ -53,6 +55,8 @@ export class Intake {
   readonly #parts: IntakeParts;
   readonly #jobs = new Map<string, Job>();
   readonly #parcels: Parcels;
+  readonly #goAheads: GoAheads;
+  readonly #pulse = new Pulse(() => this.#goAheads.askAll());
   /** Jobs that no router has taken back yet. */
   readonly #handedBack = new Map<string, NodeJS.Timeout>();
   /** Endings that a router is told when the bus is back. */
@@ -62,6 +66,7 @@ export class Intake {
   constructor(parts: IntakeParts) {
     this.#parts = parts;
     this.#parcels = new Parcels(parts.bus);
+    this.#goAheads = new GoAheads(parts.bus);
   }
 
   get jobs(): ReadonlyMap<string, Job> {
@@ -75,6 +80,8 @@ export class Intake {
       bus.listen(bus.subjects.runs(dataClass, nodeId), (msg) => this.#onRun(msg, dataClass));
     }
     bus.listen(bus.subjects.cancels, (msg) => this.#onCancel(msg));
+    this.#goAheads.start();
+    this.#pulse.start();
   }
 
   /** Waits until every job has ended; at the limit the rest fail with `draining`. */
@@ -85,7 +92,7 @@ export class Intake {
     });
     if (await within(ended, limitMs)) return;
     for (const job of this.#jobs.values())
-      job.fail(new MeshError("draining", "the agent stopped before the answer was complete"));
+      job.stop(new MeshError("draining", "the agent stopped before the answer was complete"));
   }
 
   #onRun(msg: Msg, subjectClass: DataClass): void {
@@ -157,16 +164,27 @@ export class Intake {
       ? new MeshError("all_busy", "this job already runs here")
       : refuse(ask, { layer, closedBecause: closedBecause() }, desk.seats(facts.model), facts.model, Date.now());
     if (no !== undefined) return no;
-    this.#take(facts, answer(), verdicts);
+    const job = this.#take(facts, answer(), verdicts);
     const common = { job_id: facts.jobId, node_id: this.#parts.nodeId, queue: facts.queue };
-    this.tell(verdicts, { type: "accepted", ...common, load: this.#parts.load() });
+    const accept = (reply?: string) =>
+      this.tell(verdicts, { type: "accepted", ...common, load: this.#parts.load() }, reply);
+    if (facts.goAhead) this.#goAheads.add(job, accept);
+    else accept();
     return undefined;
   }
 
-  #take(facts: JobFacts, answer: Answer, verdicts: string | undefined): void {
+  #take(facts: JobFacts, answer: Answer, verdicts: string | undefined): Job {
     const { desk, layer, nodeId, rejections } = this.#parts;
-    const job: Job = new Job(facts, answer, { nodeId, layer, ...desk.placeOf(facts.model) }, (ended) => {
+    const guard = {
+      held: facts.goAhead,
+      beforeWord: (about: Job, last: boolean) => {
+        this.#pulse.check();
+        this.#goAheads.beforeWord(about, last);
+      },
+    };
+    const onEnded = (ended: Ended) => {
       this.#jobs.delete(facts.jobId);
+      this.#goAheads.remove(job);
       const parcel = facts.fence === undefined ? undefined : this.#parcels.find(facts.jobId);
       if (ended.superseded) parcel?.gone();
       this.tell(parcel?.to.verdicts ?? verdicts, {
@@ -188,9 +206,11 @@ export class Intake {
       if (error !== null && isAboutClass(error)) rejections.add("egress", MeshError.fromWire(error));
       this.#parts.onEnded(job, ended);
       if (this.#jobs.size === 0) this.#onIdle();
-    });
+    };
+    const job: Job = new Job(facts, answer, { nodeId, layer, ...desk.placeOf(facts.model) }, onEnded, guard);
     this.#jobs.set(facts.jobId, job);
     desk.enqueue(job);
+    return job;
   }
 
   /** What became of one run of a durable job; its ending is its router's to record. */
@@ -238,13 +258,14 @@ export class Intake {
     else if (fence !== undefined) parcel?.gone();
   }
 
-  /** Tells the routers what could not be told while the bus was away. */
+  /** The bus is back: tells the routers what could not be told, and asks what of the jobs here is still this node's. */
   catchUp(): void {
+    this.#goAheads.askAll();
     for (const [reply, verdict] of this.#untold.splice(0)) this.tell(reply, verdict);
   }
 
   /** Tells a router. Whatever subject a message names, an agent speaks there only if it is one for verdicts, or an inbox. */
-  tell(reply = "", verdict: Verdict): void {
+  tell(reply = "", verdict: Verdict, answerTo?: string): void {
     const { bus, nodeId } = this.#parts;
     const { nc, subjects } = bus;
     const [router = "", , dispatch = ""] = reply.split(".").slice(-3);
@@ -253,6 +274,7 @@ export class Intake {
       return;
     }
     if (nc.isClosed() || (reply !== subjects.verdict(router, nodeId, dispatch) && !isInbox(reply))) return;
-    nc.publish(reply, encode(verdict, "shared"), { headers: headersFor("shared") });
+    const to = answerTo === undefined ? {} : { reply: answerTo };
+    nc.publish(reply, encode(verdict, "shared"), { headers: headersFor("shared"), ...to });
   }
 }

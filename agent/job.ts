@@ -36,6 +36,8 @@ export interface JobFacts {
   sealed: boolean;
   /** Of a durable job: the fencing token under which it was ordered. */
   fence?: number;
+  /** Its router says whether it is still this node's, before anything of it is told. */
+  goAhead: boolean;
   /** Who goes on with it when this node fails for a reason that another may not have. */
   handBack: "router" | "caller" | undefined;
 }
@@ -68,6 +70,16 @@ interface Ending {
   superseded?: boolean;
 }
 
+/** Where a job is held until something is known, and what is asked before it ends. */
+export interface JobGuard {
+  /** Nothing of it is told or recorded until {@link Job.goOn}. */
+  held: boolean;
+  /** It is about to say something; `last`: how it ended. May hold it. */
+  beforeWord(job: Job, last: boolean): void;
+}
+
+const UNGUARDED: JobGuard = { held: false, beforeWord: () => undefined };
+
 type State = "queued" | "running" | "ended";
 
 /**
@@ -79,6 +91,10 @@ export class Job {
   readonly #answer: Answer;
   readonly #place: JobPlace;
   readonly #onEnded: (ended: Ended) => void;
+  readonly #guard: JobGuard;
+  /** What is to be told when it goes on; undefined = it is not held. */
+  #held: (() => void)[] | undefined;
+  #announced = false;
   readonly #acceptedAtMs = performance.now();
   readonly #deadlineTimer: NodeJS.Timeout;
   #state: State = "queued";
@@ -87,8 +103,15 @@ export class Job {
   /** Stops the run in progress; set by who started it. */
   #stopRun: (() => void) | undefined;
 
-  constructor(facts: JobFacts, answer: Answer, place: JobPlace, onEnded: (ended: Ended) => void) {
+  constructor(
+    facts: JobFacts,
+    answer: Answer,
+    place: JobPlace,
+    onEnded: (ended: Ended) => void,
+    guard: JobGuard = UNGUARDED,
+  ) {
     this.facts = facts;
+    this.#guard = guard;
     this.#answer = answer;
     this.#place = place;
     this.#onEnded = onEnded;
@@ -97,7 +120,15 @@ export class Job {
       () => this.fail(new MeshError("deadline_exceeded", "the deadline passed before the answer was complete")),
       Math.min(facts.deadlineMs - Date.now(), 2 ** 31 - 1),
     );
-    answer.accepted({
+    if (guard.held) this.hold();
+    else this.#announce();
+  }
+
+  #announce(): void {
+    const facts = this.facts;
+    const place = this.#place;
+    this.#announced = true;
+    this.#answer.accepted({
       type: "accepted",
       job_id: facts.jobId,
       node_id: place.nodeId,
@@ -108,6 +139,28 @@ export class Job {
       decision_id: facts.decisionId,
       cold_start_ms: place.coldStartMs === 0 ? null : Math.round(place.coldStartMs),
     });
+  }
+
+  /** It runs on, and keeps what there is to tell until it goes on. */
+  hold(): void {
+    this.#held ??= [];
+    this.#answer.held = true;
+  }
+
+  /** Tells what was kept, in its order. */
+  goOn(): void {
+    const kept = this.#held ?? [];
+    this.#held = undefined;
+    this.#answer.held = false;
+    if (!this.#announced && this.#state !== "ended") this.#announce();
+    for (const tell of kept) tell();
+  }
+
+  /** Says a word, now or when it goes on. */
+  #say(last: boolean, word: () => void): void {
+    if (this.#held === undefined) this.#guard.beforeWord(this, last);
+    if (this.#held === undefined) word();
+    else this.#held.push(word);
   }
 
   get state(): State {
@@ -128,8 +181,12 @@ export class Job {
 
   onChunk(chunk: RuntimeChunk): void {
     if (this.#state !== "running") return;
+    if (chunk.type !== "done") this.#firstAtMs ??= performance.now();
+    this.#say(chunk.type === "done", () => this.#tell(chunk));
+  }
+
+  #tell(chunk: RuntimeChunk): void {
     if (chunk.type === "done") return this.#end({ status: "finished", error: null, done: chunk });
-    this.#firstAtMs ??= performance.now();
     if (this.#answer.delta(chunk)) return;
     const why =
       this.facts.request.stream === true
@@ -139,20 +196,39 @@ export class Job {
   }
 
   fail(error: MeshError): void {
+    if (this.#state === "ended") return;
+    this.#abandonRun();
+    this.#say(true, () => this.stop(error));
+  }
+
+  /** Fails now, also while it is held: the agent stops. */
+  stop(error: MeshError): void {
     this.#end({ status: error.code === "deadline_exceeded" ? "expired" : "failed", error });
   }
 
   /** @param superseded the caller already asked elsewhere: end without telling or recording. */
   cancel(superseded = false): void {
-    if (superseded) this.#answer.close();
-    this.#end({ status: "cancelled", error: new MeshError("cancelled", "cancelled by the caller"), superseded });
+    const end = () =>
+      this.#end({ status: "cancelled", error: new MeshError("cancelled", "cancelled by the caller"), superseded });
+    if (!superseded) {
+      if (this.#state === "ended") return;
+      this.#abandonRun();
+      return this.#say(true, end);
+    }
+    this.#answer.close();
+    end();
+  }
+
+  #abandonRun(): void {
+    this.#stopRun?.();
+    this.#stopRun = undefined;
   }
 
   #end({ status, error, done, superseded = false }: Ending): void {
     if (this.#state === "ended") return;
     this.#state = "ended";
     clearTimeout(this.#deadlineTimer);
-    if (status !== "finished") this.#stopRun?.();
+    if (status !== "finished") this.#abandonRun();
     const { handBack } = this.facts;
     // A whole answer that nobody can hear is asked for again; the pieces of a stream are missed by its caller itself.
     if (status === "finished" && handBack === "router" && this.#answer.away) {

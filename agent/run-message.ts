@@ -55,6 +55,8 @@ export function readRun(msg: Msg, dataClass: DataClass): JobFacts {
     promptTokens: estimatePromptTokens(request, msg.data.length),
     sealed: false,
     ...(fence === undefined ? {} : { fence: Number(fence) }),
+    // What tells a durable job's runs apart is their fencing token.
+    goAhead: fence === undefined && header(msg, HEADERS.goAhead) !== undefined,
     handBack: handBackOf(msg, request.stream === true),
   };
 }

@@ -9,6 +9,7 @@ import {
   CancelRequest,
   ControlReply,
   ControlRequest,
+  GoAhead,
   JobRequest,
   JobResult,
   StreamFrame,
@@ -153,6 +154,7 @@ export const CHANNELS: readonly Channel[] = [
     to: "router",
     guarantee: "Reply subject of job.run; the broker answers 503 on it when the agent is gone.",
     messages: [{ name: "Verdict", summary: "Accepted or refused, later ended.", schema: Verdict }],
+    reply: [{ name: "GoAhead", summary: "To accepted: whether the job is still that node's.", schema: GoAhead }],
   },
   {
     name: "jobCancel",

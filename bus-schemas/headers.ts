@@ -24,6 +24,8 @@ export const HEADERS = {
   resume: "Mesh-Resume",
   /** Of a dispatched job: who goes on when this try fails for a reason that another node may not have: router or caller. */
   handBack: "Mesh-Hand-Back",
+  /** Of a dispatched job: its router answers `accepted` with a go-ahead, and nothing of the job is told before that. */
+  goAhead: "Mesh-Go-Ahead",
   /** Id of the decision event that sent the job here. */
   decision: "Mesh-Decision",
   /** Fencing token of a durable job's run: a node obeys the highest that it has seen for the job. */

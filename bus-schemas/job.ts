@@ -212,6 +212,10 @@ export const Verdict = z.discriminatedUnion("type", [
 ]);
 export type Verdict = z.infer<typeof Verdict>;
 
+/** router → agent: whether a job that was accepted is still that node's. If not, another has it, and nothing of it may be told. */
+export const GoAhead = z.object({ go: z.boolean() });
+export type GoAhead = z.infer<typeof GoAhead>;
+
 /** Body of a cancel; an empty one is a plain cancel. */
 export const CancelRequest = z.object({
   /** The caller has submitted the job again and wants no ending of this try. */

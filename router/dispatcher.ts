@@ -122,6 +122,7 @@ export class Dispatcher {
       [HEADERS.queue]: request.taskType,
       [HEADERS.decision]: dispatch.decisionId,
       [HEADERS.handBack]: this.#handBackTo(dispatch),
+      [HEADERS.goAhead]: "1",
       [HEADERS.traceparent]: dispatch.traceparent,
     });
     const token = this.#table.add(dispatch);

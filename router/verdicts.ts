@@ -1,6 +1,14 @@
 import type { Msg } from "@nats-io/nats-core";
-import { HEADERS, MeshError, Verdict, lastToken, verdictNode, verdictRouter } from "../bus-schemas/index.ts";
-import { header, readBody } from "../service/messages.ts";
+import {
+  HEADERS,
+  MeshError,
+  Verdict,
+  type GoAhead,
+  lastToken,
+  verdictNode,
+  verdictRouter,
+} from "../bus-schemas/index.ts";
+import { header, readBody, respond } from "../service/messages.ts";
 import { learnFromPeer } from "../service/structures-exchange.ts";
 import type { Dispatch } from "./dispatch-table.ts";
 import type { RouterParts } from "./parts.ts";
@@ -66,16 +74,18 @@ export class Verdicts {
     const verdict = this.#read(msg, (error) => rejections.add("verdict", error));
     const dispatch = verdict === undefined ? undefined : listener.find(token);
     if (verdict !== undefined && dispatch === undefined && verdict.type !== "accepted") listener.onLate?.(token);
-    if (verdict === undefined || dispatch === undefined) return;
+    if (verdict === undefined || dispatch === undefined) return goAhead(msg, verdict, false);
     // The broker guards the subject, not the body; another node cannot take, refuse or end its job.
     const said = verdict.node_id === verdictNode(msg.subject) ? verdict.node_id : undefined;
     if (said !== dispatch.nodeId || verdict.job_id !== dispatch.jobId) {
       const field = said === dispatch.nodeId ? "job_id" : "node_id";
+      goAhead(msg, verdict, false);
       return rejections.add("verdict", new MeshError("forbidden", `${field}: not what was asked`, { field }));
     }
     listener.answered?.(token);
     fleet.onLoad(dispatch.nodeId, verdict.load);
     listener.onVerdict(verdict, dispatch, token);
+    goAhead(msg, verdict, listener.find(token) !== undefined);
     this.#onHeard(true);
   }
 
@@ -98,4 +108,9 @@ export class Verdicts {
       return undefined;
     }
   }
+}
+
+/** Tells a node that has accepted a job whether it is still its own; one that does not ask is not told. */
+function goAhead(msg: Msg, verdict: Verdict | undefined, go: boolean): void {
+  if (verdict?.type === "accepted") respond(msg, { go } satisfies GoAhead);
 }

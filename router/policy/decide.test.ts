@@ -189,6 +189,29 @@ test("P1 that only the cloud can run: anonymiser_required, and once anonymised i
   expect(decided(nodes, { ...job, anonymised: true }).node_id).toBe("cloud");
 });
 
+test("P1 that a node at home could take in a moment: no_node, which may be tried again", () => {
+  const cloud = nodeRecord({ node_id: "cloud", layer: "L2" });
+  const ill = nodeRecord({ node_id: "local", status: "degraded" });
+  const { error } = decided([cloud, ill], { dataClass: "P1" });
+  expect(error).toMatchObject({ code: "no_node", retryable: true });
+  const tried = { dataClass: "P1", exclude: new Set(["local"]) } as const;
+  expect(decided([cloud, nodeRecord({ node_id: "local" })], tried).error?.code).toBe("no_node");
+  const cordoned = nodeRecord({ node_id: "local", status: "cordoned" });
+  expect(decided([cloud, cordoned], { dataClass: "P1" }).error?.code).toBe("anonymiser_required");
+});
+
+test("a node that is spared for its failures is taken where there is no other, and only there", () => {
+  const fleet = fleetOf(nodeRecord({ node_id: "spared" }), nodeRecord({ node_id: "well" }));
+  const view = fleet.view("spared");
+  if (view === undefined) throw new Error("not there");
+  view.ejected = "failed 5 jobs in a row";
+  const go = (request: Partial<RouteRequest>) => decide(routeRequest(request), fleet, policyOf(), NOW_MS, seeded(7));
+  expect(go({})).toMatchObject({ node_id: "well", rejected_by: { outlier: 1 } });
+  const alone = go({ exclude: new Set(["well"]) });
+  expect(alone).toMatchObject({ outcome: "routed", node_id: "spared", rejected_by: { tried: 1 } });
+  expect(alone.reason).toContain("as a last resort");
+});
+
 test("anonymising is not asked for where it would not help", () => {
   const { P0, P1, P2 } = policyOf().routing.security;
   const strict = policyOf({ security: { P0, P1: { ...P1, cloud_if_anonymized: false }, P2 } });

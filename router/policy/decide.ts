@@ -1,5 +1,6 @@
 import { coldStartMs, type Candidate, type Decision, type Layer } from "../../bus-schemas/index.ts";
 import type { Fleet } from "./fleet.ts";
+import { outlier } from "./filters/outlier.ts";
 import { pickInContext, pickNode, type Pick, type PickInContext } from "./pick.ts";
 import { refusal } from "./refusal.ts";
 import { shownTerms } from "./score.ts";
@@ -45,6 +46,8 @@ export function decide(
     rejected_by: rejectedBy,
     policy_revision: policy.revision,
   };
+  if (pick === undefined && rejectedBy[outlier.name] !== undefined)
+    return decide({ ...request, lastResort: true }, fleet, policy, nowMs, random, detail, onPick);
   if (pick === undefined) {
     const error = refusal(request, fleet, context, rejectedBy);
     return {
@@ -102,7 +105,8 @@ function sentence({ option, drawn, from }: Pick, score: number, predictedMs: num
   const { view, served, layer, diagnostic } = option;
   const note = diagnostic ? " (diagnostic echo: no real model fits)" : "";
   const what = request.batch ? "done" : "first token";
-  const head = `${layer} ${view.record.node_id} runs ${served.name}${note}: score ${score.toFixed(2)}`;
+  const hope = view.ejected === undefined ? "" : " as a last resort";
+  const head = `${layer} ${view.record.node_id} runs ${served.name}${hope}${note}: score ${score.toFixed(2)}`;
   const coldMs = coldStartMs(served);
   const cold = coldMs === 0 ? "" : `, of which ${Math.round(coldMs)} ms to load the model`;
   return `${head}, ${choice(drawn.length, from)}; ${what} expected in ${Math.round(predictedMs)} ms${cold}`;

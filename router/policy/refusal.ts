@@ -1,6 +1,7 @@
 import { MeshError } from "../../bus-schemas/index.ts";
 import type { Fleet } from "./fleet.ts";
 import { predict, slotsOf } from "./predict.ts";
+import { FILTERS } from "./filters/index.ts";
 import { rejection } from "./reject.ts";
 import type { DecisionContext, Option, RouteRequest } from "./types.ts";
 
@@ -38,7 +39,7 @@ export function refusal(
     const when = request.batch ? "end" : "begin to answer";
     return new MeshError("deadline_exceeded", `no node would ${when} before the deadline`, { field: "timeout_ms" });
   }
-  if (anonymisingWouldHelp(request, fleet, context)) {
+  if (!homeMayHelp(request, fleet, context) && anonymisingWouldHelp(request, fleet, context)) {
     return new MeshError("anonymiser_required", "only cloud nodes can take this P1 job, and it is not anonymised");
   }
   // In an order that does not hang on the fleet's, so that a replay says the same.
@@ -47,6 +48,21 @@ export function refusal(
   return new MeshError("no_node", `no node can take this ${dataClass} job; removed by: ${said.join(", ")}`, {
     retryAfterMs: NEXT_HEARTBEAT_MS,
   });
+}
+
+/** Filters whose reason passes by itself: the node is ill or not heard for the moment, or has had its try. */
+const PASSING: ReadonlySet<string> = new Set(["health", "lease", "outlier", "temperature", "tried"]);
+
+/** A node at home could take it and only cannot now: then its caller is to try again, not to look for an anonymiser. */
+function homeMayHelp(request: RouteRequest, fleet: Fleet, context: DecisionContext): boolean {
+  for (const option of fleet.options()) {
+    const { gone, record } = option.view;
+    if (record.layer === "L2") continue;
+    // One that is gone from the bus may be back, whatever it said last.
+    const lasting = FILTERS.filter(({ name }) => !PASSING.has(name) && !(gone && name === "state"));
+    if (lasting.every((filter) => filter.reject(option, request, context) === undefined)) return true;
+  }
+  return false;
 }
 
 function anonymisingWouldHelp(request: RouteRequest, fleet: Fleet, context: DecisionContext): boolean {

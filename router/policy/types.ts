@@ -27,6 +27,8 @@ export interface RouteRequest {
   /** The job goes to its node sealed (ADR 0011). */
   encrypted: boolean;
   anonymised: boolean;
+  /** Nobody else can take it: nodes that are spared for their failures count. */
+  lastResort?: true;
   sessionId: string | undefined;
   /** Absolute, on the clock of `nowMs`. */
   deadlineMs: number;

@@ -1,6 +1,6 @@
 /**
  * `npm run faults -- --seeds 1000 [--from N]`: runs so many seeds and says which break a rule, with the command that replays one:
- * `npm run faults -- --seed N [--trace]`. Exits with 1 when one does. `--strict` counts known limits (checker/limits.ts) as well.
+ * `npm run faults -- --seed N [--trace]`. Exits with 1 when one does.
  */
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
@@ -19,7 +19,6 @@ const SHOWN = 10;
 interface Report {
   seed: number;
   violations: Violation[];
-  limits: Violation[];
   steps: number;
   jobs: number;
   runs: number;
@@ -37,7 +36,6 @@ async function main(): Promise<number> {
       from: { type: "string", default: "1" },
       seed: { type: "string" },
       trace: { type: "boolean", default: false },
-      strict: { type: "boolean", default: false },
       workers: { type: "string", default: String(availableParallelism()) },
     },
   });
@@ -46,38 +44,34 @@ async function main(): Promise<number> {
     if (!Number.isSafeInteger(value) || value < 1) throw new RangeError(`--${name}: a whole number from 1`);
     return value;
   };
-  if (values.seed !== undefined) return one(Number(values.seed), values.trace, values.strict);
-  return many(number("from"), number("seeds"), number("workers"), values.strict);
+  if (values.seed !== undefined) return one(Number(values.seed), values.trace);
+  return many(number("from"), number("seeds"), number("workers"));
 }
 
 /** One seed, all that happened in it where that is wanted. */
-async function one(seed: number, traced: boolean, strict: boolean): Promise<number> {
-  const { violations, limits, lines, hash, plan, history, steps } = await simulate(seed, { traced });
+async function one(seed: number, traced: boolean): Promise<number> {
+  const { violations, lines, hash, plan, history, steps } = await simulate(seed, { traced });
   for (const line of lines ?? []) console.log(line);
   const { routers, agents, callers, faults } = plan;
   console.log(`seed ${seed}: ${routers} routers, ${agents.length} agents, ${callers} callers; ${faults.join(", ")}`);
   for (const { atMs, untilMs, kind, who } of history.disturbances)
     console.log(`  ${kind} of ${who} from ${atMs.toFixed(1)} to ${untilMs.toFixed(1)} ms`);
   for (const { rule, what } of violations) console.log(`broken: ${rule}\n  ${what}`);
-  for (const { rule, what } of limits) console.log(`known limit: ${rule}\n  ${what}`);
   console.log(`${history.jobs.length} jobs, ${steps} steps, trace ${hash}, ${violations.length} violations`);
-  return violations.length === 0 && (!strict || limits.length === 0) ? 0 : 1;
+  return violations.length === 0 ? 0 : 1;
 }
 
-async function many(from: number, seeds: number, workers: number, strict: boolean): Promise<number> {
+async function many(from: number, seeds: number, workers: number): Promise<number> {
   const startedMs = performance.now();
   const total = { seeds: 0, steps: 0, jobs: 0, runs: 0, faults: 0, virtualMs: 0 };
   const failed: number[] = [];
-  const limited: number[] = [];
   let next = from;
   const take = () => {
     const first = next;
     next = Math.min(from + seeds, next + AT_A_TIME);
     return Array.from({ length: next - first }, (_, i) => first + i);
   };
-  const onReport = ({ seed, steps, jobs, runs, faults, virtualMs, ...found }: Report) => {
-    const violations = strict ? [...found.violations, ...found.limits] : found.violations;
-    if (found.limits.length > 0) limited.push(seed);
+  const onReport = ({ seed, steps, jobs, runs, faults, virtualMs, violations }: Report) => {
     total.seeds++;
     total.steps += steps;
     total.jobs += jobs;
@@ -97,10 +91,6 @@ async function many(from: number, seeds: number, workers: number, strict: boolea
     `${total.seeds} seeds in ${seconds.toFixed(1)} s (${((1000 * seconds) / total.seeds).toFixed(1)} s per 1000): ` +
       `${total.jobs} jobs, ${total.runs} runs, ${total.faults} faults, ${total.steps} steps, ${hours.toFixed(1)} h of virtual time`,
   );
-  if (limited.length > 0)
-    console.log(
-      `${limited.length} seeds show a known limit (docs/reliability.md), such as ${limited.slice(0, 5).join(", ")}`,
-    );
   console.log(`${total.seeds - failed.length} passed, ${failed.length} failed`);
   return failed.length === 0 ? 0 : 1;
 }
@@ -132,10 +122,10 @@ function serve(): void {
     void (async () => {
       const reports: Report[] = [];
       for (const seed of seeds) {
-        const { violations, limits, steps, history } = await simulate(seed);
+        const { violations, steps, history } = await simulate(seed);
         const { jobs, runs, disturbances, endedAtMs } = history;
         const counts = { jobs: jobs.length, runs: runs.length, faults: disturbances.length, virtualMs: endedAtMs };
-        reports.push({ seed, violations, limits, steps, ...counts });
+        reports.push({ seed, violations, steps, ...counts });
       }
       parentPort?.postMessage(reports);
     })();

@@ -1,4 +1,4 @@
-import { check, checkLimits, type Violation } from "./checker/index.ts";
+import { check, type Violation } from "./checker/index.ts";
 import { Faults } from "./mesh/faults.ts";
 import type { History } from "./mesh/history.ts";
 import { Mesh } from "./mesh/mesh.ts";
@@ -23,8 +23,6 @@ export interface Result {
   plan: Plan;
   history: History;
   violations: Violation[];
-  /** Of what is known not to hold yet. */
-  limits: Violation[];
   /** Of everything that happened, in its order. */
   hash: string;
   lines: readonly string[] | undefined;
@@ -58,8 +56,7 @@ export async function simulate(seed: number, options: Options = {}): Promise<Res
     history.errors.push(...unhandled, ...world.thrown.map(describe));
     history.endedAtMs = world.nowMs;
     const { hash, lines } = world.trace;
-    const judged = { violations: check(history), limits: checkLimits(history) };
-    return { seed, plan, history, ...judged, hash, lines, steps: world.steps };
+    return { seed, plan, history, violations: check(history), hash, lines, steps: world.steps };
   } finally {
     process.off("unhandledRejection", onUnhandled);
     giveBack();

@@ -92,8 +92,12 @@ export function runHeaders(overrides: Readonly<Record<string, string | undefined
 }
 
 /** An agent's intake and desk over a fake bus and a fake work thread, with one runtime that serves `tiny`. */
-export function agentParts({ layer = "L0", slots = 1 }: { layer?: Layer; slots?: number } = {}) {
-  const bus = new FakeBus();
+export function agentParts({
+  layer = "L0",
+  slots = 1,
+  inbox = "_INBOX.agent",
+}: { layer?: Layer; slots?: number; inbox?: string } = {}) {
+  const bus = Object.assign(new FakeBus(), { inbox });
   const events = new FakeEvents();
   const work = new FakeWork();
   const rejected: { kind: string; error: MeshError }[] = [];

@@ -10,4 +10,6 @@ test("a node that is spared says why, also after its next heartbeat; any other p
   view.ejected = "failed 5 jobs in a row";
   fleet.upsert(nodeRecord(), 0);
   expect(outlier.reject(...lookedAt(fleet))).toBe("failed 5 jobs in a row");
+  const [option, request, context] = lookedAt(fleet);
+  expect(outlier.reject(option, { ...request, lastResort: true }, context)).toBeUndefined();
 });

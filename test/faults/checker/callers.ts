@@ -1,5 +1,4 @@
 import { disturbed, type CallerJob, type History, type Run } from "../mesh/history.ts";
-import type { StoredEvent } from "../world/audit-stream.ts";
 import type { Rule } from "./index.ts";
 
 /** A pause or a slow step of the caller's own puts its ending off, milliseconds. */
@@ -8,16 +7,27 @@ const STEP_MS = 50;
 /** After its deadline a job whose node is lost may have to wait so long until a router notices, milliseconds. */
 const LOST_MS = 4000;
 
+/** A word from a router to a node and a frame back take so long at most, milliseconds. */
+const UNDER_WAY_MS = 300;
+
 const HANDLED_BY_ROUTER = ["crash", "stop", "cut", "stall", "pause"] as const;
 
 function ends(job: CallerJob) {
   return job.frames.flatMap(({ frame, atMs }) => (frame.type === "end" ? [{ ...frame, atMs }] : []));
 }
 
-/** What the caller got of the answer, whole. */
-function contentOf({ frames, stream }: CallerJob): string {
-  if (!stream) return frames.map(({ frame }) => (frame.type === "end" ? (frame.message?.content ?? "") : "")).join("");
-  return frames.map(({ frame }) => (frame.type === "delta" ? (frame.content ?? "") : "")).join("");
+/**
+ * What the caller got of the answer, as docs/queues.md tells everyone to read it: up to the first end, and anew from where a node
+ * says that it has accepted the job.
+ */
+function contentOf({ frames, stream, way }: CallerJob): string {
+  let content = "";
+  for (const { frame } of frames) {
+    if (frame.type === "accepted" && way === "by hand") content = "";
+    else if (frame.type === "delta") content += frame.content ?? "";
+    else if (frame.type === "end") return stream ? content : (frame.message?.content ?? "");
+  }
+  return content;
 }
 
 /** What a caller has by a run: what it was given to go on with, and what it said. */
@@ -44,20 +54,15 @@ function calm(history: History, job: CallerJob): boolean {
   );
 }
 
-/** Whether somebody else may run the job beside the one that was asked: it was too slow to say so in time. */
-function excused({ audit, unanswered }: History, job: CallerJob): boolean {
-  return unanswered.has(job.id) || job.idShared || audit.some((event) => saysLost(event, job.id));
+/** Who asks by hand has no eye for the frames' numbers: what is lost on the way it does not miss. */
+function gaps(history: History, job: CallerJob): boolean {
+  return job.way === "by hand" && (job.idShared || wordsAstray(history, job, ["cut", "crash"]));
 }
 
-/** A router took the node for lost, which was only paused or cut off, and may wake up with the job. */
-function saysLost({ type, data }: StoredEvent, jobId: string): boolean {
-  const { code } = (data["error"] ?? {}) as { code?: string };
-  return type === "job_ended" && data["job_id"] === jobId && code === "node_lost";
-}
-
-/** Who asks by hand has one inbox for all that come, and no eye for their numbers: it sees no gap, and mixes two answers. */
-function mixes(history: History, job: CallerJob): boolean {
-  return job.way === "by hand" && (excused(history, job) || !calm(history, job));
+/** Words of nodes to the caller or to a router may have been lost or held up on the way. */
+export function wordsAstray(history: History, job: CallerJob, kinds: readonly ("cut" | "stall" | "crash")[]): boolean {
+  const who = (name: string) => !name.startsWith("caller") || name === job.caller;
+  return disturbed(history, job.startedAtMs - 1000, job.endsByMs + LOST_MS, { kinds, who });
 }
 
 export const callerRules: readonly Rule[] = [
@@ -78,10 +83,12 @@ export const callerRules: readonly Rule[] = [
       history.jobs.flatMap((job) => {
         if (job.way !== "by hand") return [];
         const statuses = ends(job).map(({ status }) => status);
-        if (statuses.length === 0 || excused(history, job)) return [];
+        // What was said before the router gave the node up may still be under way, when the node is dead or cut off.
+        if (statuses.length === 0 || job.idShared || wordsAstray(history, job, ["stall", "crash", "cut"])) return [];
         if (statuses.length > 1) return [`${job.id} has ${statuses.length} endings: ${statuses.join(", ")}`];
-        if (job.frames.at(-1)?.frame.type === "end") return [];
-        return [`${job.id} goes on after its end`];
+        // Its router ended it, and the word of that was still on its way to the node.
+        const endedAtMs = ends(job)[0]?.atMs ?? 0;
+        return (job.frames.at(-1)?.atMs ?? 0) - endedAtMs < UNDER_WAY_MS ? [] : [`${job.id} goes on after its end`];
       }),
   },
   {
@@ -112,7 +119,7 @@ export const callerRules: readonly Rule[] = [
     name: "a finished answer is what one run of that very job said",
     check: (history) =>
       history.jobs.flatMap((job) => {
-        if (!ends(job).some(({ status }) => status === "finished") || mixes(history, job)) return [];
+        if (!ends(job).some(({ status }) => status === "finished") || gaps(history, job)) return [];
         const content = contentOf(job);
         const own = ownRuns(history, job).some((run) => run.doneAtMs !== undefined && textOf(run) === content);
         return own ? [] : [`${job.id} got "${content}", which no run of it said`];
@@ -122,7 +129,7 @@ export const callerRules: readonly Rule[] = [
     name: "an unfinished answer is the beginning of what one run of that very job said",
     check: (history) =>
       history.jobs.flatMap((job) => {
-        if (!job.stream || contentOf(job) === "" || mixes(history, job)) return [];
+        if (!job.stream || contentOf(job) === "" || gaps(history, job)) return [];
         const content = contentOf(job);
         const own = ownRuns(history, job).some((run) => textOf(run).startsWith(content));
         return own ? [] : [`${job.id} got "${content}", with which no run of it begins`];
@@ -133,8 +140,8 @@ export const callerRules: readonly Rule[] = [
     check: (history) =>
       history.jobs.flatMap((job) => {
         const [end] = ends(job);
-        // A runtime may still fail or hang as its manners are.
-        if (!job.fresh || end?.status === "finished" || excused(history, job)) return [];
+        // A runtime may still fail or hang as its manners are; of a hung one the caller says that it has waited in vain.
+        if (!job.fresh || end?.status === "finished" || history.unanswered.has(job.id)) return [];
         const code = end?.error?.code;
         const ranAndFailed = code === "runtime_failed" || code === "deadline_exceeded";
         return ranAndFailed ? [] : [`${job.id}: ${end?.status} ${code} ${end?.error?.message}`];

@@ -1,6 +1,5 @@
 import type { History } from "../mesh/history.ts";
 import { callerRules } from "./callers.ts";
-import { LIMITS } from "./limits.ts";
 import { nodeRules } from "./nodes.ts";
 import { recordRules } from "./record.ts";
 
@@ -24,16 +23,7 @@ const RULES: readonly Rule[] = [
   { name: "everything is over after the healing", check: ({ leftovers }) => leftovers },
 ];
 
-/** All that a history breaks of what holds. */
+/** All that a history breaks. */
 export function check(history: History): Violation[] {
-  return broken(RULES, history);
-}
-
-/** All that it breaks of what does not hold yet. */
-export function checkLimits(history: History): Violation[] {
-  return broken(LIMITS, history);
-}
-
-function broken(rules: readonly Rule[], history: History): Violation[] {
-  return rules.flatMap((rule) => rule.check(history).map((what) => ({ rule: rule.name, what })));
+  return RULES.flatMap((rule) => rule.check(history).map((what) => ({ rule: rule.name, what })));
 }

@@ -61,8 +61,13 @@ export const nodeRules: readonly Rule[] = [
   },
   {
     name: "a node never takes more than its slots and queue places",
-    check: ({ words, runs }) =>
+    check: ({ words, runs, disturbances }) =>
       [...byLife(words)].flatMap(([life, own]) => {
+        // What ends while the bus is away is told when it is back; its place is free before that.
+        const away = disturbances.some(
+          ({ kind, who }) => kind === "cut" && (who === "*" || life.startsWith(`${who}#`)),
+        );
+        if (away) return [];
         const slots = runs.find((run) => `${run.node}#${run.boot}` === life)?.slots;
         if (slots === undefined) return [];
         let [now, peak] = [0, 0];

@@ -1,6 +1,7 @@
 import { disturbed, type CallerJob, type History } from "../mesh/history.ts";
 import type { StoredEvent } from "../world/audit-stream.ts";
 import type { Rule } from "./index.ts";
+import { wordsAstray } from "./callers.ts";
 import { runsOf } from "./nodes.ts";
 
 function endings(history: History, jobId: string): StoredEvent[] {
@@ -80,11 +81,13 @@ export const recordRules: readonly Rule[] = [
       }),
   },
   {
-    name: "no job is recorded as finished twice by decisions of which both count",
+    name: "no job is recorded as finished twice, unless the word of the first was lost or its caller asked again",
     check: (history) =>
       [...new Set(history.jobs.map(({ id }) => id))].flatMap((id) => {
         const jobs = history.jobs.filter((job) => job.id === id);
-        if (jobs.length > 1 || jobs.some((job) => !calm(history, job))) return [];
+        const lost = (job: CallerJob) =>
+          job.way === "client" ? !calm(history, job) : wordsAstray(history, job, ["stall", "crash", "cut"]);
+        if (jobs.length > 1 || jobs.some(lost)) return [];
         const finished = endings(history, id).filter(({ data }) => data["status"] === "finished");
         return finished.length > 1 ? [`${id} finished ${finished.length} times`] : [];
       }),

@@ -95,7 +95,7 @@ export interface History {
   audit: StoredEvent[];
   /**
    * Jobs for which somebody waited in vain for the word that they were taken, within their limit: a node or a router that is
-   * only slow may run them all the same, beside the one that was asked next. A known limit (docs/reliability.md).
+   * only slow may run them all the same, beside the one that was asked next.
    */
   unanswered: Set<string>;
   /** Exceptions that nobody handled, and errors that were logged as internal. */

@@ -8,6 +8,7 @@ import { Dispatcher } from "../../../router/dispatcher.ts";
 import { FleetView } from "../../../router/fleet-view.ts";
 import type { RouterParts } from "../../../router/parts.ts";
 import type { Bus } from "../../../service/bus.ts";
+import { encode } from "../../../service/codec.ts";
 import type { EventPublisher } from "../../../service/events.ts";
 import type { Spool } from "../../../service/spool.ts";
 import type { Plan } from "../mesh/plan.ts";
@@ -146,6 +147,15 @@ class ForgetsSupersede extends Sabotage {
   }
 }
 
+/** Whatever its router says, the job is this node's. */
+class TakesItForGranted extends Sabotage {
+  override agentBus(bus: Bus): Bus {
+    return hearing(bus, (msg) =>
+      msg.subject.includes(".go.") ? { ...msg, data: encode({ go: true }, "shared") } : msg,
+    );
+  }
+}
+
 /** What an agent could not record before its death is lost. */
 class LosesItsSpool extends Sabotage {
   override agentSpool(spool: Spool): Spool {
@@ -235,6 +245,12 @@ export const SABOTAGES: readonly {
     make: () => new LosesItsSpool(),
     foundBy: "what a caller was told has finished is recorded as finished, once by that decision",
     plan: { faults: ["agent crash", "audit silent"], faultCount: 20 },
+  },
+  {
+    name: "a node that is late and tells its answer all the same",
+    make: () => new TakesItForGranted(),
+    foundBy: "at most one ending for a request by hand, and nothing after it",
+    plan: { faults: ["pause"], faultCount: 20, byHand: 0.6 },
   },
   {
     name: "a node that says each ending twice",
