@@ -73,6 +73,20 @@ test("over the retry budget a job ends with the reason it has; fresh jobs go on"
   expect(endings().every(({ error }) => error?.code === "draining")).toBe(true);
 });
 
+test("a full node's refusal costs no budget: however many there were, a failure is tried again", () => {
+  const { join, submit, runs, say, endings } = started();
+  join(...["a", "b", "c"].map((id) => nodeRecord(id, { load: ROOMY })));
+  const full = { ...STOPS, code: "all_busy" };
+  for (let i = 0; i < 30; i++) {
+    submit(`full${i}`);
+    while (endings().at(-1)?.job_id !== `the-job-full${i}`) say("refused", { error: full });
+  }
+  expect(runs()).toHaveLength(90);
+  submit("one");
+  say("refused", { error: STOPS });
+  expect(runs()).toHaveLength(92);
+});
+
 test("each queue's own timeout_ms is the deadline of a job that names none; an earlier one of the job counts", () => {
   vi.useFakeTimers();
   const { join, submit, runs } = started();

@@ -26,13 +26,13 @@ export class Retries {
 
   /** Counts a try that the caller itself asks for. @throws MeshError `rate_limited` when too many jobs are tried again */
   asked(attempt: number): void {
-    if (attempt === 1 || this.#mayRetry()) return;
+    if (attempt === 1 || this.#inBudget()) return;
     throw new MeshError("rate_limited", "too many jobs are tried again in this router", { retryAfterMs: 1000 });
   }
 
   /**
-   * The next pick of the decision, at most `retry_attempts` more and within the router's retry budget; then the job ends with
-   * the last reason. Where every other node is full it waits for one.
+   * The next pick of the decision, at most `retry_attempts` more and, after a failure, within the router's retry budget; then the
+   * job ends with the last reason. Where every other node is full it waits for one.
    */
   redispatch(dispatch: Dispatch, error: MeshError): void {
     const { jobId, request, attempt } = dispatch;
@@ -40,7 +40,7 @@ export class Retries {
       return this.#to.end(endingOf(dispatch, new MeshError("cancelled", "cancelled by the caller")));
     try {
       const { retry_attempts: retries } = this.#parts.policy().routing.defaults;
-      const next = attempt > retries || !this.#mayRetry() ? undefined : this.#nextPick(dispatch);
+      const next = attempt <= retries && this.#mayRetry(error) ? this.#nextPick(dispatch) : undefined;
       this.#parts.metrics.redispatches.inc({ code: error.code });
       const { durable } = this.#parts.events.record(
         "job_redispatched",
@@ -80,7 +80,15 @@ export class Retries {
     }
   }
 
-  #mayRetry(): boolean {
+  /**
+   * A full node's refusal costs a message each way and no work: what routers that race for one place lose by it must not use up the
+   * budget that failures need.
+   */
+  #mayRetry({ code }: MeshError): boolean {
+    return code === "all_busy" || this.#inBudget();
+  }
+
+  #inBudget(): boolean {
     const may = this.#budget.take();
     if (!may) this.#parts.metrics.overBudget.inc();
     return may;
