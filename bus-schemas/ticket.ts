@@ -60,6 +60,8 @@ export const RouterShares = z.object({
   used: JobsByQueue,
   /** Jobs that still run though their router is gone. */
   orphans: JobsByQueue,
+  /** Highest priority of the jobs that wait in it for a place; null = none waits. */
+  waiting: z.number().nullable().default(null),
   /** Its last word: it takes no more jobs. */
   leaving: z.boolean().default(false),
 });

@@ -6,6 +6,9 @@ import { Peers } from "./peers.ts";
 /** What a router's name for tickets ends with; its verdicts are spoken to both names. */
 export const TICKETS_SUFFIX = "-t";
 
+/** The others hear this much later that what waits here has changed, milliseconds: bursts of changes are one word. */
+const SAY_WAITING_MS = 20;
+
 type Parts = Pick<RouterParts, "bus" | "fleet" | "policy" | "rejections">;
 
 /**
@@ -19,10 +22,32 @@ export class Caps {
   readonly #held = new Map<string, number>();
   #peers: Peers | undefined;
   #onNews: () => void = () => undefined;
+  #waiting: () => number | null = () => null;
+  #saidWaiting: number | null = null;
+  #sayTimer: NodeJS.Timeout | undefined;
 
   constructor(parts: Parts) {
     this.#parts = parts;
     parts.fleet.onLost((lost) => this.#peers?.running.forget(({ nodeId }) => nodeId === lost));
+  }
+
+  /** @param highest priority of what waits here */
+  waitsHere(highest: () => number | null): void {
+    this.#waiting = highest;
+  }
+
+  /** What waits here has changed: others with less urgent jobs should let it go first, or need not any more. */
+  waitingChanged(): void {
+    if (this.#peers === undefined || this.#sayTimer !== undefined || this.#waiting() === this.#saidWaiting) return;
+    this.#sayTimer = setTimeout(() => {
+      this.#sayTimer = undefined;
+      if (this.#waiting() !== this.#saidWaiting) this.#onNews();
+    }, SAY_WAITING_MS);
+  }
+
+  /** Highest priority of what waits at other routers; null = nothing does. */
+  get waitingElsewhere(): number | null {
+    return this.#peers?.waitingElsewhere(performance.now()) ?? null;
   }
 
   /** Adds a place where jobs of a queue that are out are counted. */
@@ -82,7 +107,8 @@ export class Caps {
   announcement(): RouterShares | undefined {
     const queues = Object.keys(this.#parts.policy().routing.task_queues);
     const used = queues.map((queue) => [queue, this.used(queue)] as const).filter(([, count]) => count > 0);
-    return this.#peers?.announcement(Object.fromEntries(used), queues, performance.now());
+    this.#saidWaiting = this.#waiting();
+    return this.#peers?.announcement(Object.fromEntries(used), queues, performance.now(), this.#saidWaiting);
   }
 
   /** False while others still go by a router that this one has not heard: until then it may take nothing. */

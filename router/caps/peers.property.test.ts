@@ -206,3 +206,14 @@ test("while routers come, go and die under load, the jobs that run never exceed 
     { numRuns: 150 },
   );
 });
+
+test("the most urgent of what waits at others is known while it is news, and what is said last counts", () => {
+  const [peers, other] = [new Peers("a", 0), new Peers("b", 0)];
+  expect(peers.waitingElsewhere(0)).toBeNull();
+  peers.hear("b", other.announcement({}, [QUEUE], 0, 80), 0);
+  peers.hear("c", new Peers("c", 0).announcement({}, [QUEUE], 0, 60), 0);
+  expect(peers.waitingElsewhere(100)).toBe(80);
+  peers.hear("b", other.announcement({}, [QUEUE], 200), 200);
+  expect(peers.waitingElsewhere(300)).toBe(60);
+  expect(peers.waitingElsewhere(5000)).toBeNull();
+});

@@ -10,6 +10,8 @@ export const FENCE_MS = 3000;
 export const SETTLE_MS = 1100;
 /** A gone router's share is left alone this much longer: if it is back after all, it hears that it is not counted, milliseconds. */
 const GRACE_MS = 1000;
+/** What waits at another router is believed for so long, milliseconds: it says so every second. */
+const WAITING_NEWS_MS = 1500;
 /** A job outlives its deadline by less than this (its node ends it, its router forgets it), milliseconds. */
 const AFTER_DEADLINE_MS = 10_000;
 
@@ -21,7 +23,7 @@ interface Gone {
 }
 
 interface Heard {
-  said: Said;
+  said: Said & Pick<RouterShares, "waiting">;
   atMs: number;
   /** Jobs that it says it has out and that we heard no node accept: older than we are, or on their way. */
   unseen: Record<string, number>;
@@ -110,13 +112,27 @@ export class Peers {
   }
 
   /** What this router says of itself from now on. @param used its own jobs that are out, by queue */
-  announcement(used: Record<string, number>, queues: Iterable<string>, nowMs: number): RouterShares {
+  announcement(
+    used: Record<string, number>,
+    queues: Iterable<string>,
+    nowMs: number,
+    waiting: number | null = null,
+  ): RouterShares {
     const orphans: Record<string, number> = {};
     for (const queue of queues) {
       const count = this.#orphans(queue);
       if (count > 0) orphans[queue] = count;
     }
-    return { sent_ms: nowMs, view: [...this.#view], used, orphans, leaving: this.#leaving };
+    return { sent_ms: nowMs, view: [...this.#view], used, orphans, waiting, leaving: this.#leaving };
+  }
+
+  /** Highest priority of what waits at another router, as far as that is news; null = nothing does. */
+  waitingElsewhere(nowMs: number): number | null {
+    let highest: number | null = null;
+    for (const { said, atMs } of this.#heard.values())
+      if (said.waiting !== null && nowMs - atMs < WAITING_NEWS_MS)
+        highest = Math.max(highest ?? -Infinity, said.waiting);
+    return highest;
   }
 
   /** From now on this router takes nothing more, and says so. */

@@ -199,6 +199,27 @@ test("a job that a node refused because it is full, with all others full, waits;
   expect(endingOf("a")).toMatchObject({ status: "refused", attempts: 3, error: { code: "all_busy" } });
 });
 
+test("what is more urgent at another router looks first: this one's less urgent jobs wait a moment, and go then", async () => {
+  const { dispatcher, fleet, submit, sentJobs, fill, end } = oneSlot();
+  fleet.fleet.liveRouters = 2;
+  let elsewhere: number | null = 100;
+  vi.spyOn(dispatcher.caps, "waitingElsewhere", "get").mockImplementation(() => elsewhere);
+  submit("m", "media");
+  expect([sentJobs(), dispatcher.line.size]).toEqual([[], 1]);
+  await vi.advanceTimersByTimeAsync(15);
+  expect(sentJobs()).toEqual([]);
+  await vi.advanceTimersByTimeAsync(30);
+  expect(sentJobs()).toEqual(["the-job-m"]);
+  await end("m");
+  // Nothing waits there that is more urgent than chat.
+  fill("c");
+  expect(sentJobs()).toEqual(["the-job-m", "the-job-c"]);
+  submit("m2", "media");
+  elsewhere = null;
+  await end("c");
+  expect(sentJobs()).toEqual(["the-job-m", "the-job-c", "the-job-m2"]);
+});
+
 test("a client that submits very many jobs and never reads: what waits is bounded, each has one ending", async () => {
   const { submit, fill, bus, dispatcher } = oneSlot();
   fill("a");

@@ -15,6 +15,10 @@ const STILL_HERE_MS = 1000;
  * as much again by chance. Otherwise each place would be sent a job by every router, and all but one be refused.
  */
 const OTHERS_FIRST_MS = 8;
+/** What waits here alone is the most urgent of all: it looks before the others do, milliseconds. */
+const URGENT_MS = 2;
+/** Something more urgent waits at another router, which looks first, milliseconds. */
+const OUTRANKED_MS = 20;
 
 /** What became of a job whose turn it was: `full` = no place for it now, and nothing was recorded. */
 export type Turn = "sent" | "ended" | "full";
@@ -59,6 +63,7 @@ export class Line {
     this.#caps = caps;
     this.#room = room;
     parts.fleet.onHeard(() => this.placeFree(false));
+    caps.waitsHere(() => room.highest);
   }
 
   get size(): number {
@@ -72,13 +77,15 @@ export class Line {
     if (this.#due === "soon") this.#drain();
     const { taskType: queue } = waiter.request;
     const lane = laneOf(waiter.request);
-    if (!this.#room.hasLane(lane) && this.#caps.mayTake(queue) && this.#turn(waiter, 0) !== "full") return;
+    const priority = this.#parts.policy().routing.task_queues[queue]?.priority ?? 0;
+    const mayGo = !this.#room.hasLane(lane) && !this.#outranked(priority) && this.#caps.mayTake(queue);
+    if (mayGo && this.#turn(waiter, 0) !== "full") return;
     const nowMs = performance.now();
     const job = {
       jobId: waiter.jobId,
       lane,
       queue,
-      priority: this.#parts.policy().routing.task_queues[queue]?.priority ?? 0,
+      priority,
       bytes: waiter.bytes,
       deadlineMs: nowMs + waiter.request.deadlineMs - this.#parts.fleet.nowMs(),
       waiter,
@@ -91,6 +98,8 @@ export class Line {
     if (!entered) return this.#sendAway(job, 0, "too many jobs wait in this router");
     this.#parts.metrics.waiting.inc({ queue });
     this.#timer ??= setInterval(() => this.#tick(), TICK_MS);
+    this.#caps.waitingChanged();
+    if (this.#outranked(priority)) this.placeFree(false);
   }
 
   /** A job that waits here. */
@@ -109,14 +118,29 @@ export class Line {
   /** A node may have a free place, or this router may take more. @param mine it came free by a job of this router */
   placeFree(mine: boolean): void {
     if (this.#room.size === 0) return;
-    if (mine || this.#parts.fleet.fleet.liveRouters === 1) {
+    const patienceMs = this.#patienceMs(mine);
+    if (patienceMs === 0) {
       if (this.#due === "soon") return;
       this.#due = "soon";
       queueMicrotask(() => this.#drain());
     } else if (this.#due === undefined) {
       this.#due = "later";
-      setTimeout(() => this.#drain(), OTHERS_FIRST_MS * (1 + this.#parts.random()));
+      setTimeout(() => this.#drain(), patienceMs * (1 + this.#parts.random()));
     }
+  }
+
+  /** How long others may look before this router does: priorities hold between routers, too. */
+  #patienceMs(mine: boolean): number {
+    if (this.#parts.fleet.fleet.liveRouters === 1) return 0;
+    const elsewhere = this.#caps.waitingElsewhere;
+    const here = this.#room.highest ?? -Infinity;
+    if (elsewhere !== null && elsewhere > here) return OUTRANKED_MS;
+    if (mine) return 0;
+    return elsewhere === null || elsewhere < here ? URGENT_MS : OTHERS_FIRST_MS;
+  }
+
+  #outranked(priority: number): boolean {
+    return (this.#caps.waitingElsewhere ?? -Infinity) > priority;
   }
 
   #drain(): void {
@@ -137,6 +161,7 @@ export class Line {
       }
     } finally {
       this.#draining = false;
+      this.#caps.waitingChanged();
     }
   }
 
@@ -170,6 +195,7 @@ export class Line {
       job.toldMs = nowMs;
       job.waiter.stillHere();
     }
+    this.#caps.waitingChanged();
     if (this.#room.size > 0) return;
     clearInterval(this.#timer);
     this.#timer = undefined;

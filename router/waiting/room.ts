@@ -108,6 +108,14 @@ export class WaitingRoom<T extends Waitable> {
     return best;
   }
 
+  /** Highest priority of what waits; null = nothing does. */
+  get highest(): number | null {
+    let highest: number | null = null;
+    for (const { places } of this.#lanes.values())
+      for (const { job } of places.slice(0, 1)) highest = Math.max(highest ?? -Infinity, job.priority);
+    return highest;
+  }
+
   /** Takes a job out. */
   take(jobId: string): Place<T> | undefined {
     const place = this.#byJob.get(jobId);
