@@ -1,4 +1,4 @@
-import { Hardware } from "../../bus-schemas/node-record.ts";
+import { Hardware, type Gpu } from "../../bus-schemas/node-record.ts";
 import type { HardwareValues, Probe, ProbeHost, Reading } from "./probe.ts";
 
 /** A probe that does not work, for people. */
@@ -21,6 +21,9 @@ interface Kept {
 
 /** After this many rounds without a new reading, what changes by the second is no longer known. */
 const STALE_ROUNDS = 3;
+
+/** Most GPUs that a node record carries, of all probes together. */
+const MAX_GPUS = 64;
 
 /** Puts the probes' last readings together into one record, and keeps what is wrong with which probe. */
 export class HardwarePicture {
@@ -65,8 +68,11 @@ export class HardwarePicture {
       if (kept === undefined) continue;
       const stale = nowMs - kept.sampledAtMs > STALE_ROUNDS * (probe.everyMs + probe.timeoutMs);
       const { gpus, ...values } = stale ? withoutMoving(kept.values) : kept.values;
-      Object.assign(hardware, values);
-      hardware.gpus.push(...(gpus ?? []));
+      Object.assign(hardware, known(values));
+      for (const gpu of gpus ?? []) {
+        if (hardware.gpus.length < MAX_GPUS && !hardware.gpus.some((seen) => isSame(seen, gpu)))
+          hardware.gpus.push(gpu);
+      }
       hardware.sampled_at[probe.fills] = earlier(
         hardware.sampled_at[probe.fills],
         new Date(kept.sampledAtMs).toISOString(),
@@ -81,10 +87,23 @@ export class HardwarePicture {
   }
 }
 
+const MOVING = [
+  "cpu_utilization",
+  "memory_free_gb",
+  "temperature_celsius",
+  "disk_free_gb",
+  "power_watts",
+  "thermal_pressure",
+  "battery_level",
+  "on_battery",
+  "user_idle_seconds",
+  "metered",
+] as const satisfies readonly (keyof HardwareValues)[];
+
 /** `values` with what changes by the second set to unknown; what the machine is made of stays. */
 export function withoutMoving<T extends Partial<HardwareValues>>(values: T): T {
   const still = { ...values };
-  for (const field of ["cpu_utilization", "memory_free_gb", "temperature_celsius", "disk_free_gb"] as const) {
+  for (const field of MOVING) {
     if (still[field] !== undefined) still[field] = null;
   }
   if (still.gpus !== undefined) {
@@ -95,9 +114,22 @@ export function withoutMoving<T extends Partial<HardwareValues>>(values: T): T {
       temperature_celsius: null,
       power_watts: null,
       throttled: null,
+      asleep: null,
+      energy_joules: null,
+      processes: null,
     }));
   }
   return still;
+}
+
+/** What one probe cannot tell hides nothing that another one has told. */
+function known(values: Partial<HardwareValues>): Partial<HardwareValues> {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== null));
+}
+
+/** Two probes see one device: by its place on the PCI bus. The first of the list has it. */
+function isSame(one: Gpu, other: Gpu): boolean {
+  return one.pci_address !== null && one.pci_address === other.pci_address;
 }
 
 /** Two probes that fill one part: its time is that of the older reading. Both are UTC with the same number of digits. */

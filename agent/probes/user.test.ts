@@ -1,0 +1,71 @@
+import { expect, test } from "vitest";
+import { files, replayHost, UNHURRIED } from "./fixtures/replay-host.ts";
+import { createUserProbe } from "./user.ts";
+
+const NOW_US = Date.UTC(2026, 0, 1) * 1000;
+
+/** A machine with these sessions, each as logind describes it. */
+function machine(...sessions: Record<string, string>[]) {
+  const names = sessions.map((_, at) => [`/run/systemd/sessions/${at + 1}`, ""]);
+  const blocks = sessions.map((session) =>
+    Object.entries({ Class: "user", State: "active", IdleHint: "no", IdleSinceHint: "0", ...session })
+      .map(([key, value]) => `${key}=${value}\n`)
+      .join(""),
+  );
+  return replayHost(
+    (program) => (program === "loginctl" ? { stdout: blocks.join("\n") } : undefined),
+    files(Object.fromEntries(names)),
+  );
+}
+
+const idle = async (...sessions: Record<string, string>[]) =>
+  (await createUserProbe().probe(machine(...sessions), UNHURRIED)).values.user_idle_seconds;
+
+test("a desktop that keeps the hint is idle since then, or in use", async () => {
+  const hour = String(NOW_US - 3_600_000_000);
+  expect(await idle({ Type: "wayland", IdleHint: "yes", IdleSinceHint: hour })).toBe(3600);
+  expect(await idle({ Type: "wayland", IdleHint: "no", IdleSinceHint: hour })).toBe(0);
+});
+
+test("a desktop that never sets the hint says nothing by it", async () => {
+  const reading = await createUserProbe().probe(machine({ Type: "wayland" }), UNHURRIED);
+  expect(reading).toEqual({
+    values: { user_idle_seconds: null },
+    how: "logind: this desktop does not say when it is idle",
+  });
+});
+
+test("the person seen last counts; greeters, services and closing sessions are nobody", async () => {
+  const ago = (seconds: number) => String(NOW_US - seconds * 1_000_000);
+  const sessions = [
+    { Type: "tty", IdleSinceHint: ago(500) },
+    { Type: "tty", IdleSinceHint: ago(70) },
+    { Type: "tty", IdleSinceHint: ago(1), State: "closing" },
+    { Type: "wayland", IdleSinceHint: ago(1), Class: "greeter" },
+    { Type: "unspecified", IdleSinceHint: ago(1), Class: "manager" },
+  ];
+  expect(await idle(...sessions)).toBe(70);
+});
+
+test("a time in the future is no time", async () => {
+  expect(await idle({ Type: "tty", IdleSinceHint: String(NOW_US + 1_000_000) })).toBeNull();
+});
+
+test("a display that may not be asked leaves the other sources", async () => {
+  const host = replayHost(
+    (program) =>
+      program === "xprintidle"
+        ? { code: 1, stderr: "couldn't open display" }
+        : program === "stat"
+          ? { stdout: "1767225000\n" }
+          : undefined,
+    { env: { DISPLAY: ":0" }, ...files({ "/dev/pts/0": "" }) },
+  );
+  expect((await createUserProbe().probe(host, UNHURRIED)).values).toEqual({ user_idle_seconds: 600 });
+});
+
+test("on Windows a service cannot tell, and nothing is started", async () => {
+  const host = replayHost(undefined, { platform: "win32" });
+  expect((await createUserProbe().probe(host, UNHURRIED)).values).toEqual({ user_idle_seconds: null });
+  expect(host.asked).toEqual([]);
+});
