@@ -1,6 +1,15 @@
 import { createBatteryProbe } from "./battery.ts";
 import { createCpuProbe } from "./cpu.ts";
 import { createDiskProbe } from "./disk.ts";
+import { createAmdProbe } from "./gpu/amd.ts";
+import { createAppleProbe } from "./gpu/apple.ts";
+import { createAscendProbe } from "./gpu/ascend.ts";
+import { createCambriconProbe } from "./gpu/cambricon.ts";
+import { createHygonProbe } from "./gpu/hygon.ts";
+import { createIntelProbe } from "./gpu/intel.ts";
+import { createKunlunxinProbe } from "./gpu/kunlunxin.ts";
+import { createMetaxProbe } from "./gpu/metax.ts";
+import { createMooreThreadsProbe } from "./gpu/moore-threads.ts";
 import { createMemoryProbe } from "./memory.ts";
 import { createNetworkProbe } from "./network.ts";
 import { createNvidiaProbe } from "./nvidia.ts";
@@ -20,4 +29,13 @@ export const PROBES: readonly (() => Probe)[] = [
   createUserProbe,
   createNetworkProbe,
   createNvidiaProbe,
+  createAmdProbe,
+  createIntelProbe,
+  createAppleProbe,
+  createAscendProbe,
+  createHygonProbe,
+  createMooreThreadsProbe,
+  createCambriconProbe,
+  createMetaxProbe,
+  createKunlunxinProbe,
 ];
