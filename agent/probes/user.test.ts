@@ -8,7 +8,7 @@ const NOW_US = Date.UTC(2026, 0, 1) * 1000;
 function machine(...sessions: Record<string, string>[]) {
   const names = sessions.map((_, at) => [`/run/systemd/sessions/${at + 1}`, ""]);
   const blocks = sessions.map((session) =>
-    Object.entries({ Class: "user", State: "active", IdleHint: "no", IdleSinceHint: "0", ...session })
+    Object.entries({ Class: "user", State: "active", Remote: "yes", IdleHint: "no", IdleSinceHint: "0", ...session })
       .map(([key, value]) => `${key}=${value}\n`)
       .join(""),
   );
@@ -45,6 +45,34 @@ test("the person seen last counts; greeters, services and closing sessions are n
     { Type: "unspecified", IdleSinceHint: ago(1), Class: "manager" },
   ];
   expect(await idle(...sessions)).toBe(70);
+});
+
+test("who may sit at a desktop that does not tell is not away because a terminal is idle", async () => {
+  const ago = (seconds: number) => String(NOW_US - seconds * 1_000_000);
+  expect(await idle({ Type: "wayland" }, { Type: "tty", IdleSinceHint: ago(7200) })).toBeNull();
+  expect(await idle({ Type: "wayland" }, { Type: "tty", IdleSinceHint: ago(5) })).toBe(5);
+});
+
+test("a console counts only while it is typed on: a desktop may have been started there", async () => {
+  const ago = (seconds: number) => String(NOW_US - seconds * 1_000_000);
+  expect(await idle({ Type: "tty", Remote: "no", IdleSinceHint: ago(7200) })).toBeNull();
+  expect(await idle({ Type: "tty", Remote: "no", IdleSinceHint: ago(5) })).toBe(5);
+});
+
+test("an X11 display answers for its desktop, but under Wayland it sees too little", async () => {
+  const display = (env: Record<string, string>) => {
+    const host = machine({ Type: env["WAYLAND_DISPLAY"] === undefined ? "x11" : "wayland" });
+    const run = host.run;
+    return Object.assign(host, {
+      env,
+      run: (...call: Parameters<typeof run>) =>
+        call[0] === "xprintidle" ? Promise.resolve({ code: 0, stdout: "600000\n", stderr: "" }) : run(...call),
+    });
+  };
+  const read = async (env: Record<string, string>) =>
+    (await createUserProbe().probe(display(env), UNHURRIED)).values.user_idle_seconds;
+  expect(await read({ DISPLAY: ":0" })).toBe(600);
+  expect(await read({ DISPLAY: ":0", WAYLAND_DISPLAY: "wayland-0" })).toBeNull();
 });
 
 test("a time in the future is no time", async () => {

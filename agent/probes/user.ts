@@ -16,8 +16,12 @@ interface Sight {
   how: string;
 }
 
+/** So shortly after somebody was seen it does not matter what the sources without an answer would say, seconds. */
+const JUST_SEEN_SECONDS = 60;
+
 /**
- * Seconds since a person last touched this machine, the latest of all sources; null when none can tell. What is typed or clicked is
+ * Seconds since a person last touched this machine, the latest of all sources; null when one that there is cannot tell, unless
+ * somebody was seen a moment ago. What is typed or clicked is
  * never looked at, only when. Without root: on Linux logind (desktops report idleness to it, terminals are counted by their last
  * use), an X11 display by xprintidle, terminals by their access times where there is no logind; on macOS IOHIDSystem's
  * HIDIdleTime. On Windows only a program in the person's own session may ask (GetLastInputInfo), which a service is not: null.
@@ -32,9 +36,11 @@ export function createUserProbe(): Probe {
       const sights = await sightsOf(host, signal);
       const known = sights.flatMap(({ seconds, how }) => (seconds === null ? [] : [{ seconds, how }]));
       const [latest] = known.toSorted((one, other) => one.seconds - other.seconds);
-      const idle = latest === undefined ? null : validOrNull(Seconds, roundTo(latest.seconds, 0));
-      const how =
-        latest?.how ?? (sights.map((sight) => sight.how).join("; ") || "nobody is logged in that could be seen");
+      const blind = sights.find(({ seconds }) => seconds === null);
+      // Who sits at a desktop that does not tell is not away because another terminal is idle.
+      const counts = blind === undefined || (latest !== undefined && latest.seconds < JUST_SEEN_SECONDS);
+      const idle = counts ? validOrNull(Seconds, latest && roundTo(latest.seconds, 0)) : null;
+      const how = (counts ? latest?.how : blind.how) ?? "nobody is logged in that could be seen";
       return { values: { user_idle_seconds: idle }, how };
     },
   };
@@ -45,16 +51,18 @@ async function sightsOf(host: ProbeHost, signal: AbortSignal): Promise<Sight[]> 
   if (host.platform !== "linux") {
     return [{ seconds: null, how: "a service cannot see the person's session on this system" }];
   }
-  const display = (host.env["DISPLAY"] ?? "") === "" ? undefined : await ofDisplay(host, signal);
-  const sessions = await ofLogind(host, signal);
+  const { DISPLAY: name = "", WAYLAND_DISPLAY: wayland = "" } = host.env;
+  // Of a Wayland desktop an X11 display sees only what happens in its own windows.
+  const display = name === "" || wayland !== "" ? undefined : await ofDisplay(host, signal);
+  const sessions = await ofLogind(host, signal, display !== undefined);
   const terminals = sessions === undefined ? await ofTerminals(host, signal) : [];
   return [...(display === undefined ? [] : [display]), ...(sessions ?? []), ...terminals];
 }
 
-const PROPERTIES = ["Class", "Type", "State", "IdleHint", "IdleSinceHint"];
+const PROPERTIES = ["Class", "Type", "State", "Remote", "IdleHint", "IdleSinceHint"];
 
-/** undefined = no logind here. `loginctl show-session` answers a block of `Key=value` lines for each session. */
-async function ofLogind(host: ProbeHost, signal: AbortSignal): Promise<Sight[] | undefined> {
+/** undefined = no logind here. `displaySeen`: the X11 display has answered for itself. `loginctl show-session` answers a block of `Key=value` lines for each session. */
+async function ofLogind(host: ProbeHost, signal: AbortSignal, displaySeen: boolean): Promise<Sight[] | undefined> {
   const ids = (await host.list(SESSIONS)).filter((name) => /^[A-Za-z0-9]{1,32}$/.test(name)).slice(0, 32);
   if (ids.length === 0) return undefined;
   const asked = PROPERTIES.map((key) => `--property=${key}`);
@@ -64,26 +72,35 @@ async function ofLogind(host: ProbeHost, signal: AbortSignal): Promise<Sight[] |
   const whole = blocks.filter((block) => PROPERTIES.every((key) => new RegExp(`^${key}=.*$`, "m").test(block)));
   // A session overlooked is a person overlooked.
   if (whole.length !== ids.length || !stdout.endsWith("\n")) throw unreadable("loginctl", stdout);
-  return blocks.flatMap((block) => ofSession(block, host.nowMs()));
+  return blocks.flatMap((block) => ofSession(block, host.nowMs(), displaySeen));
 }
 
-/** One session of a person (no greeter, no service). `IdleSinceHint` in µs since 1970: of a terminal its last use; of a desktop when the hint changed. */
-function ofSession(block: string, nowMs: number): Sight[] {
+/**
+ * One session of a person (no greeter, no service). `IdleSinceHint` in microseconds since 1970: of a terminal its last use, of a desktop when the
+ * hint changed.
+ */
+function ofSession(block: string, nowMs: number, displaySeen: boolean): Sight[] {
   const value = (key: string) => new RegExp(`^${key}=(.*)$`, "m").exec(block)?.[1]?.trim();
   if (value("Class") !== "user" || value("State") === "closing") return [];
   const since = value("IdleSinceHint") ?? "";
   const sinceMs = /^[1-9]\d{9,17}$/.test(since) ? Number(since) / 1000 : undefined;
   const ago = sinceMs === undefined || sinceMs > nowMs ? null : (nowMs - sinceMs) / 1000;
   const type = value("Type");
-  if (type === "tty") return [{ seconds: ago, how: "logind: a terminal's last use" }];
-  if (!["x11", "wayland", "mir"].includes(type ?? "")) return [];
+  if (type === "tty") {
+    // Somebody may have started a desktop on a console; then the console itself is no longer used.
+    const told = value("Remote") === "yes" || (ago !== null && ago < JUST_SEEN_SECONDS);
+    return [told ? { seconds: ago, how: "logind: a terminal's last use" } : { seconds: null, how: CONSOLE }];
+  }
+  if (!["x11", "wayland", "mir"].includes(type ?? "") || (type === "x11" && displaySeen)) return [];
   const idle = value("IdleHint");
   if (idle === "yes") return [{ seconds: ago, how: "logind: the desktop is idle" }];
   // A desktop that has never set the hint does not maintain it, and its "no" says nothing.
-  if (idle !== "no" || ago === null)
-    return [{ seconds: null, how: "logind: this desktop does not say when it is idle" }];
-  return [{ seconds: 0, how: "logind: the desktop is in use" }];
+  return idle !== "no" || ago === null
+    ? [{ seconds: null, how: "logind: this desktop does not say when it is idle" }]
+    : [{ seconds: 0, how: "logind: the desktop is in use" }];
 }
+
+const CONSOLE = "logind: somebody is logged in on a console, where a desktop may run that does not tell";
 
 /** Milliseconds since the last key or mouse event of the X11 display in DISPLAY; undefined = no xprintidle, or it may not see the display. */
 async function ofDisplay(host: ProbeHost, signal: AbortSignal): Promise<Sight | undefined> {
