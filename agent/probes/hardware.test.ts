@@ -52,7 +52,7 @@ test("two probes of GPUs add up, and the part is as old as the older of them", (
   expect(picture.current().sampled_at.gpus).toBe("2026-01-01T00:00:00.000Z");
 });
 
-test("a device that two probes see by one PCI address is reported once, as the first of the list sees it", () => {
+test("a device that two probes see by one PCI address is reported once, two chips of one card are not mixed up", () => {
   const host = replayHost();
   const [one, two] = [probe("one", "gpus"), probe("two", "gpus")];
   const picture = new HardwarePicture([one, two], host);
@@ -60,8 +60,8 @@ test("a device that two probes see by one PCI address is reported once, as the f
     Hardware.parse({ gpus: names.map((name) => ({ name, pci_address: "0000:65:00.0" })) }).gpus;
   const unplaced = Hardware.parse({ gpus: [{ name: "C" }] }).gpus;
   picture.succeeded(two, { values: { gpus: gpus("B") }, how: "" });
-  picture.succeeded(one, { values: { gpus: [...gpus("A"), ...unplaced, ...unplaced] }, how: "" });
-  expect(picture.current().gpus.map(({ name }) => name)).toEqual(["A", "C", "C"]);
+  picture.succeeded(one, { values: { gpus: [...gpus("A1", "A2"), ...unplaced] }, how: "" });
+  expect(picture.current().gpus.map(({ name }) => name)).toEqual(["A1", "A2", "C"]);
 });
 
 test("what one probe cannot tell hides nothing that another one has told", () => {

@@ -1,4 +1,4 @@
-import { Hardware, type Gpu } from "../../bus-schemas/node-record.ts";
+import { Hardware } from "../../bus-schemas/node-record.ts";
 import type { HardwareValues, Probe, ProbeHost, Reading } from "./probe.ts";
 
 /** A probe that does not work, for people. */
@@ -69,10 +69,10 @@ export class HardwarePicture {
       const stale = nowMs - kept.sampledAtMs > STALE_ROUNDS * (probe.everyMs + probe.timeoutMs);
       const { gpus, ...values } = stale ? withoutMoving(kept.values) : kept.values;
       Object.assign(hardware, known(values));
-      for (const gpu of gpus ?? []) {
-        if (hardware.gpus.length < MAX_GPUS && !hardware.gpus.some((seen) => isSame(seen, gpu)))
-          hardware.gpus.push(gpu);
-      }
+      // Two chips of one card may share an address; what another probe has seen there is the same device.
+      const others = hardware.gpus.flatMap(({ pci_address: address }) => address ?? []);
+      const more = (gpus ?? []).filter(({ pci_address: address }) => address === null || !others.includes(address));
+      hardware.gpus = [...hardware.gpus, ...more].slice(0, MAX_GPUS);
       hardware.sampled_at[probe.fills] = earlier(
         hardware.sampled_at[probe.fills],
         new Date(kept.sampledAtMs).toISOString(),
@@ -125,11 +125,6 @@ export function withoutMoving<T extends Partial<HardwareValues>>(values: T): T {
 /** What one probe cannot tell hides nothing that another one has told. */
 function known(values: Partial<HardwareValues>): Partial<HardwareValues> {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== null));
-}
-
-/** Two probes see one device: by its place on the PCI bus. The first of the list has it. */
-function isSame(one: Gpu, other: Gpu): boolean {
-  return one.pci_address !== null && one.pci_address === other.pci_address;
 }
 
 /** Two probes that fill one part: its time is that of the older reading. Both are UTC with the same number of digits. */

@@ -48,8 +48,8 @@ const UNITS: readonly (readonly [end: string, unit: string])[] = [
 ];
 
 function shown({ field, value }: Known): string {
-  if (value === null || value === undefined) return "unknown";
+  if (value === null || value === undefined || typeof value === "object") return "unknown";
+  if (typeof value === "boolean") return value ? "yes" : "no";
   if (field === "cpu_utilization" || field === "battery_level") return `${Math.round(Number(value) * 100)} %`;
-  const unit = UNITS.find(([end]) => field.endsWith(end))?.[1] ?? "";
-  return typeof value === "boolean" ? (value ? "yes" : "no") : `${String(value)}${unit}`;
+  return `${value}${UNITS.find(([end]) => field.endsWith(end))?.[1] ?? ""}`;
 }

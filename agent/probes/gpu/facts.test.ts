@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { roundTo } from "../probe.ts";
 import { amount, CELSIUS, GB, gpuFrom, RATIO, WATTS, whole } from "./facts.ts";
 
 const NOW = "2026-01-01T00:00:00.000Z";
@@ -20,8 +21,7 @@ test.each([
   [{ value: "N/A", unit: "W" }, WATTS, null],
 ])("%o is %s", (value, units, expected) => {
   const got = amount(value, units);
-  if (expected === null) expect(got).toBeNull();
-  else expect(got).toBeCloseTo(expected, 9);
+  expect(got === null ? null : roundTo(got, 9)).toBe(expected);
 });
 
 test("a bare number counts in the unit that its documentation gives", () => {

@@ -80,7 +80,8 @@ async function readCard(host: ProbeHost, { path, address, asleep }: PciDevice, m
       (await readNumber(host, `${sensors}/temp1_input`, MILLI)),
     watts: meter.watts(joules, host.nowMs()),
     joules,
-    limitWatts: await readNumber(host, `${sensors}/power1_max`, MICRO),
+    // 0: the limit is off.
+    limitWatts: (await readNumber(host, `${sensors}/power1_max`, MICRO)) || null,
   };
 }
 

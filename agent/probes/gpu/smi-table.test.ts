@@ -50,6 +50,23 @@ test("two chips of one card are told apart by their physical number", () => {
   ]);
 });
 
+test("both chips of a 310P card are seen, although they share its address", () => {
+  const text = table(
+    "| NPU     Name   | Health        | Power(W)  Temp(C) |",
+    "| Chip    Device | Bus-Id        | AICore(%)  Memory-Usage(MB) |",
+    "+====+",
+    "| 1       310P3  | OK            | NA        49      |",
+    "| 0       0      | 0000:01:00.0  | 0          1448 / 44278 |",
+    "+----+",
+    "| 1       310P3  | OK            | NA        45      |",
+    "| 1       1      | 0000:01:00.0  | 3          1511 / 43693 |",
+  );
+  expect(gpusOfTable(text)).toMatchObject([
+    { index: 0, address: "0000:01:00.0", celsius: 49 },
+    { index: 1, address: "0000:01:00.0", celsius: 45, utilization: 0.03 },
+  ]);
+});
+
 test("a table of another shape, such as the list of processes, is no device", () => {
   const text = [
     table("| GPU  Name | Util |", "|====+====|", "| 0    A    | 5%   |"),

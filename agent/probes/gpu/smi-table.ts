@@ -91,8 +91,8 @@ function spread(cell: string, names: string[]): string[] | undefined {
 export function gpusOfTable(text: string): GpuFacts[] {
   return readSmiTable(text).flatMap((row) => {
     const [, name] = entry(row, /^name$/i);
-    // A card may carry several chips; npu-smi then counts them by Phy-ID.
-    const index = whole(entry(row, /^phy-id$/i)[1]) ?? whole(entry(row, /^(?:gpu|npu|xpu|card)$/i)[1]);
+    // A card may carry several chips, which npu-smi counts in a column of their own.
+    const index = whole(entry(row, /^(?:phy-id|device)$/i)[1]) ?? whole(entry(row, /^(?:gpu|npu|xpu|card)$/i)[1]);
     const address = pciAddress(entry(row, /^bus-id$/i)[1]);
     if (index === null && address === null) return [];
     const [utilAt, util] = entry(row, /^(?:.*-)?util$|^aicore/i);
