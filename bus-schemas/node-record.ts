@@ -6,12 +6,14 @@ import {
   Gb,
   GbPerSecond,
   IsoTime,
+  Joules,
   KeyBytes,
   Label,
   ModelName,
   Ms,
   NodeId,
   Ratio,
+  Seconds,
   SubjectToken,
   Tokens,
   TokensPerSecond,
@@ -40,7 +42,31 @@ export const Gpu = z.object({
     .array(z.object({ uuid: z.string().max(100).nullable(), profile: Label.nullable(), vram_total_gb: Gb.nullable() }))
     .max(64)
     .default([]),
+  /** Why it is slower than it could be; `hw_thermal_slowdown` and `sw_thermal_slowdown` are heat, `sw_power_cap` is not. */
   throttled: z.array(Label).max(20).nullable().default(null),
+  /** Address on the PCI bus, `0000:65:00.0`: two probes that see one device have it once. */
+  pci_address: z.string().max(40).nullable().default(null),
+  /** Its memory is the machine's own (Apple, GB10): what a program takes there the GPU has not. */
+  unified_memory: z.boolean().nullable().default(null),
+  /** It sleeps, and was not woken to be asked. */
+  asleep: z.boolean().nullable().default(null),
+  /** Since its driver was loaded. */
+  energy_joules: Joules.nullable().default(null),
+  /** Who holds its memory, by process id alone. */
+  processes: z
+    .array(
+      z.object({
+        pid: z
+          .number()
+          .int()
+          .min(0)
+          .max(2 ** 32 - 1),
+        vram_gb: Gb.nullable(),
+      }),
+    )
+    .max(64)
+    .nullable()
+    .default(null),
   sampled_at: IsoTime.nullable().default(null),
 });
 export type Gpu = z.infer<typeof Gpu>;
@@ -52,6 +78,10 @@ export const SampledAt = z.object({
   temperature: IsoTime.nullable().default(null),
   gpus: IsoTime.nullable().default(null),
   disk: IsoTime.nullable().default(null),
+  power: IsoTime.nullable().default(null),
+  battery: IsoTime.nullable().default(null),
+  user: IsoTime.nullable().default(null),
+  network: IsoTime.nullable().default(null),
 });
 
 /** The machine. Superset of SEED's `hardware`. */
@@ -66,6 +96,17 @@ export const Hardware = z.object({
   disk_free_gb: Gb.nullable().default(null),
   platform: Label.nullable().default(null),
   arch: Label.nullable().default(null),
+  /** Of the processor and what sits with it, or of the whole machine where that can be read. */
+  power_watts: Watts.nullable().default(null),
+  /** As the operating system names it: nominal, fair, serious, critical. */
+  thermal_pressure: Label.nullable().default(null),
+  /** 0 to 1; null without a battery. */
+  battery_level: Ratio.nullable().default(null),
+  on_battery: z.boolean().nullable().default(null),
+  /** Since the person at this machine last touched it; null = nobody can tell. */
+  user_idle_seconds: Seconds.nullable().default(null),
+  /** Each byte over its network costs money. */
+  metered: z.boolean().nullable().default(null),
   sampled_at: SampledAt.prefault({}),
 });
 export type Hardware = z.infer<typeof Hardware>;

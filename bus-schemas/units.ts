@@ -21,6 +21,10 @@ export const TokensPerSecond = z.number().min(0).max(10_000_000);
 export const Celsius = z.number().min(-60).max(250);
 /** Electrical power in watts. */
 export const Watts = z.number().min(0).max(100_000);
+/** Energy in joules; 3,600,000 of them are a kWh. */
+export const Joules = z.number().min(0).max(1e15);
+/** Duration in seconds, where a tool counts so. */
+export const Seconds = z.number().min(0).max(1e9);
 /** Count of things: slots, jobs, cores. */
 export const Count = z.number().int().min(0).max(1_000_000);
 /** Short text for people: names, reasons. Never content of a job. */

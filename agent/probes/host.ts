@@ -1,4 +1,4 @@
-import { statfs } from "node:fs/promises";
+import { open, readdir, statfs } from "node:fs/promises";
 import os from "node:os";
 import { cpuTemperature, mem } from "systeminformation";
 import { pause } from "../../service/loop.ts";
@@ -7,6 +7,9 @@ import type { ProbeHost } from "./probe.ts";
 
 /** `nvidia-smi -q` of 16 GPUs with 7 MIG instances each is about 1 MB. */
 const MAX_OUTPUT_BYTES = 4 * 1024 * 1024;
+
+/** Files of sysfs are one page; anything much longer is not what a probe asked for. */
+const MAX_TEXT_BYTES = 64 * 1024;
 
 export interface HostOptions {
   stateDir: string;
@@ -41,5 +44,28 @@ export function createHost({ stateDir, commands, env = process.env }: HostOption
       const { bavail, bsize } = await statfs(path);
       return bavail * bsize;
     },
+    readText,
+    list: (path) => readdir(path).catch(() => []),
   };
+}
+
+/** Files of sysfs say that they are 4096 bytes long, whatever they hold: read until the end, not up to the size. */
+async function readText(path: string): Promise<string | null> {
+  try {
+    const file = await open(path, "r");
+    try {
+      const buffer = Buffer.allocUnsafe(MAX_TEXT_BYTES);
+      let length = 0;
+      while (length < MAX_TEXT_BYTES) {
+        const { bytesRead } = await file.read(buffer, length, MAX_TEXT_BYTES - length);
+        if (bytesRead === 0) break;
+        length += bytesRead;
+      }
+      return buffer.toString("utf8", 0, length);
+    } finally {
+      await file.close();
+    }
+  } catch {
+    return null;
+  }
 }

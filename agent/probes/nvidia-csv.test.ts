@@ -76,6 +76,11 @@ test.each(UNKNOWN)("%j is unknown in every field, and never 0", (spelling) => {
     mig_mode: null,
     mig_instances: [],
     throttled: null,
+    pci_address: null,
+    unified_memory: null,
+    asleep: null,
+    energy_joules: null,
+    processes: null,
     sampled_at: AT,
   });
 });

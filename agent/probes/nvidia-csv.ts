@@ -104,6 +104,11 @@ function readGpu(cells: string[], query: Query, sampledAt: string): Gpu | undefi
     mig_mode: migMode(text("mig.mode.current")),
     mig_instances: [],
     throttled: throttleReasons(text("clocks_event_reasons.active")),
+    pci_address: null,
+    unified_memory: null,
+    asleep: null,
+    energy_joules: null,
+    processes: null,
     sampled_at: sampledAt,
   };
 }

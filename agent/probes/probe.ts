@@ -22,6 +22,8 @@ export interface Probe {
   fills: HardwarePart;
   /** Pause between the end of one run and the start of the next, milliseconds. */
   everyMs: number;
+  /** Pause instead while the machine is calm (see runner.ts), milliseconds: for what costs a process each time. */
+  idleEveryMs?: number;
   /** After this time `signal` aborts; after twice this time the run is given up. Milliseconds. */
   timeoutMs: number;
   /** Nothing there = null or []; broken = throw. @throws ProbeError with a message for people. */
@@ -72,6 +74,10 @@ export interface ProbeHost {
   cpuTemperature(): Promise<{ main: number | null; max: number | null }>;
   /** Bytes that an ordinary user can still write where `path` is. @throws ENOENT as node:fs does. */
   diskFreeBytes(path: string): Promise<number>;
+  /** A small text file such as those of sysfs, at most its first 64 KiB. null: not there, or not for this user. */
+  readText(path: string): Promise<string | null>;
+  /** The names in a folder. []: not there, or not for this user. */
+  list(path: string): Promise<string[]>;
 }
 
 const BYTES_PER_GB = 2 ** 30;
