@@ -69,6 +69,8 @@ function stateOf(provider: Provider, health: ProviderHealth, rates: LearnedRates
       slots: trial ? 1 : provider.maxConcurrency,
       // Newer cloud models refuse a begun answer, and none says so before it is asked.
       continues: false,
+      running: null,
+      queued: null,
     },
     models: provider.models
       .filter(({ name }) => health.offers(name))

@@ -6,6 +6,8 @@ import type { Runtime, RuntimeChunk, RuntimeJob, RuntimeState } from "./runtime.
 
 /** A bound on what one broken runtime can put into the node's heartbeat. */
 const MAX_MODELS = 500;
+/** What a terminal would obey; the heartbeat's texts are printed by `tiermesh nodes` and in logs. */
+const CONTROL = /\p{Cc}/u;
 
 export interface HttpRuntimeParts {
   name: string;
@@ -76,7 +78,10 @@ async function* runObserved(
   }
 }
 
-/** What a kind found, in the bus's shape. A model that does not fit it (an empty or endless name) is left out. */
+/**
+ * What a kind found, in the bus's shape. A model that does not fit it (an empty or endless name, one with control characters) is
+ * left out, and of several with one name all but the first.
+ */
 export function toState(
   name: string,
   { kind, continuation }: Pick<RuntimeKind, "kind" | "continuation">,
@@ -85,17 +90,30 @@ export function toState(
   const record: RuntimeRecord = {
     name,
     kind,
-    version: found.version?.slice(0, 60) ?? null,
+    version: found.version === null || CONTROL.test(found.version) ? null : found.version.slice(0, 60),
     diagnostic: false,
     healthy: found.healthy,
     status_reason: null,
     slots: Math.min(found.slots, 10_000),
     continues: continuation !== undefined,
+    running: atMost(found.running),
+    queued: atMost(found.queued),
   };
-  return { record, models: found.models.slice(0, MAX_MODELS).flatMap((model) => toServedModel(name, model)) };
+  const byName = new Map<string, ServedModel>();
+  for (const model of found.models.slice(0, MAX_MODELS)) {
+    if (byName.has(model.name)) continue;
+    for (const served of toServedModel(name, model)) byName.set(served.name, served);
+  }
+  return { record, models: [...byName.values()] };
+}
+
+/** The bus's bound on a count. */
+function atMost(count: number | undefined): number | null {
+  return count === undefined ? null : Math.min(count, 1_000_000);
 }
 
 function toServedModel(runtime: string, model: FoundModel): ServedModel[] {
+  if (CONTROL.test(model.name)) return [];
   const parsed = ServedModel.safeParse({
     name: model.name,
     runtime,
@@ -103,6 +121,7 @@ function toServedModel(runtime: string, model: FoundModel): ServedModel[] {
     context_length: model.contextLengthTokens,
     capabilities: model.capabilities,
     size_gb: model.sizeBytes === null ? null : model.sizeBytes / 2 ** 30,
+    vram_gb: typeof model.vramBytes === "number" ? model.vramBytes / 2 ** 30 : null,
   });
   return parsed.success ? [parsed.data] : [];
 }

@@ -9,6 +9,8 @@ export interface FoundModel {
   /** The mesh's words (see capabilities.ts). */
   capabilities: string[];
   sizeBytes: number | null;
+  /** GPU memory that it holds now. */
+  vramBytes?: number | null;
 }
 
 /** A runtime as a kind found it. */
@@ -17,6 +19,10 @@ export interface FoundRuntime {
   healthy: boolean;
   /** Answers at once, as far as the runtime says; else the kind's documented assumption. */
   slots: number;
+  /** Jobs that it works on, ours and anybody's; left out where it does not say, as the next. */
+  running?: number | undefined;
+  /** Jobs that wait in it for a slot. */
+  queued?: number | undefined;
   models: FoundModel[];
 }
 
