@@ -3,6 +3,7 @@ export * from "./audit.ts";
 export * from "./channels.ts";
 export * from "./classes.ts";
 export * from "./cold-start.ts";
+export * from "./control.ts";
 export * from "./decision.ts";
 export * from "./decision-inputs.ts";
 export * from "./deployment.ts";

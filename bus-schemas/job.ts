@@ -2,7 +2,7 @@ import { z } from "zod";
 import { WireError } from "./errors.ts";
 import { DataClass, Layer } from "./classes.ts";
 import { Load } from "./node-record.ts";
-import { Count, JobId, Label, ModelName, Ms, NodeId, SubjectToken, Tokens, UnixMs } from "./units.ts";
+import { Count, JobId, ModelName, Ms, NodeId, SubjectToken, Tokens, UnixMs } from "./units.ts";
 
 /** A part of a message: text, or an image by data or http(s) URL, in OpenAI's shape. Other parts pass through. */
 export const ContentPart = z.looseObject({ type: z.string().max(40) });
@@ -226,17 +226,3 @@ export const CancelRequest = z.object({
   by_router: z.boolean().default(false),
 });
 export type CancelRequest = z.infer<typeof CancelRequest>;
-
-/** Commands of an operator to one node. */
-export const ControlRequest = z.discriminatedUnion("command", [
-  z.object({ command: z.enum(["cordon", "drain", "suspend"]), reason: Label.optional() }),
-  z.object({ command: z.literal("resume") }),
-]);
-export type ControlRequest = z.infer<typeof ControlRequest>;
-export const ControlReply = z.object({
-  ok: z.boolean(),
-  node_id: NodeId,
-  status: Label.nullable().default(null),
-  error: WireError.nullable().default(null),
-});
-export type ControlReply = z.infer<typeof ControlReply>;

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { Layer } from "./classes.ts";
+import { MODEL_ACTIONS } from "./control.ts";
 import {
   Celsius,
   Count,
@@ -149,6 +150,8 @@ export const RuntimeRecord = z.object({
   /** Requests that it works on and that wait in it, by its own word: the mesh's and anybody's. null = it does not say. */
   running: Count.nullable().default(null),
   queued: Count.nullable().default(null),
+  /** What it lets others do with its models. */
+  manages: z.array(z.enum(MODEL_ACTIONS)).max(3).default([]),
 });
 export type RuntimeRecord = z.infer<typeof RuntimeRecord>;
 

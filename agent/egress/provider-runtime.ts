@@ -71,6 +71,7 @@ function stateOf(provider: Provider, health: ProviderHealth, rates: LearnedRates
       continues: false,
       running: null,
       queued: null,
+      manages: [],
     },
     models: provider.models
       .filter(({ name }) => health.offers(name))

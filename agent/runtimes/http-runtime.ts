@@ -1,4 +1,4 @@
-import { ServedModel, type Cost, type DeltaFrame, type RuntimeRecord } from "../../bus-schemas/index.ts";
+import { MODEL_ACTIONS, ServedModel, type Cost, type DeltaFrame, type RuntimeRecord } from "../../bus-schemas/index.ts";
 import type { FoundModel, FoundRuntime, RuntimeKind } from "./kind.ts";
 import type { LearnedRates } from "./learned-rates.ts";
 import type { StreamDone } from "./openai-answer.ts";
@@ -26,11 +26,12 @@ export interface HttpRuntimeParts {
   served: (model: string) => ServedModel | undefined;
   alive?: Runtime["alive"];
   hung?: Runtime["hung"];
+  manage?: Runtime["manage"];
 }
 
 /** A server as a Runtime: runs jobs by its HTTP endpoint, and learns its speed from them. */
 export function httpRuntime(parts: HttpRuntimeParts): Runtime {
-  const { name, kind, inspect, alive, hung } = parts;
+  const { name, kind, inspect, alive, hung, manage } = parts;
   return {
     name,
     kind,
@@ -38,6 +39,7 @@ export function httpRuntime(parts: HttpRuntimeParts): Runtime {
     run: (job, signal) => runObserved(parts, job, signal),
     ...(alive === undefined ? {} : { alive }),
     ...(hung === undefined ? {} : { hung }),
+    ...(manage === undefined ? {} : { manage }),
   };
 }
 
@@ -84,7 +86,7 @@ async function* runObserved(
  */
 export function toState(
   name: string,
-  { kind, continuation }: Pick<RuntimeKind, "kind" | "continuation">,
+  { kind, continuation, manage = {} }: Pick<RuntimeKind, "kind" | "continuation" | "manage">,
   found: FoundRuntime,
 ): RuntimeState {
   const record: RuntimeRecord = {
@@ -98,6 +100,7 @@ export function toState(
     continues: continuation !== undefined,
     running: atMost(found.running),
     queued: atMost(found.queued),
+    manages: [...(found.manages ?? MODEL_ACTIONS.filter((action) => manage[action] !== undefined))],
   };
   const byName = new Map<string, ServedModel>();
   for (const model of found.models.slice(0, MAX_MODELS)) {

@@ -1,3 +1,5 @@
+import type { ModelAction, ModelProgress } from "../../bus-schemas/index.ts";
+import type { LoopbackTarget } from "./loopback-http.ts";
 import type { Probe } from "./probe.ts";
 
 /** A model as a runtime describes it; null where it does not say. */
@@ -23,8 +25,13 @@ export interface FoundRuntime {
   running?: number | undefined;
   /** Jobs that wait in it for a slot. */
   queued?: number | undefined;
+  /** Where it does not manage all that its kind can. */
+  manages?: readonly ModelAction[];
   models: FoundModel[];
 }
+
+/** Asks a server of the kind to do something with a model; see Runtime.manage. */
+export type ManageModel = (at: LoopbackTarget, model: string, signal: AbortSignal) => AsyncIterable<ModelProgress>;
 
 /**
  * One kind of runtime: how to know it, and how to ask it what it serves. One file each, one line in index.ts's KINDS.
@@ -46,5 +53,9 @@ export interface RuntimeKind {
    * an answer that another node began never goes there.
    */
   readonly continuation?: Readonly<Record<string, unknown>>;
+  /** What it lets others do with its models. */
+  readonly manage?: Readonly<Partial<Record<ModelAction, ManageModel>>>;
+  /** What a person does about the rest, as a clause: `start it with another --model`. */
+  readonly manageByHand?: string;
   find(probe: Probe, signal: AbortSignal): Promise<FoundRuntime | undefined>;
 }

@@ -1,5 +1,6 @@
 import { capabilitiesOf } from "./capabilities.ts";
 import type { FoundModel, FoundRuntime, RuntimeKind } from "./kind.ts";
+import { loadLlamaServer, unloadLlamaServer } from "./llama-server-models.ts";
 import { asArray, asCount, asObject, asObjects, asText } from "./openai-chunk.ts";
 import type { Probe } from "./probe.ts";
 
@@ -14,6 +15,8 @@ export const llamaServer: RuntimeKind = {
   continuation: {},
   defaultPorts: [8080],
   onePerMachine: false,
+  manage: { load: loadLlamaServer, unload: unloadLlamaServer },
+  manageByHand: "it serves the model that it was started with, so start it with another --model",
   async find(probe, signal) {
     const answer = await probe.get("/props", signal);
     // While the model loads every path but /health answers 503; the Server header (since 2024) is then the only sign.
@@ -36,7 +39,7 @@ export const llamaServer: RuntimeKind = {
       version: asText(props["build_info"]) ?? null,
       healthy: health.status === 200,
       slots: Math.max(1, slots ?? 1),
-      ...(isRouter ? {} : await atWork(probe, signal)),
+      ...(isRouter ? {} : { manages: [], ...(await atWork(probe, signal)) }),
       models: list.flatMap((model) => describe(model, props, contextLengthTokens)),
     };
   },

@@ -1,5 +1,6 @@
 import { capabilitiesOf } from "./capabilities.ts";
 import type { FoundModel, RuntimeKind } from "./kind.ts";
+import { loadLmStudio, pullLmStudio, unloadLmStudio } from "./lm-studio-models.ts";
 import { asArray, asCount, asObject, asObjects, asText } from "./openai-chunk.ts";
 import type { Probe } from "./probe.ts";
 
@@ -17,6 +18,7 @@ export const lmStudio: RuntimeKind = {
   alivePath: "/v1/models",
   defaultPorts: [1234],
   onePerMachine: true,
+  manage: { load: loadLmStudio, unload: unloadLmStudio, pull: pullLmStudio },
   async find(probe, signal) {
     const list = await probe.object("/api/v0/models", signal);
     if (list === undefined || list["object"] !== "list" || !Array.isArray(list["data"])) return undefined;

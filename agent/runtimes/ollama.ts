@@ -1,6 +1,7 @@
 import { capabilitiesOf } from "./capabilities.ts";
 import type { FoundModel, RuntimeKind } from "./kind.ts";
 import { asArray, asCount, asObject, asObjects, asText } from "./openai-chunk.ts";
+import { isCloudName, loadOllama, pullOllama, unloadOllama } from "./ollama-models.ts";
 import { ProbeFailed, type Probe } from "./probe.ts";
 
 /** Models asked about at once for facts that cannot change; the rest is asked at the next inspections. */
@@ -30,6 +31,7 @@ export const ollama: RuntimeKind = {
   continuation: {},
   defaultPorts: [11434],
   onePerMachine: true,
+  manage: { load: loadOllama, unload: unloadOllama, pull: pullOllama },
   async find(probe, signal) {
     const version = asText((await probe.object("/api/version", signal))?.["version"]);
     if (version === undefined) return undefined;
@@ -64,7 +66,7 @@ export const ollama: RuntimeKind = {
 /** `-cloud` and `:cloud` are how Ollama names its cloud models: a second wall beside the two fields. */
 function isRemote(entry: Record<string, unknown>): boolean {
   if (asText(entry["remote_host"]) !== undefined || asText(entry["remote_model"]) !== undefined) return true;
-  return [entry["name"], entry["model"]].some((name) => typeof name === "string" && /[:-]cloud$/i.test(name));
+  return [entry["name"], entry["model"]].some((name) => typeof name === "string" && isCloudName(name));
 }
 
 function digestOf(entry: Record<string, unknown>): string {

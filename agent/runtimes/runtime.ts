@@ -1,4 +1,13 @@
-import type { ChatMessage, Cost, DeltaFrame, RuntimeRecord, ServedModel, Usage } from "../../bus-schemas/index.ts";
+import type {
+  ChatMessage,
+  Cost,
+  DeltaFrame,
+  ModelAction,
+  ModelProgress,
+  RuntimeRecord,
+  ServedModel,
+  Usage,
+} from "../../bus-schemas/index.ts";
 
 /** The class of a job in each place that may declare it, word for word: undefined = that place says nothing. */
 export interface DeclaredClasses {
@@ -34,6 +43,13 @@ export interface RuntimeDone {
 /** A piece of an answer, then exactly one `done`. */
 export type RuntimeChunk = DeltaFrame | RuntimeDone;
 
+/** Something to be done with one model of a runtime. */
+export interface ModelOrder {
+  action: ModelAction;
+  /** As the runtime spells it. */
+  model: string;
+}
+
 /** A runtime as it was found just now. */
 export interface RuntimeState {
   record: RuntimeRecord;
@@ -55,4 +71,9 @@ export interface Runtime {
   alive?(signal: AbortSignal): Promise<boolean>;
   /** It was found hung: it is unhealthy until an inspection finds it well, whatever it answered a moment ago. */
   hung?(): void;
+  /**
+   * Carries an order out, telling how far it is; it is done when the iteration ends. Ends early when `signal` aborts.
+   * @throws MeshError `not_supported` (with what to do instead), `model_not_found`, `runtime_failed`
+   */
+  manage?(order: ModelOrder, signal: AbortSignal): AsyncIterable<ModelProgress>;
 }

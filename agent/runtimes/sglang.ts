@@ -16,6 +16,7 @@ export const sglang: RuntimeKind = {
   continuation: { continue_final_message: true },
   defaultPorts: [30000],
   onePerMachine: false,
+  manageByHand: "it serves the model that it was started with, so start it with another --model-path",
   async find(probe, signal) {
     const info = await probe.object("/get_model_info", signal);
     if (info === undefined || asText(info["model_path"]) === undefined) return undefined;

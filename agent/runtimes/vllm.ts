@@ -14,6 +14,7 @@ export const vllm: RuntimeKind = {
   continuation: { continue_final_message: true, add_generation_prompt: false },
   defaultPorts: [8000],
   onePerMachine: false,
+  manageByHand: "it serves the model that it was started with, so start it with another one (vllm serve MODEL)",
   async find(probe, signal) {
     const version = asText((await probe.object("/version", signal))?.["version"]);
     if (version === undefined) return undefined;

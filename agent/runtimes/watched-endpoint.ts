@@ -1,3 +1,4 @@
+import { MeshError } from "../../bus-schemas/index.ts";
 import { httpRuntime, toState } from "./http-runtime.ts";
 import type { FoundRuntime, RuntimeKind } from "./kind.ts";
 import type { LearnedRates } from "./learned-rates.ts";
@@ -118,6 +119,11 @@ export class WatchedEndpoint {
         this.#lastAnswerMs = now();
       },
       served: (model) => this.#current?.state.models.find((served) => served.name === model),
+      manage: ({ action, model }, signal) => {
+        const act = this.#current?.state.record.manages.includes(action) === true ? kind.manage?.[action] : undefined;
+        if (act === undefined) throw unmanaged(kind, name, action);
+        return act(this.#current?.target ?? target, model, signal);
+      },
       ...(kind.alivePath === undefined ? {} : this.#watching(kind.alivePath, target)),
     });
     this.#current = { kind, runtime, state: toState(name, kind, { ...found, slots }), target, misses: 0 };
@@ -185,6 +191,13 @@ export class WatchedEndpoint {
     const models = current.state.models.map((model) => this.#options.rates.fill(model));
     return { found: { runtime: current.runtime, state: { ...current.state, models } } };
   }
+}
+
+function unmanaged({ manageByHand }: RuntimeKind, name: string, action: string): MeshError {
+  const instead = manageByHand ?? "do it where the runtime was started";
+  return new MeshError("not_supported", `${name} lets nobody ${action} its models by its API; ${instead}`, {
+    field: "command",
+  });
 }
 
 function unwell(state: RuntimeState, reason: string): RuntimeState {

@@ -19,6 +19,7 @@ export const xinference: RuntimeKind = {
   alivePath: "/v1/cluster/version",
   defaultPorts: [9997],
   onePerMachine: true,
+  manageByHand: "use xinference launch and xinference terminate",
   async find(probe, signal) {
     const about = await probe.object("/v1/cluster/version", signal);
     const version = asText(about?.["version"]);
