@@ -22,6 +22,7 @@ export * from "./prompt-tokens.ts";
 export * from "./quality.ts";
 export * from "./registry.ts";
 export * from "./structures.ts";
+export * from "./task.ts";
 export * from "./ticket.ts";
 export * from "./subjects.ts";
 export * from "./tool-calls.ts";

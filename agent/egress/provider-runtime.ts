@@ -102,6 +102,8 @@ async function* call(
   signal: AbortSignal,
 ): AsyncIterable<DeltaFrame | StreamDone> {
   passGate(job.declared);
+  if (job.input !== undefined)
+    throw new MeshError("no_node", `${parts.provider.name} is asked for chats only; another node may do it`);
   const { provider, key, http } = parts;
   const { healthy, reason, waitMs } = health.availability;
   if (!healthy || key === undefined)

@@ -1,4 +1,11 @@
-import { MODEL_ACTIONS, ServedModel, type Cost, type DeltaFrame, type RuntimeRecord } from "../../bus-schemas/index.ts";
+import {
+  MODEL_ACTIONS,
+  ServedModel,
+  TASK_CAPABILITY,
+  type Cost,
+  type DeltaFrame,
+  type RuntimeRecord,
+} from "../../bus-schemas/index.ts";
 import type { FoundModel, FoundRuntime, RuntimeKind } from "./kind.ts";
 import type { LearnedRates } from "./learned-rates.ts";
 import type { StreamDone } from "./openai-answer.ts";
@@ -86,7 +93,7 @@ async function* runObserved(
  */
 export function toState(
   name: string,
-  { kind, continuation, manage = {} }: Pick<RuntimeKind, "kind" | "continuation" | "manage">,
+  { kind, continuation, manage = {}, tasks = [] }: Pick<RuntimeKind, "kind" | "continuation" | "manage" | "tasks">,
   found: FoundRuntime,
 ): RuntimeState {
   const record: RuntimeRecord = {
@@ -104,10 +111,26 @@ export function toState(
   };
   const byName = new Map<string, ServedModel>();
   for (const model of found.models.slice(0, MAX_MODELS)) {
-    if (byName.has(model.name)) continue;
-    for (const served of toServedModel(name, model)) byName.set(served.name, served);
+    const capabilities = offered(model.capabilities, tasks);
+    if (byName.has(model.name) || capabilities === undefined) continue;
+    for (const served of toServedModel(name, { ...model, capabilities })) byName.set(served.name, served);
   }
   return { record, models: [...byName.values()] };
+}
+
+/** Capabilities that are a task of their own. */
+const TASK_WORDS = new Set(Object.values(TASK_CAPABILITY).filter((word) => word !== undefined));
+
+/**
+ * What a model can do here: whatever its kind serves. A model that writes can go on with a bare text where the server has a path
+ * for that; one that is for nothing that its server serves is not offered, since a model without capabilities passes for a text model.
+ */
+function offered(capabilities: readonly string[], tasks: NonNullable<RuntimeKind["tasks"]>): string[] | undefined {
+  const served = new Set<string>(tasks.flatMap((task) => TASK_CAPABILITY[task] ?? []));
+  const can = capabilities.filter((word) => !TASK_WORDS.has(word) || served.has(word));
+  if (can.length === 0 && capabilities.length > 0) return undefined;
+  if (served.has("completion") && can.includes("text") && !can.includes("completion")) can.push("completion");
+  return can;
 }
 
 /** The bus's bound on a count. */

@@ -1,4 +1,4 @@
-import type { ModelAction, ModelProgress } from "../../bus-schemas/index.ts";
+import type { ModelAction, ModelProgress, Task } from "../../bus-schemas/index.ts";
 import type { LoopbackTarget } from "./loopback-http.ts";
 import type { Probe } from "./probe.ts";
 
@@ -57,5 +57,7 @@ export interface RuntimeKind {
   readonly manage?: Readonly<Partial<Record<ModelAction, ManageModel>>>;
   /** What a person does about the rest, as a clause: `start it with another --model`. */
   readonly manageByHand?: string;
+  /** What it serves beside chat, on OpenAI's and Jina's paths; left out = nothing. Its models are offered for no other task. */
+  readonly tasks?: readonly Exclude<Task, "chat">[];
   find(probe: Probe, signal: AbortSignal): Promise<FoundRuntime | undefined>;
 }

@@ -17,6 +17,7 @@ export const llamaServer: RuntimeKind = {
   onePerMachine: false,
   manage: { load: loadLlamaServer, unload: unloadLlamaServer },
   manageByHand: "it serves the model that it was started with, so start it with another --model",
+  tasks: ["completion", "embedding", "rerank"],
   async find(probe, signal) {
     const answer = await probe.get("/props", signal);
     // While the model loads every path but /health answers 503; the Server header (since 2024) is then the only sign.

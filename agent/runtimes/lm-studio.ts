@@ -19,6 +19,7 @@ export const lmStudio: RuntimeKind = {
   defaultPorts: [1234],
   onePerMachine: true,
   manage: { load: loadLmStudio, unload: unloadLmStudio, pull: pullLmStudio },
+  tasks: ["completion", "embedding"],
   async find(probe, signal) {
     const list = await probe.object("/api/v0/models", signal);
     if (list === undefined || list["object"] !== "list" || !Array.isArray(list["data"])) return undefined;

@@ -18,6 +18,7 @@ export const mlxServer: RuntimeKind = {
   defaultPorts: [8080],
   onePerMachine: false,
   manageByHand: "it loads a model at its first job, from the Hugging Face cache (hf download MODEL)",
+  tasks: ["completion"],
   async find(probe, signal) {
     const health = await probe.get("/health", signal);
     if (health.status !== 200 || JSON.stringify(health.json) !== '{"status":"ok"}') return undefined;

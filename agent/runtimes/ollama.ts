@@ -32,6 +32,7 @@ export const ollama: RuntimeKind = {
   defaultPorts: [11434],
   onePerMachine: true,
   manage: { load: loadOllama, unload: unloadOllama, pull: pullOllama },
+  tasks: ["completion", "embedding"],
   async find(probe, signal) {
     const version = asText((await probe.object("/api/version", signal))?.["version"]);
     if (version === undefined) return undefined;

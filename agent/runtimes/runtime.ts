@@ -6,6 +6,8 @@ import type {
   ModelProgress,
   RuntimeRecord,
   ServedModel,
+  TaskInput,
+  TaskOutput,
   Usage,
 } from "../../bus-schemas/index.ts";
 
@@ -28,6 +30,8 @@ export interface RuntimeJob {
   parameters: Readonly<Record<string, unknown>>;
   /** The last message is the beginning of the answer, which another node wrote; only what comes after it is wanted. */
   continues: boolean;
+  /** Of a task other than chat; then there are no messages. */
+  input?: TaskInput;
   /** For what is sent out of the house (egress/gate.ts); a runtime of this machine has no use for it. */
   declared: DeclaredClasses;
 }
@@ -38,6 +42,8 @@ export interface RuntimeDone {
   finishReason: string | null;
   usage: Usage | null;
   cost?: Cost | undefined;
+  /** Of a task that writes no text. */
+  output?: TaskOutput | undefined;
 }
 
 /** A piece of an answer, then exactly one `done`. */

@@ -17,6 +17,7 @@ export const sglang: RuntimeKind = {
   defaultPorts: [30000],
   onePerMachine: false,
   manageByHand: "it serves the model that it was started with, so start it with another --model-path",
+  tasks: ["completion", "embedding", "rerank"],
   async find(probe, signal) {
     const info = await probe.object("/get_model_info", signal);
     if (info === undefined || asText(info["model_path"]) === undefined) return undefined;

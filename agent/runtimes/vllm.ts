@@ -15,6 +15,7 @@ export const vllm: RuntimeKind = {
   defaultPorts: [8000],
   onePerMachine: false,
   manageByHand: "it serves the model that it was started with, so start it with another one (vllm serve MODEL)",
+  tasks: ["completion", "embedding", "rerank"],
   async find(probe, signal) {
     const version = asText((await probe.object("/version", signal))?.["version"]);
     if (version === undefined) return undefined;

@@ -3,7 +3,7 @@ import { httpRuntime, toState } from "./http-runtime.ts";
 import type { FoundRuntime, RuntimeKind } from "./kind.ts";
 import type { LearnedRates } from "./learned-rates.ts";
 import { sendLoopback, type LoopbackHost, type LoopbackTarget } from "./loopback-http.ts";
-import { streamChat } from "./openai-http.ts";
+import { streamJob } from "./openai-http.ts";
 import { Probe, ProbeFailed, type ProbeFailure } from "./probe.ts";
 import type { Runtime, RuntimeState } from "./runtime.ts";
 
@@ -111,7 +111,7 @@ export class WatchedEndpoint {
     const runtime = httpRuntime({
       name,
       kind: kind.kind,
-      stream: (job, signal) => streamChat(this.#current?.target ?? target, job, signal, kind.continuation),
+      stream: (job, signal) => streamJob(this.#current?.target ?? target, job, signal, kind.continuation),
       rates,
       now,
       inspect: async (signal) => (await this.inspect(signal)).found?.state,

@@ -20,6 +20,7 @@ export const xinference: RuntimeKind = {
   defaultPorts: [9997],
   onePerMachine: true,
   manageByHand: "use xinference launch and xinference terminate",
+  tasks: ["completion", "embedding", "rerank"],
   async find(probe, signal) {
     const about = await probe.object("/v1/cluster/version", signal);
     const version = asText(about?.["version"]);
