@@ -192,3 +192,20 @@ test("a closed bus is no error: there is nobody to tell", () => {
   expect(answer.delta({ type: "delta", content: "x" })).toBe(true);
   expect(answer.end(FINISHED).status).toBe("finished");
 });
+
+test("an answer that is no text has no message, and is told how to be smaller when the bus does not take it", () => {
+  const output = { task: "embedding" as const, embeddings: ["AACAPw=="] };
+  for (const stream of [false, true]) {
+    const { answer, frames } = setup(stream);
+    answer.end({ ...FINISHED, output });
+    expect(frames().at(-1)).toMatchObject({ message: null, output });
+    const small = setup(stream);
+    small.bus.maxBytes = 600;
+    small.answer.end({ ...FINISHED, output: { ...output, embeddings: Array.from({ length: 200 }, () => "AACAPw==") } });
+    expect(small.frames().at(-1)).toMatchObject({
+      status: "failed",
+      output: null,
+      error: { code: "payload_too_large", message: expect.stringContaining("fewer texts") },
+    });
+  }
+});

@@ -92,7 +92,7 @@ export class Answer {
     const result = JobResult.parse(ending);
     if (this.#ended) return result;
     this.#gathered?.flush();
-    if (!this.#stream && result.status === "finished") {
+    if (!this.#stream && result.status === "finished" && result.output === null) {
       const toolCalls = joinToolCalls(this.#toolCalls);
       const content = this.#content === "" && toolCalls.length > 0 ? null : this.#content;
       result.message = { role: "assistant", content, ...(toolCalls.length === 0 ? {} : { tool_calls: toolCalls }) };
@@ -141,6 +141,7 @@ export class Answer {
 }
 
 function tooLarge(result: JobResult): JobResult {
-  const error = new MeshError("payload_too_large", "the answer is larger than the bus takes; ask with stream: true");
-  return { ...result, status: "failed", message: null, finish_reason: null, error: error.toWire() };
+  const instead = result.output === null ? "ask with stream: true" : "send fewer texts at once";
+  const error = new MeshError("payload_too_large", `the answer is larger than the bus takes; ${instead}`);
+  return { ...result, status: "failed", message: null, output: null, finish_reason: null, error: error.toWire() };
 }

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { Layer, MeshError } from "../bus-schemas/index.ts";
+import { Layer, MeshError, ModelName } from "../bus-schemas/index.ts";
 import { BASE_ENV, BaseConfig, loadConfig, type Environment } from "../service/config.ts";
 import { hostToken } from "../service/host-token.ts";
 import { parseLoopbackUrl } from "./runtimes/loopback-http.ts";
@@ -9,6 +9,12 @@ const AgentConfig = BaseConfig.extend({
   layer: Layer.default("L0"),
   /** Base URLs of further runtimes on this machine, separated by commas. */
   runtimes: z.string().default("").transform(toEndpoints),
+  /** Models that are kept in memory, as their runtimes spell them, separated by commas. */
+  keepWarm: z
+    .string()
+    .default("")
+    .transform((text) => [...new Set(listOf(text))])
+    .pipe(z.array(ModelName).max(32)),
   /** Whether the agent runs a small model of its own: `auto` = when no other runtime is found at the start. */
   embedded: z.enum(["auto", "on", "off"]).default("auto"),
   /** Offers the diagnostic echo runtime. */
@@ -34,6 +40,7 @@ const ENV = {
   nodeId: "TIERMESH_NODE_ID",
   layer: "TIERMESH_LAYER",
   runtimes: "TIERMESH_RUNTIMES",
+  keepWarm: "TIERMESH_KEEP_WARM",
   embedded: "TIERMESH_EMBEDDED",
   loopback: "TIERMESH_LOOPBACK",
   costFactor: "TIERMESH_COST_FACTOR",
@@ -58,12 +65,16 @@ export function agentConfig(env: Environment, dirs: { stateDir: string; cacheDir
   return { ...config, costFactor: config.costFactor ?? COST_FACTORS[config.layer] };
 }
 
+function listOf(text: string): string[] {
+  return text
+    .split(",")
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== "");
+}
+
 /** Checked here, before anything runs: the work thread, which uses them, could only crash. */
 function toEndpoints(text: string, context: z.RefinementCtx): string[] {
-  const urls = text
-    .split(",")
-    .map((url) => url.trim())
-    .filter((url) => url !== "");
+  const urls = listOf(text);
   const ports = new Set<number>();
   for (const [place, url] of urls.entries()) {
     try {

@@ -1,10 +1,11 @@
 import path from "node:path";
-import { afterAll, expect, test } from "vitest";
-import { ControlReply, type MeshError } from "../bus-schemas/index.ts";
+import { afterAll, expect, test, vi } from "vitest";
+import { ControlReply, MeshError, type ModelProgress } from "../bus-schemas/index.ts";
 import type { Bus } from "../service/bus.ts";
 import { FakeBus, FakeEvents } from "../test/kit/router-parts.ts";
 import { tempDir } from "../test/kit/temp-dir.ts";
 import { serveControl } from "./control.ts";
+import type { PlacedOrder } from "./model-orders.ts";
 import { Stance } from "./stance.ts";
 
 const folder = tempDir("tiermesh-control-");
@@ -17,10 +18,25 @@ function setup(stanceFile = path.join(folder.path, `stance-${count++}.json`)) {
   const rejected: MeshError[] = [];
   const stance = new Stance(stanceFile, () => undefined);
   let beats = 0;
+  const stop = new AbortController();
+  const given: { order: PlacedOrder; tell: (progress: ModelProgress) => void; end: PromiseWithResolvers<void> }[] = [];
+  const orders = {
+    place: (action: PlacedOrder["action"], model: string, runtime = "ollama") => {
+      if (model === "huge") throw new MeshError("model_not_found", "no such model", { field: "model" });
+      return { action, runtime, model };
+    },
+    carryOut: (order: PlacedOrder, tell: (progress: ModelProgress) => void) => {
+      const end = Promise.withResolvers<void>();
+      given.push({ order, tell, end });
+      return end.promise;
+    },
+  };
   serveControl({
     bus: bus as unknown as Bus,
     nodeId: "n1",
     stance,
+    orders,
+    signal: stop.signal,
     events: events as never,
     rejections: { add: (_: string, error: MeshError) => void rejected.push(error) } as never,
     heartbeatNow: () => void beats++,
@@ -30,7 +46,9 @@ function setup(stanceFile = path.join(folder.path, `stance-${count++}.json`)) {
     bus.deliver("mesh.main.node.control.n1", body, { reply: "_INBOX.operator" });
     return ControlReply.parse(bus.sent[before]?.json());
   };
-  return { bus, events, rejected, stance, ask, beats: () => beats };
+  const order = (body: unknown) => bus.deliver("mesh.main.node.control.n1", body, { reply: "_INBOX.operator" });
+  const replies = () => bus.on("_INBOX.operator").map((sent) => ControlReply.parse(sent.json()));
+  return { bus, events, rejected, stance, ask, beats: () => beats, given, order, replies };
 }
 
 test("cordon, drain and resume take effect, are recorded, and the fleet hears of each at once", () => {
@@ -40,6 +58,8 @@ test("cordon, drain and resume take effect, are recorded, and the fleet hears of
     node_id: "n1",
     status: "cordoned",
     error: null,
+    done: true,
+    progress: null,
   });
   expect(stance.closedBecause).toContain("new disk");
   expect(ask({ command: "drain" })).toMatchObject({ ok: true, status: "draining" });
@@ -59,6 +79,9 @@ test.each([
   ["an unknown command", { command: "explode" }],
   ["a reason without end", { command: "cordon", reason: "x".repeat(201) }],
   ["an empty reason", { command: "drain", reason: "" }],
+  ["a model without a name", { command: "load-model" }],
+  ["a model with an endless name", { command: "pull", model: "x".repeat(201) }],
+  ["a runtime that is no token", { command: "unload-model", model: "m", runtime: "a.b" }],
 ])("%s is answered with a typed error and changes nothing", (_, body) => {
   const { ask, events, rejected, stance, beats } = setup();
   expect(ask(body)).toMatchObject({ ok: false, status: "healthy", error: { code: "bad_request" } });
@@ -78,4 +101,56 @@ test("a word whose sender cannot hear the answer, as JetStream's own are, change
     bus.deliver("mesh.main.node.control.n1", { command: "drain" }, { reply });
   expect(stance.status.status).toBe("healthy");
   expect(rejected.map(({ field }) => field)).toEqual(["reply", "reply", "reply"]);
+});
+
+const downloading = (done: number): ModelProgress => ({ phase: "downloading", done_bytes: done, total_bytes: 100 });
+
+test("a command about a model is answered as it goes on and at its end, and its end is recorded", async () => {
+  const { given, order, replies, events, beats } = setup();
+  order({ command: "pull", model: "llama3.2" });
+  expect(given[0]?.order).toEqual({ action: "pull", runtime: "ollama", model: "llama3.2" });
+  given[0]?.tell(downloading(1));
+  // What follows in the same phase is told by the second, not each.
+  given[0]?.tell(downloading(2));
+  expect(replies()).toMatchObject([{ ok: true, done: false, progress: downloading(1) }]);
+  expect(events.of("node_controlled")).toEqual([]);
+  given[0]?.end.resolve();
+  await vi.waitFor(() => expect(replies()).toHaveLength(2));
+  expect(replies()[1]).toMatchObject({ ok: true, done: true, error: null, progress: downloading(2) });
+  expect(events.of("node_controlled")).toEqual([
+    { node_id: "n1", command: "pull", reason: null, model: "llama3.2", runtime: "ollama" },
+  ]);
+  expect(beats()).toBe(1);
+});
+
+test("a long download is told of every second, so that its operator knows that the node lives", async () => {
+  vi.useFakeTimers();
+  try {
+    const { given, order, replies } = setup();
+    order({ command: "load-model", model: "m" });
+    await vi.advanceTimersByTimeAsync(3000);
+    expect(replies().map(({ done }) => done)).toEqual([false, false, false]);
+    given[0]?.end.resolve();
+    await vi.advanceTimersByTimeAsync(3000);
+    expect(replies().map(({ done }) => done)).toEqual([false, false, false, true]);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test("a command about a model that fails says why, to its operator and in the record", async () => {
+  const { given, order, replies, events } = setup();
+  order({ command: "unload-model", model: "m", runtime: "vllm-8000" });
+  given[0]?.end.reject(new MeshError("not_supported", "start it with another model"));
+  await vi.waitFor(() => expect(replies()).toHaveLength(1));
+  order({ command: "load-model", model: "huge" });
+  await vi.waitFor(() => expect(replies()).toHaveLength(2));
+  expect(replies()).toMatchObject([
+    { ok: false, done: true, error: { code: "not_supported" } },
+    { ok: false, done: true, error: { code: "model_not_found", field: "model" } },
+  ]);
+  expect(events.of("node_controlled")).toMatchObject([
+    { command: "unload-model", model: "m", runtime: "vllm-8000", error: { code: "not_supported" } },
+    { command: "load-model", model: "huge", error: { code: "model_not_found" } },
+  ]);
 });

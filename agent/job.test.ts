@@ -124,3 +124,14 @@ test("the event of an ending holds nothing of the question or the answer", () =>
   parts.run.done();
   expect(JSON.stringify([parts.events.seen, parts.verdicts()])).not.toMatch(/the-secret/);
 });
+
+test("what comes of a task without text goes to its caller and into no record", () => {
+  const { run, frames, events } = running({ task: "embedding", input: ["hello"], stream: true });
+  expect(run.job).toMatchObject({ messages: [], parameters: {}, input: { task: "embedding", input: ["hello"] } });
+  const output = { task: "embedding" as const, embeddings: ["AACAPw=="] };
+  const usage = { prompt_tokens: 2, completion_tokens: 0, estimated: true };
+  run.chunk({ type: "done", finishReason: "stop", usage, output });
+  expect(ends(frames())).toMatchObject([{ status: "finished", output, usage }]);
+  expect(events.of("job_ended")).toMatchObject([{ status: "finished", usage }]);
+  expect(JSON.stringify(events.seen)).not.toMatch(/AACAPw|hello|output/);
+});

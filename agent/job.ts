@@ -7,6 +7,7 @@ import {
   type JobRequest,
   type Layer,
   type Outcome,
+  type TaskInput,
   type Timing,
 } from "../bus-schemas/index.ts";
 import type { Answer } from "./answer.ts";
@@ -20,6 +21,8 @@ export interface JobFacts {
   parameters: Readonly<Record<string, unknown>>;
   /** The last of the messages is the beginning of the answer, by another node. */
   continues: boolean;
+  /** Of a task other than chat; then there are no messages. */
+  input?: TaskInput;
   dataClass: DataClass;
   declared: DeclaredClasses;
   model: string;
@@ -251,7 +254,9 @@ export class Job {
       timing,
       error: error?.toWire() ?? null,
     };
-    const result = { ...shared, security_level: dataClass, diagnostic, attempts: attempt };
+    // The output is content, as a message is: it goes to the caller and into no record.
+    const output = done?.output ?? null;
+    const result = { ...shared, security_level: dataClass, diagnostic, attempts: attempt, output };
     // Its router asks the next node; whether it is still there shows when it says so.
     const quiet = handedBack && handBack === "router";
     const told = quiet ? JobResult.parse(result) : this.#answer.end({ ...result, handed_back: handedBack });

@@ -19,6 +19,8 @@ import { agentConfig } from "./config.ts";
 import { serveControl } from "./control.ts";
 import { prepareEgress } from "./egress/start.ts";
 import { keepEmbedded } from "./embedded-keeper.ts";
+import { KeepWarm } from "./keep-warm.ts";
+import { ModelOrders } from "./model-orders.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { Intake } from "./intake.ts";
 import { startProbes } from "./probes/start.ts";
@@ -74,6 +76,7 @@ runProcess(log, async (lifecycle) => {
     { endpoints: config.runtimes, loopback: config.loopback, egress: cloud?.egress },
     (runtimes) => {
       if (desk.update(runtimes)) beatNow();
+      keepWarm.look();
       firstLook();
     },
     log,
@@ -89,6 +92,20 @@ runProcess(log, async (lifecycle) => {
   });
 
   const stance = new Stance(join(nodeDir, "stance.json"), () => work.problem);
+  let probed = false;
+  void probes.first.then(() => (probed = true));
+  const orders = new ModelOrders({ work, fleet: desk });
+  const keepWarm = new KeepWarm({
+    wanted: config.keepWarm,
+    orders,
+    fleet: desk,
+    hardware: () => probes.current(),
+    // Before the first probes it is not known what there is room for.
+    closedBecause: () => (probed ? stance.closedBecause : "the probes have not run yet"),
+    log,
+    nowMs: () => performance.now(),
+    signal: lifecycle.signal,
+  });
   const bootId = newId();
   const sealKeys = new NodeKeys(config.sealKeyHours * 3_600_000);
   await sealKeys.rotate();
@@ -139,7 +156,8 @@ runProcess(log, async (lifecycle) => {
     log,
     nowMs: Date.now,
   });
-  serveControl({ bus, nodeId, stance, events, rejections, heartbeatNow: () => heartbeat.send() });
+  const heartbeatNow = () => heartbeat.send();
+  serveControl({ bus, nodeId, stance, orders, events, rejections, heartbeatNow, signal: lifecycle.signal });
   // A hung tool may keep a probe for a while; the node joins without its numbers then.
   await Promise.all([within(probes.first, FIRST_LOOK_LIMIT_MS), within(looked, FIRST_LOOK_LIMIT_MS)]);
   // First the heartbeat with our new boot id, then the ears for jobs: routers must not take a job that we accept for one

@@ -123,10 +123,10 @@ export class RuntimeDesk {
 
   #start(desk: Desk, job: Job): void {
     const work = this.#work();
-    const { jobId, model, messages, parameters, declared, continues } = job.facts;
+    const { jobId, model, messages, parameters, declared, continues, input } = job.facts;
     const id = work.run(
       desk.state.record.name,
-      { jobId, model, messages, parameters, declared, continues },
+      { jobId, model, messages, parameters, declared, continues, ...(input === undefined ? {} : { input }) },
       { onChunk: (chunk) => job.onChunk(chunk), onFailed: (error) => job.fail(error) },
     );
     job.started(() => work.cancel(id));

@@ -1,21 +1,12 @@
 import { z } from "zod";
 import { AuditPage, AuditQuery } from "./audit.ts";
 import { CLASS, LAYER, address, type Channel, type ChannelMessage } from "./channel.ts";
+import { ControlReply, ControlRequest } from "./control.ts";
 import { DURABLE_CHANNELS } from "./channels-durable.ts";
 import { Decision } from "./decision.ts";
 import { JobReceipt } from "./durable.ts";
 import { EVENTS, EVENT_TYPES } from "./events.ts";
-import {
-  CancelRequest,
-  ControlReply,
-  ControlRequest,
-  GoAhead,
-  JobRequest,
-  JobResult,
-  StreamFrame,
-  Verdict,
-  WorkingFrame,
-} from "./job.ts";
+import { CancelRequest, GoAhead, JobRequest, JobResult, StreamFrame, Verdict, WorkingFrame } from "./job.ts";
 import { NodeGone, NodeRecord } from "./node-record.ts";
 import { RegistryAdd, RegistryJoin, RegistryReply, RegistryRevoke } from "./registry.ts";
 import { StructureTable } from "./structures.ts";
@@ -169,9 +160,15 @@ export const CHANNELS: readonly Channel[] = [
     address: address((s) => s.control("_node_")),
     from: "operator",
     to: "agent",
-    guarantee: "Request; one reply.",
-    messages: [{ name: "ControlRequest", summary: "Cordon, drain or resume.", schema: ControlRequest }],
-    reply: [{ name: "ControlReply", summary: "What the node did.", schema: ControlReply }],
+    guarantee: "Request; one reply, or of a command about a model one a second until that is done.",
+    messages: [
+      {
+        name: "ControlRequest",
+        summary: "Cordon, drain or resume; load, unload or download a model.",
+        schema: ControlRequest,
+      },
+    ],
+    reply: [{ name: "ControlReply", summary: "What the node did, or how far it is.", schema: ControlReply }],
   },
   {
     name: "nodeGone",

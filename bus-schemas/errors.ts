@@ -27,6 +27,8 @@ export const ERROR_CODES = {
   rate_limited: { retryable: true, httpStatus: 429 },
   cancelled: { retryable: false, httpStatus: 499 },
   internal: { retryable: false, httpStatus: 500 },
+  /** What was asked for cannot be done with this runtime or provider at all. */
+  not_supported: { retryable: false, httpStatus: 501 },
   runtime_failed: { retryable: true, httpStatus: 502 },
   node_lost: { retryable: true, httpStatus: 502 },
   stream_interrupted: { retryable: true, httpStatus: 502 },

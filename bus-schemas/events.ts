@@ -197,8 +197,16 @@ export const EVENTS = {
   node_controlled: {
     by: ["agent"],
     ofJob: false,
-    summary: "An operator cordoned, drained, suspended or resumed a node.",
-    data: z.object({ node_id: NodeId, command: SubjectToken, reason: Label.nullable() }),
+    summary: "An operator cordoned, drained, suspended or resumed a node, or had it load, unload or download a model.",
+    data: z.object({
+      node_id: NodeId,
+      command: SubjectToken,
+      reason: Label.nullable(),
+      /** Of a command about a model; recorded when it has ended, with the error if it failed. */
+      model: ModelName.optional(),
+      runtime: SubjectToken.optional(),
+      error: WireError.optional(),
+    }),
   },
   policy_changed: {
     by: ["router"],

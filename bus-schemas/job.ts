@@ -2,7 +2,8 @@ import { z } from "zod";
 import { WireError } from "./errors.ts";
 import { DataClass, Layer } from "./classes.ts";
 import { Load } from "./node-record.ts";
-import { Count, JobId, Label, ModelName, Ms, NodeId, SubjectToken, Tokens, UnixMs } from "./units.ts";
+import { TASK_CONTENT, Task, TaskOutput } from "./task.ts";
+import { Count, JobId, ModelName, Ms, NodeId, SubjectToken, Tokens, UnixMs } from "./units.ts";
 
 /** A part of a message: text, or an image by data or http(s) URL, in OpenAI's shape. Other parts pass through. */
 export const ContentPart = z.looseObject({ type: z.string().max(40) });
@@ -59,11 +60,18 @@ export const JobRequest = z.object({
   /** Same key, same caller: the retry of a job, not a second one. */
   idempotency_key: z.string().min(1).max(200).optional(),
   task_type: SubjectToken.optional(),
+  /** What the model is to do; chat, where nothing is said. Not the queue, which is `task_type`. */
+  task: Task.optional(),
   security_level: z.string().max(64).optional(),
   model: ModelName.optional(),
   messages: z.array(ChatMessage).min(1).max(10_000).optional(),
-  /** Short for one user message. */
+  /** Short for one user message; of a completion the text that is gone on with. */
   prompt: z.string().min(1).optional(),
+  ...TASK_CONTENT,
+  /** Of an embedding: how long each vector is to be, where the model can shorten it. */
+  dimensions: Count.min(1).max(65_536).optional(),
+  /** Of a reranking: only the best so many. */
+  top_n: Count.min(1).optional(),
   stream: z.boolean().optional(),
   /** Kept by the broker until it has ended; the reply is a receipt, and its caller asks later (durable.ts). */
   durable: z.boolean().optional(),
@@ -123,6 +131,8 @@ export const JobResult = z.object({
     .object({ role: z.literal("assistant"), content: z.string().nullable(), tool_calls: z.array(ToolCall).optional() })
     .nullable()
     .default(null),
+  /** Of a task that writes no text. */
+  output: TaskOutput.nullable().default(null),
   finish_reason: z.string().max(40).nullable().default(null),
   usage: Usage.nullable().default(null),
   timing: Timing.nullable().default(null),
@@ -230,17 +240,3 @@ export const CancelRequest = z.object({
   by_router: z.boolean().default(false),
 });
 export type CancelRequest = z.infer<typeof CancelRequest>;
-
-/** Commands of an operator to one node. */
-export const ControlRequest = z.discriminatedUnion("command", [
-  z.object({ command: z.enum(["cordon", "drain", "suspend"]), reason: Label.optional() }),
-  z.object({ command: z.literal("resume") }),
-]);
-export type ControlRequest = z.infer<typeof ControlRequest>;
-export const ControlReply = z.object({
-  ok: z.boolean(),
-  node_id: NodeId,
-  status: Label.nullable().default(null),
-  error: WireError.nullable().default(null),
-});
-export type ControlReply = z.infer<typeof ControlReply>;

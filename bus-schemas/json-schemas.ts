@@ -1,8 +1,9 @@
 import { z } from "zod";
 import { AuditEntry, AuditPage, AuditQuery } from "./audit.ts";
+import { ControlReply, ControlRequest } from "./control.ts";
 import { Decision } from "./decision.ts";
 import { EVENTS, EVENT_TYPES, EventRecord } from "./events.ts";
-import { ControlReply, ControlRequest, JobRequest, JobResult, StreamFrame, Verdict } from "./job.ts";
+import { JobRequest, JobResult, StreamFrame, Verdict } from "./job.ts";
 import { NodeRecord } from "./node-record.ts";
 import { RoutingConfig } from "./policy.ts";
 import { RouterKey, RouteQuery, Ticket, TicketReply } from "./ticket.ts";

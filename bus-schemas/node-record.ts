@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { Layer } from "./classes.ts";
+import { MODEL_ACTIONS } from "./control.ts";
 import {
   Celsius,
   Count,
@@ -127,6 +128,8 @@ export const ServedModel = z.object({
   ms_per_token: Ms.nullable().default(null),
   /** How fast this runtime gets a model into memory. */
   load_gb_per_second: GbPerSecond.nullable().default(null),
+  /** GPU memory that it holds now; null = not loaded, or the runtime does not say. */
+  vram_gb: Gb.nullable().default(null),
 });
 export type ServedModel = z.infer<typeof ServedModel>;
 
@@ -144,6 +147,11 @@ export const RuntimeRecord = z.object({
   slots: Count.default(1),
   /** Goes on with an answer that another node began (`continue_from` of a job). */
   continues: z.boolean().default(false),
+  /** Requests that it works on and that wait in it, by its own word: the mesh's and anybody's. null = it does not say. */
+  running: Count.nullable().default(null),
+  queued: Count.nullable().default(null),
+  /** What it lets others do with its models. */
+  manages: z.array(z.enum(MODEL_ACTIONS)).max(3).default([]),
 });
 export type RuntimeRecord = z.infer<typeof RuntimeRecord>;
 

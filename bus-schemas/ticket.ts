@@ -95,6 +95,7 @@ export type RouteQuery = z.infer<typeof RouteQuery>;
 /** Fields of a job that say nothing of its content: what a client sends for a ticket. */
 export const ROUTE_FIELDS = [
   "task_type",
+  "task",
   "security_level",
   "model",
   "requirements",

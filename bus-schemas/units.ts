@@ -10,6 +10,8 @@ export const UnixMs = z.number().int().min(1_000_000_000_000).max(9_999_999_999_
 export const IsoTime = z.iso.datetime({ offset: true });
 /** Gigabytes (2^30 bytes), at most 1 PB. */
 export const Gb = z.number().min(0).max(1_048_576);
+/** Bytes of a file. */
+export const Bytes = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 /** A share between 0 and 1. */
 export const Ratio = z.number().min(0).max(1);
 /** Count of tokens. */

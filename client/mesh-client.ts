@@ -116,7 +116,7 @@ export class MeshClient implements AsyncDisposable {
       }
       // The end frame of a stream carries no message: the deltas were the message.
       if (frame.type === "end") {
-        if (frame.message !== null || frame.status !== "finished") return frame;
+        if (frame.message !== null || frame.output !== null || frame.status !== "finished") return frame;
         const calls = joinToolCalls(toolCalls);
         const text = content === "" && calls.length > 0 ? null : content;
         return {

@@ -38,6 +38,22 @@ test("SEED's own curl body becomes a request with the policy's defaults", () => 
   });
 });
 
+test.each([
+  [{ task: "chat", prompt: "x" }, [], 210, 100],
+  [{ task: "completion", prompt: "x", max_tokens: 20 }, ["completion"], 20, 120],
+  [{ task: "embedding", input: "x" }, ["embedding"], 0, 0],
+  [{ task: "rerank", query: "q", documents: ["d"], max_tokens: 20 }, ["rerank"], 0, 0],
+] as const)("%j needs a model that can %j, and writes about %i tokens into a window of %i", (job, ...expected) => {
+  const { capabilities, expectedOutputTokens, contextTokens } = request(job as JobRequestInput);
+  expect([capabilities, expectedOutputTokens, contextTokens]).toEqual(expected);
+});
+
+test("a capability that the job names beside its task is wanted once", () => {
+  const job = { task: "embedding", input: "x", requirements: { capabilities: ["embedding", "multilingual"] } } as const;
+  expect(request(job as unknown as JobRequestInput).capabilities).toEqual(["embedding", "multilingual"]);
+  expect(request({ task: "embedding", input: "x", requirements: { context_length: 512 } }).contextTokens).toBe(512);
+});
+
 test("what the job asks for is taken over", () => {
   const job = {
     model: "llama3.1-8b",

@@ -2,6 +2,7 @@ import {
   effectiveClass,
   estimatePromptTokens,
   MeshError,
+  TASK_CAPABILITY,
   type DataClass,
   type JobRequest,
   type RouteQuery,
@@ -50,6 +51,8 @@ export function toRouteRequest(
     envelope.headerDeadlineMs ?? Infinity,
     nowMs + (job.timeout_ms ?? queue.timeout_ms),
   );
+  // A task without text writes nothing, and reads its texts one by one: together they say nothing about the window.
+  const writes = job.task !== "embedding" && job.task !== "rerank";
   if (deadlineMs <= nowMs)
     throw new MeshError("deadline_exceeded", "the deadline has passed", { field: "deadline_unix_ms" });
   return {
@@ -57,10 +60,10 @@ export function toRouteRequest(
     taskType: envelope.queue,
     dataClass: classOf(job, envelope, policy),
     model: job.model === undefined || job.model === "auto" ? undefined : job.model,
-    capabilities: job.requirements?.capabilities ?? [],
+    capabilities: capabilitiesFor(job),
     promptTokens,
-    expectedOutputTokens: Math.min(job.max_tokens ?? EXPECTED_OUTPUT_TOKENS, EXPECTED_OUTPUT_TOKENS),
-    contextTokens: job.requirements?.context_length ?? promptTokens + (job.max_tokens ?? 0),
+    expectedOutputTokens: writes ? Math.min(job.max_tokens ?? EXPECTED_OUTPUT_TOKENS, EXPECTED_OUTPUT_TOKENS) : 0,
+    contextTokens: job.requirements?.context_length ?? (writes ? promptTokens + (job.max_tokens ?? 0) : 0),
     vramGb: job.requirements?.vram_gb,
     encrypted: envelope.encrypted,
     anonymised: false,
@@ -71,6 +74,13 @@ export function toRouteRequest(
     continues: job.continues === true || job.continue_from !== undefined,
     exclude: job.exclude_nodes === undefined ? NOBODY : new Set(job.exclude_nodes),
   };
+}
+
+/** What the model must be able to do: what the job says, and what its task needs. */
+function capabilitiesFor({ requirements, task }: RouteQuery): string[] {
+  const wanted = requirements?.capabilities ?? [];
+  const own = TASK_CAPABILITY[task ?? "chat"];
+  return own === undefined || wanted.includes(own) ? wanted : [...wanted, own];
 }
 
 const NOBODY: ReadonlySet<string> = new Set();

@@ -8,6 +8,7 @@ import {
   RouteQuery,
   isInbox,
   lastToken,
+  taskInputOf,
 } from "../bus-schemas/index.ts";
 import { jobIdOfKey, newId } from "../service/ids.ts";
 import { classHeader, header, readJob, respond } from "../service/messages.ts";
@@ -102,9 +103,7 @@ export class Router {
   #admit(msg: Msg, jobId: string): { job: JobRequest; request?: RouteRequest; resume?: number | undefined } {
     if (!isInbox(msg.reply ?? "")) throw noInbox();
     const job = readJob(msg, JobRequest);
-    if (job.messages === undefined && job.prompt === undefined) {
-      throw new MeshError("bad_request", "messages: a job needs messages or a prompt", { field: "messages" });
-    }
+    taskInputOf(job);
     if (this.#dispatcher.inFlight.waiting >= MAX_WAITING)
       throw new MeshError("all_busy", "this router has too many jobs waiting", { retryAfterMs: 1000 });
     if (job.job_id === undefined && !JobId.safeParse(jobId).success)

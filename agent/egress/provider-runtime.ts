@@ -69,6 +69,9 @@ function stateOf(provider: Provider, health: ProviderHealth, rates: LearnedRates
       slots: trial ? 1 : provider.maxConcurrency,
       // Newer cloud models refuse a begun answer, and none says so before it is asked.
       continues: false,
+      running: null,
+      queued: null,
+      manages: [],
     },
     models: provider.models
       .filter(({ name }) => health.offers(name))
@@ -99,6 +102,8 @@ async function* call(
   signal: AbortSignal,
 ): AsyncIterable<DeltaFrame | StreamDone> {
   passGate(job.declared);
+  if (job.input !== undefined)
+    throw new MeshError("no_node", `${parts.provider.name} is asked for chats only; another node may do it`);
   const { provider, key, http } = parts;
   const { healthy, reason, waitMs } = health.availability;
   if (!healthy || key === undefined)

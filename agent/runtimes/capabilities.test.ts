@@ -10,6 +10,10 @@ test.each<[string, string[], string[]]>([
   ["nomic-embed-text:latest", [], ["embedding"]],
   ["BAAI/bge-m3", [], ["embedding"]],
   ["anything", ["embeddings"], ["embedding"]],
+  ["BAAI/bge-reranker-v2-m3", [], ["rerank"]],
+  ["anything", ["rerank"], ["rerank"]],
+  ["anything", ["generate"], ["completion"]],
+  ["anything", ["generate", "chat", "vision"], ["text", "chat", "completion", "vision"]],
   [
     "anything",
     ["completion", "vision", "tools", "thinking", "what-is-this"],

@@ -1,25 +1,33 @@
 /**
  * What a model can do, in the mesh's words: `text`, `chat`, `code`, `reasoning`, `multilingual`, `analysis` (as in SEED's model
- * registry), `vision`, `audio`, `tools`, `embedding`. Facts from the runtime come first; where it gives none, the name is read.
+ * registry), `vision`, `audio`, `tools`, `completion` (goes on with a bare text), `embedding`, `rerank`. Facts from the runtime come first; where it gives none, the name is read.
  */
 
-/** What runtimes call it → what we call it. Ollama: /api/show; LM Studio: /api/v0/models; llama-server: /v1/models. */
+/**
+ * What runtimes call it → what we call it. Ollama: /api/show; LM Studio: /api/v0/models and /api/v1/models; llama-server:
+ * /v1/models; Xinference: `model_type` and `model_ability` of /v1/models.
+ */
 const FACTS: Readonly<Record<string, readonly string[]>> = {
   completion: ["text", "chat"],
+  chat: ["text", "chat"],
+  generate: ["completion"],
   vision: ["vision"],
   image: ["vision"],
   audio: ["audio"],
   tools: ["tools"],
   tool_use: ["tools"],
   thinking: ["reasoning"],
+  reasoning: ["reasoning"],
   embedding: ["embedding"],
   embeddings: ["embedding"],
+  rerank: ["rerank"],
   llm: ["text", "chat"],
   vlm: ["text", "chat", "vision"],
 };
 
-/** Embedding and reranking models, which cannot chat. */
-const EMBEDDING_NAME = /embed|rerank|(^|[/_-])(bge|gte|e5|minilm)([-_.]|$)/i;
+/** Reranking and embedding models, which cannot chat; in this order, since `bge-reranker` is the former. */
+const RERANK_NAME = /rerank/i;
+const EMBEDDING_NAME = /embed|(^|[/_-])(bge|gte|e5|minilm)([-_.]|$)/i;
 
 /** Names of model families that carry a capability, by their makers' own model cards. */
 const NAMES: readonly (readonly [RegExp, string])[] = [
@@ -38,8 +46,13 @@ const NAMES: readonly (readonly [RegExp, string])[] = [
  */
 export function capabilitiesOf(name: string, facts: readonly string[] = []): string[] {
   const found = new Set(facts.flatMap((fact) => FACTS[fact.toLowerCase()] ?? []));
-  if (found.has("embedding") && !found.has("chat")) return ["embedding"];
-  if (!found.has("chat") && EMBEDDING_NAME.test(name)) return ["embedding"];
+  if (!found.has("chat")) {
+    // With `completion` alone it is a base model: it goes on with a text and knows no turns.
+    const told = ["embedding", "rerank", "completion"].filter((word) => found.has(word));
+    if (told.length > 0) return told;
+    if (RERANK_NAME.test(name)) return ["rerank"];
+    if (EMBEDDING_NAME.test(name)) return ["embedding"];
+  }
   found.add("text").add("chat");
   for (const [pattern, capability] of NAMES) {
     // A runtime that says anything says whether the model sees; a vision model loaded without its projector does not.

@@ -1,4 +1,11 @@
-import { ServedModel, type Cost, type DeltaFrame, type RuntimeRecord } from "../../bus-schemas/index.ts";
+import {
+  MODEL_ACTIONS,
+  ServedModel,
+  TASK_CAPABILITY,
+  type Cost,
+  type DeltaFrame,
+  type RuntimeRecord,
+} from "../../bus-schemas/index.ts";
 import type { FoundModel, FoundRuntime, RuntimeKind } from "./kind.ts";
 import type { LearnedRates } from "./learned-rates.ts";
 import type { StreamDone } from "./openai-answer.ts";
@@ -6,6 +13,8 @@ import type { Runtime, RuntimeChunk, RuntimeJob, RuntimeState } from "./runtime.
 
 /** A bound on what one broken runtime can put into the node's heartbeat. */
 const MAX_MODELS = 500;
+/** What a terminal would obey; the heartbeat's texts are printed by `tiermesh nodes` and in logs. */
+const CONTROL = /\p{Cc}/u;
 
 export interface HttpRuntimeParts {
   name: string;
@@ -24,11 +33,12 @@ export interface HttpRuntimeParts {
   served: (model: string) => ServedModel | undefined;
   alive?: Runtime["alive"];
   hung?: Runtime["hung"];
+  manage?: Runtime["manage"];
 }
 
 /** A server as a Runtime: runs jobs by its HTTP endpoint, and learns its speed from them. */
 export function httpRuntime(parts: HttpRuntimeParts): Runtime {
-  const { name, kind, inspect, alive, hung } = parts;
+  const { name, kind, inspect, alive, hung, manage } = parts;
   return {
     name,
     kind,
@@ -36,6 +46,7 @@ export function httpRuntime(parts: HttpRuntimeParts): Runtime {
     run: (job, signal) => runObserved(parts, job, signal),
     ...(alive === undefined ? {} : { alive }),
     ...(hung === undefined ? {} : { hung }),
+    ...(manage === undefined ? {} : { manage }),
   };
 }
 
@@ -76,26 +87,59 @@ async function* runObserved(
   }
 }
 
-/** What a kind found, in the bus's shape. A model that does not fit it (an empty or endless name) is left out. */
+/**
+ * What a kind found, in the bus's shape. A model that does not fit it (an empty or endless name, one with control characters) is
+ * left out, and of several with one name all but the first.
+ */
 export function toState(
   name: string,
-  { kind, continuation }: Pick<RuntimeKind, "kind" | "continuation">,
+  { kind, continuation, manage = {}, tasks = [] }: Pick<RuntimeKind, "kind" | "continuation" | "manage" | "tasks">,
   found: FoundRuntime,
 ): RuntimeState {
   const record: RuntimeRecord = {
     name,
     kind,
-    version: found.version?.slice(0, 60) ?? null,
+    version: found.version === null || CONTROL.test(found.version) ? null : found.version.slice(0, 60),
     diagnostic: false,
     healthy: found.healthy,
     status_reason: null,
     slots: Math.min(found.slots, 10_000),
     continues: continuation !== undefined,
+    running: atMost(found.running),
+    queued: atMost(found.queued),
+    manages: [...(found.manages ?? MODEL_ACTIONS.filter((action) => manage[action] !== undefined))],
   };
-  return { record, models: found.models.slice(0, MAX_MODELS).flatMap((model) => toServedModel(name, model)) };
+  const byName = new Map<string, ServedModel>();
+  for (const model of found.models.slice(0, MAX_MODELS)) {
+    const capabilities = offered(model.capabilities, tasks);
+    if (byName.has(model.name) || capabilities === undefined) continue;
+    for (const served of toServedModel(name, { ...model, capabilities })) byName.set(served.name, served);
+  }
+  return { record, models: [...byName.values()] };
+}
+
+/** Capabilities that are a task of their own. */
+const TASK_WORDS = new Set(Object.values(TASK_CAPABILITY).filter((word) => word !== undefined));
+
+/**
+ * What a model can do here: whatever its kind serves. A model that writes can go on with a bare text where the server has a path
+ * for that; one that is for nothing that its server serves is not offered, since a model without capabilities passes for a text model.
+ */
+function offered(capabilities: readonly string[], tasks: NonNullable<RuntimeKind["tasks"]>): string[] | undefined {
+  const served = new Set<string>(tasks.flatMap((task) => TASK_CAPABILITY[task] ?? []));
+  const can = capabilities.filter((word) => !TASK_WORDS.has(word) || served.has(word));
+  if (can.length === 0 && capabilities.length > 0) return undefined;
+  if (served.has("completion") && can.includes("text") && !can.includes("completion")) can.push("completion");
+  return can;
+}
+
+/** The bus's bound on a count. */
+function atMost(count: number | undefined): number | null {
+  return count === undefined ? null : Math.min(count, 1_000_000);
 }
 
 function toServedModel(runtime: string, model: FoundModel): ServedModel[] {
+  if (CONTROL.test(model.name)) return [];
   const parsed = ServedModel.safeParse({
     name: model.name,
     runtime,
@@ -103,6 +147,7 @@ function toServedModel(runtime: string, model: FoundModel): ServedModel[] {
     context_length: model.contextLengthTokens,
     capabilities: model.capabilities,
     size_gb: model.sizeBytes === null ? null : model.sizeBytes / 2 ** 30,
+    vram_gb: typeof model.vramBytes === "number" ? model.vramBytes / 2 ** 30 : null,
   });
   return parsed.success ? [parsed.data] : [];
 }

@@ -1,3 +1,5 @@
+import type { ModelAction, ModelProgress, Task } from "../../bus-schemas/index.ts";
+import type { LoopbackTarget } from "./loopback-http.ts";
 import type { Probe } from "./probe.ts";
 
 /** A model as a runtime describes it; null where it does not say. */
@@ -9,6 +11,8 @@ export interface FoundModel {
   /** The mesh's words (see capabilities.ts). */
   capabilities: string[];
   sizeBytes: number | null;
+  /** GPU memory that it holds now. */
+  vramBytes?: number | null;
 }
 
 /** A runtime as a kind found it. */
@@ -17,8 +21,17 @@ export interface FoundRuntime {
   healthy: boolean;
   /** Answers at once, as far as the runtime says; else the kind's documented assumption. */
   slots: number;
+  /** Jobs that it works on, ours and anybody's; left out where it does not say, as the next. */
+  running?: number | undefined;
+  /** Jobs that wait in it for a slot. */
+  queued?: number | undefined;
+  /** Where it does not manage all that its kind can. */
+  manages?: readonly ModelAction[];
   models: FoundModel[];
 }
+
+/** Asks a server of the kind to do something with a model; see Runtime.manage. */
+export type ManageModel = (at: LoopbackTarget, model: string, signal: AbortSignal) => AsyncIterable<ModelProgress>;
 
 /**
  * One kind of runtime: how to know it, and how to ask it what it serves. One file each, one line in index.ts's KINDS.
@@ -40,5 +53,11 @@ export interface RuntimeKind {
    * an answer that another node began never goes there.
    */
   readonly continuation?: Readonly<Record<string, unknown>>;
+  /** What it lets others do with its models. */
+  readonly manage?: Readonly<Partial<Record<ModelAction, ManageModel>>>;
+  /** What a person does about the rest, as a clause: `start it with another --model`. */
+  readonly manageByHand?: string;
+  /** What it serves beside chat, on OpenAI's and Jina's paths; left out = nothing. Its models are offered for no other task. */
+  readonly tasks?: readonly Exclude<Task, "chat">[];
   find(probe: Probe, signal: AbortSignal): Promise<FoundRuntime | undefined>;
 }

@@ -1,6 +1,8 @@
 import { capabilitiesOf } from "./capabilities.ts";
-import type { FoundModel, RuntimeKind } from "./kind.ts";
-import { asArray, asCount, asObject, asText } from "./openai-chunk.ts";
+import type { FoundModel, FoundRuntime, RuntimeKind } from "./kind.ts";
+import { loadLlamaServer, unloadLlamaServer } from "./llama-server-models.ts";
+import { asArray, asCount, asObject, asObjects, asText } from "./openai-chunk.ts";
+import type { Probe } from "./probe.ts";
 
 /**
  * llama.cpp's llama-server: /props (slots, context per slot, build), /health (503 while the model loads), /v1/models. With
@@ -13,6 +15,9 @@ export const llamaServer: RuntimeKind = {
   continuation: {},
   defaultPorts: [8080],
   onePerMachine: false,
+  manage: { load: loadLlamaServer, unload: unloadLlamaServer },
+  manageByHand: "it serves the model that it was started with, so start it with another --model",
+  tasks: ["completion", "embedding", "rerank"],
   async find(probe, signal) {
     const answer = await probe.get("/props", signal);
     // While the model loads every path but /health answers 503; the Server header (since 2024) is then the only sign.
@@ -35,10 +40,24 @@ export const llamaServer: RuntimeKind = {
       version: asText(props["build_info"]) ?? null,
       healthy: health.status === 200,
       slots: Math.max(1, slots ?? 1),
+      ...(isRouter ? {} : { manages: [], ...(await atWork(probe, signal)) }),
       models: list.flatMap((model) => describe(model, props, contextLengthTokens)),
     };
   },
 };
+
+/**
+ * /metrics (`requests_processing`, `requests_deferred`; only with `--metrics`), else /slots (`is_processing`; on unless
+ * `--no-slots`), which does not tell what waits. A router would have to be asked for each model, which would load it.
+ */
+async function atWork(probe: Probe, signal: AbortSignal): Promise<Pick<FoundRuntime, "running" | "queued">> {
+  const gauges = await probe.gauges(signal);
+  const running = gauges.count("llamacpp:requests_processing");
+  if (running !== undefined) return { running, queued: gauges.count("llamacpp:requests_deferred") };
+  const slots = (await probe.extra("/slots", signal))?.json;
+  if (!Array.isArray(slots)) return {};
+  return { running: asObjects(slots).filter((slot) => slot["is_processing"] === true).length };
+}
 
 function describe(
   model: Record<string, unknown>,

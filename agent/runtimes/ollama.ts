@@ -1,6 +1,7 @@
 import { capabilitiesOf } from "./capabilities.ts";
 import type { FoundModel, RuntimeKind } from "./kind.ts";
 import { asArray, asCount, asObject, asObjects, asText } from "./openai-chunk.ts";
+import { isCloudName, loadOllama, pullOllama, unloadOllama } from "./ollama-models.ts";
 import { ProbeFailed, type Probe } from "./probe.ts";
 
 /** Models asked about at once for facts that cannot change; the rest is asked at the next inspections. */
@@ -12,9 +13,15 @@ interface ShowFacts {
   remote: boolean;
 }
 
+/** Of a model in memory; null where Ollama does not say. */
+interface InMemory {
+  contextLengthTokens: number | null;
+  vramBytes: number | null;
+}
+
 /**
  * Ollama: /api/version, /api/tags (what is on disk), /api/ps (what is in memory), /api/show (context, capabilities; once per
- * digest). Jobs go to its /v1 endpoint. Cloud models are listed like local ones but run on ollama.com: they carry
+ * digest). /api/ps also tells the GPU memory that a model holds (`size_vram`). Jobs go to its /v1 endpoint. Cloud models are listed like local ones but run on ollama.com: they carry
  * `remote_host` and `remote_model`, and are left out, or secret prompts would leave the machine.
  * Slots: OLLAMA_NUM_PARALLEL, which the API does not tell and which is 1 by default.
  */
@@ -24,6 +31,8 @@ export const ollama: RuntimeKind = {
   continuation: {},
   defaultPorts: [11434],
   onePerMachine: true,
+  manage: { load: loadOllama, unload: unloadOllama, pull: pullOllama },
+  tasks: ["completion", "embedding"],
   async find(probe, signal) {
     const version = asText((await probe.object("/api/version", signal))?.["version"]);
     if (version === undefined) return undefined;
@@ -44,9 +53,10 @@ export const ollama: RuntimeKind = {
           name,
           loaded: running === undefined ? null : running.has(name),
           // Loaded, it is the window in use, often smaller than the model's own.
-          contextLengthTokens: running?.get(name) ?? show?.contextLengthTokens ?? null,
+          contextLengthTokens: running?.get(name)?.contextLengthTokens ?? show?.contextLengthTokens ?? null,
           capabilities: capabilitiesOf(name, show?.capabilities),
           sizeBytes: asBytes(entry["size"]),
+          vramBytes: running?.get(name)?.vramBytes ?? null,
         },
       ];
     });
@@ -57,7 +67,7 @@ export const ollama: RuntimeKind = {
 /** `-cloud` and `:cloud` are how Ollama names its cloud models: a second wall beside the two fields. */
 function isRemote(entry: Record<string, unknown>): boolean {
   if (asText(entry["remote_host"]) !== undefined || asText(entry["remote_model"]) !== undefined) return true;
-  return [entry["name"], entry["model"]].some((name) => typeof name === "string" && /[:-]cloud$/i.test(name));
+  return [entry["name"], entry["model"]].some((name) => typeof name === "string" && isCloudName(name));
 }
 
 function digestOf(entry: Record<string, unknown>): string {
@@ -68,14 +78,16 @@ function asBytes(value: unknown): number | null {
   return typeof value === "number" && Number.isFinite(value) && value >= 0 ? value : null;
 }
 
-/** Name → context in use (null = not said) of what is in memory; undefined when Ollama does not tell. */
-async function runningModels(probe: Probe, signal: AbortSignal): Promise<Map<string, number | null> | undefined> {
+/** What is in memory, by name, with the context in use and the GPU memory held; undefined when Ollama does not tell. */
+async function runningModels(probe: Probe, signal: AbortSignal): Promise<Map<string, InMemory> | undefined> {
   const list = (await probe.object("/api/ps", signal))?.["models"];
   if (list === undefined) return undefined;
-  const running = new Map<string, number | null>();
+  const running = new Map<string, InMemory>();
   for (const entry of asObjects(list)) {
     const name = asText(entry["name"]) ?? asText(entry["model"]);
-    if (name !== undefined) running.set(name, asCount(entry["context_length"]) ?? null);
+    if (name === undefined) continue;
+    const contextLengthTokens = asCount(entry["context_length"]) ?? null;
+    running.set(name, { contextLengthTokens, vramBytes: asBytes(entry["size_vram"]) });
   }
   return running;
 }

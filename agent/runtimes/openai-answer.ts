@@ -1,6 +1,6 @@
 import type { EventSourceMessage } from "eventsource-parser";
-import { MeshError, type DeltaFrame, type Usage } from "../../bus-schemas/index.ts";
-import { estimatePromptTokens, estimateTokens } from "./estimate-tokens.ts";
+import { MeshError, type DeltaFrame, type TaskOutput, type Usage } from "../../bus-schemas/index.ts";
+import { estimateJobTokens, estimateTokens } from "./estimate-tokens.ts";
 import { eventObject, readEvents, type EventStreamOptions } from "./event-stream.ts";
 import { readChunk } from "./openai-chunk.ts";
 import type { RuntimeJob } from "./runtime.ts";
@@ -12,10 +12,12 @@ export interface StreamDone {
   usage: Usage;
   /** Prompt tokens answered from the prefix cache, as far as the server says. */
   cachedPromptTokens: number;
+  /** Of a task that writes no text. */
+  output?: TaskOutput;
 }
 
 /**
- * The answer in the body of OpenAI's `POST /chat/completions` with `stream: true`.
+ * The answer in the body of OpenAI's `POST /chat/completions`, or `POST /completions`, with `stream: true`.
  * @throws MeshError `runtime_failed` when it breaks off or is none; never quoting what the server said.
  */
 export async function* readOpenAiAnswer(
@@ -74,7 +76,7 @@ class Tally {
       type: "done",
       finishReason: this.finishReason,
       usage: {
-        prompt_tokens: this.#promptTokens ?? estimatePromptTokens(this.#job.messages),
+        prompt_tokens: this.#promptTokens ?? estimateJobTokens(this.#job),
         completion_tokens: this.#completionTokens ?? this.#estimatedTokens,
         estimated: this.#promptTokens === undefined || this.#completionTokens === undefined,
       },

@@ -38,7 +38,7 @@ export function asText(value: unknown): string | undefined {
 }
 
 /**
- * Reads one `chat.completion.chunk`. Only the first choice counts (a job asks for one). Reasoning is `reasoning_content`
+ * Reads one `chat.completion.chunk`, or of a bare completion one `text_completion`, whose piece is `text`. Only the first choice counts (a job asks for one). Reasoning is `reasoning_content`
  * (vLLM, llama-server, LM Studio, DeepSeek) or `reasoning` (Ollama, newer LM Studio and vLLM).
  */
 export function readChunk(chunk: Record<string, unknown>): ChunkParts {
@@ -46,7 +46,7 @@ export function readChunk(chunk: Record<string, unknown>): ChunkParts {
   const delta = asObject(choice?.["delta"]);
   const usage = asObject(chunk["usage"]);
   return {
-    delta: delta === undefined ? undefined : readDelta(delta),
+    delta: delta === undefined ? readText(choice?.["text"]) : readDelta(delta),
     finishReason: asText(choice?.["finish_reason"])?.slice(0, 40),
     promptTokens: asCount(usage?.["prompt_tokens"]),
     completionTokens: asCount(usage?.["completion_tokens"]),
@@ -55,6 +55,11 @@ export function readChunk(chunk: Record<string, unknown>): ChunkParts {
       asCount(asObject(usage?.["prompt_tokens_details"])?.["cached_tokens"]) ??
       asCount(usage?.["prompt_cache_hit_tokens"]),
   };
+}
+
+function readText(text: unknown): DeltaFrame | undefined {
+  const content = asText(text);
+  return content === undefined ? undefined : { type: "delta", content };
 }
 
 function readDelta(delta: Record<string, unknown>): DeltaFrame | undefined {

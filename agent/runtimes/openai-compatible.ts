@@ -12,6 +12,7 @@ export const openAiCompatible: RuntimeKind = {
   defaultPorts: [],
   onePerMachine: false,
   onlyNamed: true,
+  tasks: ["completion", "embedding", "rerank"],
   async find(probe, signal) {
     const list = await probe.openAiModels(signal);
     if (list === undefined) return undefined;

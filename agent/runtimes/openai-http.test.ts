@@ -1,7 +1,7 @@
 import type { ServerResponse } from "node:http";
 import { afterEach, expect, test } from "vitest";
 import type { StreamDone } from "./openai-answer.ts";
-import { streamChat } from "./openai-http.ts";
+import { streamJob } from "./openai-http.ts";
 import { CHAT, deltaEvent, event, startServer, stream, type TestServer } from "../../test/kit/runtime-servers.ts";
 import { runtimeJob } from "../../test/kit/runtime-job.ts";
 
@@ -18,7 +18,7 @@ async function run(route: unknown, signal: AbortSignal = never) {
   const server = await startServer({ [CHAT]: route });
   servers.push(server);
   const chunks = [];
-  for await (const chunk of streamChat({ host: "127.0.0.1", port: server.port }, job, signal)) chunks.push(chunk);
+  for await (const chunk of streamJob({ host: "127.0.0.1", port: server.port }, job, signal)) chunks.push(chunk);
   return chunks;
 }
 
@@ -85,7 +85,7 @@ test("a connection that breaks in the middle is a failure", async () => {
 test("nobody listening is a failure", async () => {
   const server = await startServer({});
   await server.close();
-  const chunks = streamChat({ host: "127.0.0.1", port: server.port }, job, never)[Symbol.asyncIterator]();
+  const chunks = streamJob({ host: "127.0.0.1", port: server.port }, job, never)[Symbol.asyncIterator]();
   await expect(chunks.next()).rejects.toMatchObject({ code: "runtime_failed" });
 });
 
@@ -185,7 +185,7 @@ test("a runtime that never answers is left when the job is aborted", async () =>
 test("a job aborted beforehand sends nothing", async () => {
   const server = await startServer({ [CHAT]: stream(event("[DONE]")) });
   servers.push(server);
-  for await (const _chunk of streamChat({ host: "127.0.0.1", port: server.port }, job, AbortSignal.abort()))
+  for await (const _chunk of streamJob({ host: "127.0.0.1", port: server.port }, job, AbortSignal.abort()))
     expect.unreachable();
   expect(server.seen).toEqual([]);
 });
@@ -200,6 +200,6 @@ test("leaving the loop closes the connection", async () => {
     },
   });
   servers.push(server);
-  for await (const _chunk of streamChat({ host: "127.0.0.1", port: server.port }, job, never)) break;
+  for await (const _chunk of streamJob({ host: "127.0.0.1", port: server.port }, job, never)) break;
   await closed;
 });

@@ -7,7 +7,7 @@ import {
   type LoopbackRequest,
   type LoopbackTarget,
 } from "./loopback-http.ts";
-import { asObject, asObjects } from "./openai-chunk.ts";
+import { asCount, asObject, asObjects } from "./openai-chunk.ts";
 
 const TIMEOUT_MS = 500;
 const MAX_BODY_BYTES = 1024 * 1024;
@@ -18,6 +18,7 @@ export interface Answer {
   /** The `Server` header, lower case. */
   server: string;
   json: unknown;
+  text: string;
 }
 
 /** Why a server could not be asked. `refused`: nothing listens there. `own_gateway`: it is this mesh itself. */
@@ -77,6 +78,27 @@ export class Probe {
     return models;
   }
 
+  /**
+   * A fact that is good to have: undefined when the server does not answer 200, or takes too long, or says too much. What it
+   * is known by must not hang on it.
+   * @throws ProbeFailed when the inspection was aborted, or the mesh's own gateway answers
+   */
+  async extra(path: string, signal: AbortSignal): Promise<Answer | undefined> {
+    try {
+      const answer = await this.get(path, signal);
+      return answer.status === 200 ? answer : undefined;
+    } catch (error) {
+      if (error instanceof ProbeFailed && error.failure !== "aborted" && error.failure !== "own_gateway")
+        return undefined;
+      throw error;
+    }
+  }
+
+  /** Gauges by name from /metrics in Prometheus' text format; empty where it is switched off. @throws ProbeFailed as `extra` */
+  async gauges(signal: AbortSignal): Promise<Gauges> {
+    return new Gauges((await this.extra("/metrics", signal))?.text ?? "");
+  }
+
   async #ask(request: LoopbackRequest, signal: AbortSignal): Promise<Answer> {
     const timeout = AbortSignal.timeout(TIMEOUT_MS);
     try {
@@ -86,7 +108,7 @@ export class Probe {
         throw new ProbeFailed("own_gateway");
       }
       const text = await readBody(response, MAX_BODY_BYTES);
-      return { status: response.statusCode ?? 0, server: serverOf(response), json: parseJson(text) };
+      return { status: response.statusCode ?? 0, server: serverOf(response), json: parseJson(text), text };
     } catch (error) {
       if (error instanceof ProbeFailed) throw error;
       if (error instanceof BodyTooLarge) throw new ProbeFailed("too_large");
@@ -94,6 +116,27 @@ export class Probe {
       if (timeout.aborted) throw new ProbeFailed("timeout");
       throw new ProbeFailed(isRefusal(error) ? "refused" : "broken");
     }
+  }
+}
+
+/** What a server tells in Prometheus' text format (https://prometheus.io/docs/instrumenting/exposition_formats/). */
+export class Gauges {
+  readonly #text: string;
+
+  constructor(text: string) {
+    this.#text = text;
+  }
+
+  /** The sum over all label sets of one name, as a count; undefined when it is not there or is no count. */
+  count(name: string): number | undefined {
+    let sum: number | undefined;
+    for (const line of this.#text.split("\n")) {
+      if (!line.startsWith(name)) continue;
+      const rest = line.slice(name.length);
+      const value = /^(?:\{.*\})?\s+([0-9.eE+-]+)(?:\s+\d+)?\s*$/.exec(rest)?.[1];
+      if (value !== undefined) sum = (sum ?? 0) + Number(value);
+    }
+    return asCount(sum);
   }
 }
 

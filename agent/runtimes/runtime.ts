@@ -1,4 +1,15 @@
-import type { ChatMessage, Cost, DeltaFrame, RuntimeRecord, ServedModel, Usage } from "../../bus-schemas/index.ts";
+import type {
+  ChatMessage,
+  Cost,
+  DeltaFrame,
+  ModelAction,
+  ModelProgress,
+  RuntimeRecord,
+  ServedModel,
+  TaskInput,
+  TaskOutput,
+  Usage,
+} from "../../bus-schemas/index.ts";
 
 /** The class of a job in each place that may declare it, word for word: undefined = that place says nothing. */
 export interface DeclaredClasses {
@@ -19,6 +30,8 @@ export interface RuntimeJob {
   parameters: Readonly<Record<string, unknown>>;
   /** The last message is the beginning of the answer, which another node wrote; only what comes after it is wanted. */
   continues: boolean;
+  /** Of a task other than chat; then there are no messages. */
+  input?: TaskInput;
   /** For what is sent out of the house (egress/gate.ts); a runtime of this machine has no use for it. */
   declared: DeclaredClasses;
 }
@@ -29,10 +42,19 @@ export interface RuntimeDone {
   finishReason: string | null;
   usage: Usage | null;
   cost?: Cost | undefined;
+  /** Of a task that writes no text. */
+  output?: TaskOutput | undefined;
 }
 
 /** A piece of an answer, then exactly one `done`. */
 export type RuntimeChunk = DeltaFrame | RuntimeDone;
+
+/** Something to be done with one model of a runtime. */
+export interface ModelOrder {
+  action: ModelAction;
+  /** As the runtime spells it. */
+  model: string;
+}
 
 /** A runtime as it was found just now. */
 export interface RuntimeState {
@@ -55,4 +77,9 @@ export interface Runtime {
   alive?(signal: AbortSignal): Promise<boolean>;
   /** It was found hung: it is unhealthy until an inspection finds it well, whatever it answered a moment ago. */
   hung?(): void;
+  /**
+   * Carries an order out, telling how far it is; it is done when the iteration ends. Ends early when `signal` aborts.
+   * @throws MeshError `not_supported` (with what to do instead), `model_not_found`, `runtime_failed`
+   */
+  manage?(order: ModelOrder, signal: AbortSignal): AsyncIterable<ModelProgress>;
 }

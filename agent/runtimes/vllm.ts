@@ -5,6 +5,7 @@ import { asCount, asText } from "./openai-chunk.ts";
 /**
  * vLLM: /version, and /v1/models with `owned_by: "vllm"` and `max_model_len`. LoRA adapters are models with a `parent` and
  * without a length of their own. Everything it lists is in memory.
+ * At work: /metrics, https://docs.vllm.ai/en/latest/usage/metrics.html.
  * Slots: `--max-num-seqs` is not told by its API; 16 is far below its defaults (128 to 1,024) and keeps the time per token good.
  */
 export const vllm: RuntimeKind = {
@@ -13,6 +14,8 @@ export const vllm: RuntimeKind = {
   continuation: { continue_final_message: true, add_generation_prompt: false },
   defaultPorts: [8000],
   onePerMachine: false,
+  manageByHand: "it serves the model that it was started with, so start it with another one (vllm serve MODEL)",
+  tasks: ["completion", "embedding", "rerank"],
   async find(probe, signal) {
     const version = asText((await probe.object("/version", signal))?.["version"]);
     if (version === undefined) return undefined;
@@ -39,6 +42,14 @@ export const vllm: RuntimeKind = {
         },
       ];
     });
-    return { version, healthy: true, slots: 16, models };
+    const gauges = await probe.gauges(signal);
+    return {
+      version,
+      healthy: true,
+      slots: 16,
+      running: gauges.count("vllm:num_requests_running"),
+      queued: gauges.count("vllm:num_requests_waiting"),
+      models,
+    };
   },
 };

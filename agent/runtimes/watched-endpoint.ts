@@ -1,8 +1,9 @@
+import { MeshError } from "../../bus-schemas/index.ts";
 import { httpRuntime, toState } from "./http-runtime.ts";
 import type { FoundRuntime, RuntimeKind } from "./kind.ts";
 import type { LearnedRates } from "./learned-rates.ts";
 import { sendLoopback, type LoopbackHost, type LoopbackTarget } from "./loopback-http.ts";
-import { streamChat } from "./openai-http.ts";
+import { streamJob } from "./openai-http.ts";
 import { Probe, ProbeFailed, type ProbeFailure } from "./probe.ts";
 import type { Runtime, RuntimeState } from "./runtime.ts";
 
@@ -110,7 +111,7 @@ export class WatchedEndpoint {
     const runtime = httpRuntime({
       name,
       kind: kind.kind,
-      stream: (job, signal) => streamChat(this.#current?.target ?? target, job, signal, kind.continuation),
+      stream: (job, signal) => streamJob(this.#current?.target ?? target, job, signal, kind.continuation),
       rates,
       now,
       inspect: async (signal) => (await this.inspect(signal)).found?.state,
@@ -118,6 +119,11 @@ export class WatchedEndpoint {
         this.#lastAnswerMs = now();
       },
       served: (model) => this.#current?.state.models.find((served) => served.name === model),
+      manage: ({ action, model }, signal) => {
+        const act = this.#current?.state.record.manages.includes(action) === true ? kind.manage?.[action] : undefined;
+        if (act === undefined) throw unmanaged(kind, name, action);
+        return act(this.#current?.target ?? target, model, signal);
+      },
       ...(kind.alivePath === undefined ? {} : this.#watching(kind.alivePath, target)),
     });
     this.#current = { kind, runtime, state: toState(name, kind, { ...found, slots }), target, misses: 0 };
@@ -185,6 +191,13 @@ export class WatchedEndpoint {
     const models = current.state.models.map((model) => this.#options.rates.fill(model));
     return { found: { runtime: current.runtime, state: { ...current.state, models } } };
   }
+}
+
+function unmanaged({ manageByHand }: RuntimeKind, name: string, action: string): MeshError {
+  const instead = manageByHand ?? "do it where the runtime was started";
+  return new MeshError("not_supported", `${name} lets nobody ${action} its models by its API; ${instead}`, {
+    field: "command",
+  });
 }
 
 function unwell(state: RuntimeState, reason: string): RuntimeState {

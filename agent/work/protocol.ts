@@ -1,7 +1,7 @@
-import type { WireError } from "../../bus-schemas/index.ts";
+import type { ModelProgress, WireError } from "../../bus-schemas/index.ts";
 import type { EgressConfig } from "../egress/providers.ts";
 import type { RuntimeProblem } from "../runtimes/discover.ts";
-import type { RuntimeChunk, RuntimeJob, RuntimeState } from "../runtimes/runtime.ts";
+import type { ModelOrder, RuntimeChunk, RuntimeJob, RuntimeState } from "../runtimes/runtime.ts";
 
 /** A running embedded runtime, as the work thread reaches it. */
 export interface EmbeddedEndpoint {
@@ -24,15 +24,21 @@ export interface WorkerConfig {
 /** bus thread → work thread. */
 export type ToWorker =
   | { type: "run"; id: number; runtime: string; job: RuntimeJob }
+  | { type: "manage"; id: number; runtime: string; order: ModelOrder }
   | { type: "cancel"; id: number }
   | { type: "embedded"; endpoint: EmbeddedEndpoint | undefined }
   | { type: "loopback"; offered: boolean }
   | { type: "ping" };
 
-/** work thread → bus thread. Each `run` ends with one `done` chunk, one `failed` or, after `cancel`, one `stopped`. */
+/**
+ * work thread → bus thread. Each `run` ends with one `done` chunk, one `failed` or, after `cancel`, one `stopped`; each `manage`
+ * with one `managed`, `failed` or `stopped`.
+ */
 export type FromWorker =
   | { type: "runtimes"; runtimes: RuntimeState[]; problems: RuntimeProblem[] }
   | { type: "chunk"; id: number; chunk: RuntimeChunk }
+  | { type: "progress"; id: number; progress: ModelProgress }
+  | { type: "managed"; id: number }
   | { type: "failed"; id: number; error: WireError }
   | { type: "stopped"; id: number }
   | { type: "pong" };

@@ -59,6 +59,28 @@ test("a job's chunks come through up to its end and not beyond; a failed one say
   ]);
 });
 
+test("an order about a model is told of up to its end: done, failed, or lost with the thread", async () => {
+  const { thread, next } = start();
+  await next();
+  const order = (model: string) => {
+    const { promise, resolve } = Promise.withResolvers<string[]>();
+    const told: string[] = [];
+    thread.manage(
+      "fake",
+      { action: "load", model },
+      {
+        onProgress: ({ phase }) => told.push(phase),
+        onDone: () => resolve([...told, "done"]),
+        onFailed: ({ code }) => resolve([...told, code]),
+      },
+    );
+    return promise;
+  };
+  expect(await order("good")).toEqual(["loading", "done"]);
+  expect(await order("bad")).toEqual(["loading", "not_supported"]);
+  expect((await order("crash")).at(-1)).toBe("runtime_failed");
+});
+
 test("a crash fails the jobs that ran, says that no runtime is there, and the thread is started again", async () => {
   const { thread, next, looks } = start();
   await next();
@@ -144,4 +166,15 @@ test("the real worker finds the diagnostic runtime, runs a job on it and stops o
   const gone = Promise.withResolvers<string>();
   thread.run("no-such-runtime", task, { onChunk: () => undefined, onFailed: (error) => gone.resolve(error.code) });
   expect(await gone.promise).toBe("runtime_failed");
+  const refused = Promise.withResolvers<string>();
+  thread.manage(
+    "loopback",
+    { action: "load", model: "loopback" },
+    {
+      onProgress: () => undefined,
+      onDone: () => refused.resolve("done"),
+      onFailed: (error) => refused.resolve(error.code),
+    },
+  );
+  expect(await refused.promise).toBe("not_supported");
 });

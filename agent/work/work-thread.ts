@@ -1,12 +1,18 @@
 import { Worker } from "node:worker_threads";
-import { MeshError } from "../../bus-schemas/index.ts";
+import { MeshError, type ModelProgress } from "../../bus-schemas/index.ts";
 import type { Log } from "../../service/log.ts";
 import type { RuntimeProblem } from "../runtimes/discover.ts";
-import type { RuntimeChunk, RuntimeJob, RuntimeState } from "../runtimes/runtime.ts";
+import type { ModelOrder, RuntimeChunk, RuntimeJob, RuntimeState } from "../runtimes/runtime.ts";
 import type { EmbeddedEndpoint, FromWorker, ToWorker, WorkerConfig } from "./protocol.ts";
 
 export interface RunHandlers {
   onChunk(chunk: RuntimeChunk): void;
+  onFailed(error: MeshError): void;
+}
+
+export interface OrderHandlers {
+  onProgress(progress: ModelProgress): void;
+  onDone(): void;
   onFailed(error: MeshError): void;
 }
 
@@ -36,6 +42,7 @@ export class WorkThread {
   readonly #log: Log;
   readonly #onRuntimes: (runtimes: RuntimeState[]) => void;
   readonly #runs = new Map<number, RunHandlers>();
+  readonly #orders = new Map<number, OrderHandlers>();
   readonly #timer: NodeJS.Timeout;
   #worker: Worker;
   #embedded: EmbeddedEndpoint | undefined;
@@ -80,6 +87,15 @@ export class WorkThread {
     return id;
   }
 
+  /** Has a runtime do something with a model. @returns the id for `cancel` */
+  manage(runtime: string, order: ModelOrder, handlers: OrderHandlers): number {
+    const id = this.#count++;
+    this.#orders.set(id, handlers);
+    this.#post({ type: "manage", id, runtime, order });
+    return id;
+  }
+
+  /** Nothing more is heard of it. */
   cancel(id: number): void {
     this.#post({ type: "cancel", id });
   }
@@ -133,17 +149,27 @@ export class WorkThread {
       return this.#onRuntimes(message.runtimes);
     }
     if (message.type === "pong") return;
+    const order = this.#orders.get(message.id);
+    if (order !== undefined) return this.#onOrder(message, order);
     const run = this.#runs.get(message.id);
     if (message.type !== "chunk" || message.chunk.type === "done") this.#runs.delete(message.id);
     if (message.type === "chunk") run?.onChunk(message.chunk);
     else if (message.type === "failed") run?.onFailed(MeshError.fromWire(message.error));
   }
 
+  #onOrder(message: Exclude<FromWorker, { type: "runtimes" | "pong" }>, order: OrderHandlers): void {
+    if (message.type === "progress") return order.onProgress(message.progress);
+    this.#orders.delete(message.id);
+    if (message.type === "managed") order.onDone();
+    else if (message.type === "failed") order.onFailed(MeshError.fromWire(message.error));
+  }
+
   #onExit(): void {
     if (this.#closed) return;
     this.#onRuntimes([]);
-    const lost = [...this.#runs.values()];
+    const lost = [...this.#runs.values(), ...this.#orders.values()];
     this.#runs.clear();
+    this.#orders.clear();
     for (const run of lost) run.onFailed(new MeshError("runtime_failed", "the work thread crashed"));
     setTimeout(() => {
       if (this.#closed) return;

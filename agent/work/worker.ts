@@ -103,6 +103,28 @@ async function run({ id, runtime: name, job }: Extract<ToWorker, { type: "run" }
   }
 }
 
+/** A model is loaded, unloaded or downloaded; what came of it is looked at before it is told. */
+async function manage({ id, runtime: name, order }: Extract<ToWorker, { type: "manage" }>): Promise<void> {
+  const cancelled = new AbortController();
+  running.set(id, cancelled);
+  try {
+    const runtime = found.runtimes.get(name)?.runtime;
+    if (runtime?.manage === undefined)
+      throw new MeshError("not_supported", `${name} has no models that it could ${order.action}`, { field: "runtime" });
+    for await (const progress of runtime.manage(order, cancelled.signal)) send({ type: "progress", id, progress });
+    await inspect(AbortSignal.any([cancelled.signal, AbortSignal.timeout(INSPECT_EVERY_MS)]));
+    send({ type: cancelled.signal.aborted ? "stopped" : "managed", id });
+  } catch (error) {
+    if (cancelled.signal.aborted) return send({ type: "stopped", id });
+    // What can be expected is told to whoever ordered it.
+    if (!(error instanceof MeshError))
+      log.warn({ err: error, runtime: name, ...order }, "an order about a model failed");
+    send({ type: "failed", id, error: MeshError.from(error, "runtime_failed", "the runtime failed").toWire() });
+  } finally {
+    running.delete(id);
+  }
+}
+
 const loop = startLoop(
   {
     name: "inspect",
@@ -123,6 +145,7 @@ const loop = startLoop(
 port.on("message", (message: ToWorker) => {
   if (message.type === "ping") send({ type: "pong" });
   else if (message.type === "run") void run(message);
+  else if (message.type === "manage") void manage(message);
   else if (message.type === "cancel") running.get(message.id)?.abort();
   else {
     if (message.type === "embedded") embedded = message.endpoint;

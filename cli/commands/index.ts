@@ -4,6 +4,7 @@ import { audit } from "./audit.ts";
 import { bus } from "./bus.ts";
 import { doctor } from "./doctor.ts";
 import { jobs } from "./jobs.ts";
+import { model } from "./model.ts";
 import { node } from "./node.ts";
 import { nodes } from "./nodes.ts";
 import { policy } from "./policy.ts";
@@ -22,6 +23,7 @@ export const COMMANDS: readonly CommandModule[] = [
   status,
   nodes,
   node,
+  model,
   agent,
   run,
   submit,

@@ -84,6 +84,7 @@ export class SimNode {
       prefill_tokens_per_second: null,
       ms_per_token: null,
       load_gb_per_second: null,
+      vram_gb: null,
     }));
     this.#record = NodeRecord.parse({
       node_id: id,

@@ -47,16 +47,48 @@ export function chatCompletion(result: JobResult, createdS: number): object {
   };
 }
 
+/** The body of a finished `text_completion`: OpenAI's older API, for what comes after a bare text. */
+export function textCompletion(result: JobResult, createdS: number): object {
+  return {
+    id: textCompletionId(result.job_id),
+    object: "text_completion",
+    created: createdS,
+    model: result.model ?? "unknown",
+    choices: [
+      {
+        index: 0,
+        text: result.message?.content ?? "",
+        logprobs: null,
+        finish_reason: finishReason(result.finish_reason, false),
+      },
+    ],
+    ...(result.usage === null ? {} : { usage: usageOf(result.usage) }),
+  };
+}
+
+function textCompletionId(jobId: string): string {
+  return `cmpl-${jobId}`;
+}
+
 /** Some runtimes name no tool call; the SDK and every caller match the tool's answer by this id. */
 function callId(jobId: string, index: number): string {
   return `call_${jobId}_${index}`;
+}
+
+/** Writes the events of one streamed answer, as text ready to send. */
+export interface EventWriter {
+  /** What comes before the first piece; empty where nothing does. */
+  begin(): string;
+  delta(frame: DeltaFrame): string;
+  /** The last events of an answer that is complete. */
+  finish(result: Pick<JobResult, "finish_reason" | "usage">): string;
 }
 
 /**
  * Writes the `chat.completion.chunk` events of one stream, as text ready to send. What all chunks share is written once:
  * a chunk costs one small JSON.stringify.
  */
-export class ChunkWriter {
+export class ChunkWriter implements EventWriter {
   readonly #head: string;
   readonly #tail: string;
   readonly #jobId: string;
@@ -73,7 +105,7 @@ export class ChunkWriter {
   }
 
   /** The first chunk: who speaks. */
-  role(): string {
+  begin(): string {
     return this.#chunk({ role: "assistant", content: "", refusal: null }, null);
   }
 
@@ -109,5 +141,42 @@ export class ChunkWriter {
       id: typeof id === "string" && id !== "" ? id : callId(this.#jobId, call.index),
       type: "function",
     };
+  }
+}
+
+/** Writes the `text_completion` events of one stream; every chunk but the last has `usage: null`, as in a chat. */
+export class TextWriter implements EventWriter {
+  readonly #shared: object;
+  readonly #includeUsage: boolean;
+
+  constructor(accepted: Pick<Accepted, "job_id" | "model">, createdS: number, includeUsage: boolean) {
+    this.#includeUsage = includeUsage;
+    this.#shared = {
+      id: textCompletionId(accepted.job_id),
+      object: "text_completion",
+      created: createdS,
+      model: accepted.model,
+    };
+  }
+
+  begin(): string {
+    return "";
+  }
+
+  delta({ content }: DeltaFrame): string {
+    return content === undefined ? "" : this.#event([this.#choice(content, null)], null);
+  }
+
+  finish({ finish_reason: reason, usage }: Pick<JobResult, "finish_reason" | "usage">): string {
+    const last = this.#event([this.#choice("", finishReason(reason, false))], null);
+    return `${last}${this.#includeUsage && usage !== null ? this.#event([], usageOf(usage)) : ""}data: [DONE]\n\n`;
+  }
+
+  #choice(text: string, finish: string | null): object {
+    return { index: 0, text, logprobs: null, finish_reason: finish };
+  }
+
+  #event(choices: object[], usage: object | null): string {
+    return `data: ${JSON.stringify({ ...this.#shared, choices, ...(this.#includeUsage ? { usage } : {}) })}\n\n`;
   }
 }

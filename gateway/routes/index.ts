@@ -1,7 +1,10 @@
 import { chatCompletionsRoute } from "./chat-completions.ts";
+import { completionsRoute } from "./completions.ts";
+import { embeddingsRoute } from "./embeddings.ts";
 import { healthRoute } from "./health.ts";
 import { metricsRoute } from "./metrics.ts";
 import { modelRoute, modelsRoute } from "./models.ts";
+import { rerankRoute } from "./rerank.ts";
 import type { RouteFactory } from "./route-def.ts";
 import { routeRoute } from "./route.ts";
 
@@ -13,4 +16,7 @@ export const ROUTES: readonly RouteFactory[] = [
   modelsRoute,
   modelRoute,
   chatCompletionsRoute,
+  completionsRoute,
+  embeddingsRoute,
+  rerankRoute,
 ];

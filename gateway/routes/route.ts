@@ -4,7 +4,7 @@ import { errorAnswer } from "../openai/errors.ts";
 import type { RouteFactory } from "./route-def.ts";
 
 /** Fields of a job that bear on the decision, beside those that every call may have (call.ts). */
-const FIELDS = ["model", "messages", "prompt", "max_tokens"];
+const FIELDS = ["model", "task", "messages", "prompt", "max_tokens"];
 
 /**
  * SEED's `POST /route`: where a job would go, and why; nothing is run. A refusal answers with the whole decision and the

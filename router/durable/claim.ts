@@ -1,5 +1,5 @@
 import type { JsMsg } from "@nats-io/jetstream";
-import { HEADERS, JobRequest, MeshError, lastToken, parseOrThrow } from "../../bus-schemas/index.ts";
+import { HEADERS, JobRequest, MeshError, lastToken, parseOrThrow, taskInputOf } from "../../bus-schemas/index.ts";
 import { decode } from "../../service/codec.ts";
 import type { Held } from "./job-store.ts";
 
@@ -36,7 +36,6 @@ export function readWork(msg: Pick<JsMsg, "subject" | "data" | "headers">): Work
   if (!Number.isInteger(round) || round < 1)
     throw new MeshError("bad_request", "Mesh-Round: not a number from 1", { field: HEADERS.round });
   const job = parseOrThrow(JobRequest, decode(msg.data, msg.headers.get(HEADERS.contentType)));
-  if (job.messages === undefined && job.prompt === undefined)
-    throw new MeshError("bad_request", "messages: a job needs messages or a prompt", { field: "messages" });
+  taskInputOf(job);
   return { jobId, round, job };
 }

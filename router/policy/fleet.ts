@@ -218,6 +218,7 @@ function servedModels(record: NodeRecord): readonly ServedModel[] {
     prefill_tokens_per_second: null,
     ms_per_token: null,
     load_gb_per_second: null,
+    vram_gb: null,
   }));
 }
 

@@ -10,6 +10,13 @@ parentPort?.on("message", (message: ToWorker) => {
   if (message.type === "ping") send({ type: "pong" });
   if (message.type === "embedded") send({ type: "runtimes", runtimes: [], problems: [] });
   if (message.type === "cancel") send({ type: "stopped", id: message.id });
+  if (message.type === "manage") {
+    const { id, order } = message;
+    send({ type: "progress", id, progress: { phase: "loading", done_bytes: null, total_bytes: null } });
+    if (order.model === "good") return send({ type: "managed", id });
+    if (order.model === "crash") throw new Error("native code would end like this");
+    return send({ type: "failed", id, error: { code: "not_supported", message: "no", retryable: false } });
+  }
   if (message.type !== "run") return;
   const { id, job } = message;
   if (job.model === "crash") throw new Error("native code would end like this");

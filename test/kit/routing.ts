@@ -70,6 +70,7 @@ export function servedModel(overrides: Partial<ServedModel> = {}): ServedModel {
     prefill_tokens_per_second: null,
     ms_per_token: null,
     load_gb_per_second: null,
+    vram_gb: null,
     ...overrides,
   };
 }

@@ -1,16 +1,9 @@
+import type { Surface } from "./runtime-surface.ts";
+import { PYTHON_SURFACES } from "./runtime-surfaces-python.ts";
+
 /** What each real runtime answers, as its documentation or the runtime itself shows it. For tests; not part of the product. */
 
 const digest = "a80c4f17acd55265feec403c7aef86be0c25983ab279d83f3bcd3abbcb5b8b72";
-
-/** A real runtime's surface: what a test needs to pose as one. */
-export interface Surface {
-  kind: string;
-  /** The path without which it cannot be known; tests break it. */
-  key: string;
-  model: string;
-  routes: Record<string, unknown>;
-  headers: Record<string, string>;
-}
 
 export const SURFACES: readonly Surface[] = [
   {
@@ -63,10 +56,10 @@ export const SURFACES: readonly Surface[] = [
           {
             name: "llama3.2:latest",
             model: "llama3.2:latest",
-            size: 3_000_000_000,
+            size: 3_221_225_472,
             digest,
             expires_at: "2026-06-04T14:38:31Z",
-            size_vram: 3_000_000_000,
+            size_vram: 3_221_225_472,
             context_length: 4096,
           },
         ],
@@ -100,6 +93,10 @@ export const SURFACES: readonly Surface[] = [
         build_info: "b6700-abcdef",
         is_sleeping: false,
       },
+      "GET /slots": [
+        { id: 0, n_ctx: 2048, speculative: false, is_processing: true },
+        { id: 1, n_ctx: 2048, speculative: false, is_processing: false },
+      ],
       "GET /v1/models": {
         models: [{ name: "gemma3-270m", model: "gemma3-270m", capabilities: ["completion"] }],
         object: "list",
@@ -167,68 +164,35 @@ export const SURFACES: readonly Surface[] = [
         object: "list",
         data: [{ id: "qwen2-vl-7b-instruct", object: "model", owned_by: "organization_owner" }],
       },
-    },
-  },
-  {
-    kind: "vllm",
-    key: "GET /v1/models",
-    model: "Qwen/Qwen2.5-Coder-7B-Instruct",
-    headers: { server: "uvicorn" },
-    routes: {
-      "GET /version": { version: "0.11.0" },
-      "GET /v1/models": {
-        object: "list",
-        data: [
+      // From 0.4.0 on.
+      "GET /api/v1/models": {
+        models: [
           {
-            id: "Qwen/Qwen2.5-Coder-7B-Instruct",
-            object: "model",
-            created: 1,
-            owned_by: "vllm",
-            root: "Qwen/Qwen2.5-Coder-7B-Instruct",
-            parent: null,
-            max_model_len: 32768,
-            permission: [],
+            type: "llm",
+            publisher: "mlx-community",
+            key: "qwen2-vl-7b-instruct",
+            display_name: "Qwen2 VL 7B Instruct",
+            size_bytes: 4_294_967_296,
+            loaded_instances: [],
+            max_context_length: 32768,
+            format: "mlx",
+            capabilities: { vision: true, trained_for_tool_use: false },
           },
           {
-            id: "sql-lora",
-            object: "model",
-            created: 1,
-            owned_by: "vllm",
-            root: "/lora/sql",
-            parent: "Qwen/Qwen2.5-Coder-7B-Instruct",
-            max_model_len: null,
-            permission: [],
+            type: "llm",
+            publisher: "lmstudio-community",
+            key: "meta-llama-3.1-8b-instruct",
+            size_bytes: 8_589_934_592,
+            loaded_instances: [{ id: "meta-llama-3.1-8b-instruct", config: { context_length: 8192 } }],
+            max_context_length: 131072,
+            format: "gguf",
+            capabilities: { vision: false, trained_for_tool_use: true },
           },
         ],
       },
     },
   },
-  {
-    kind: "sglang",
-    key: "GET /get_model_info",
-    model: "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B",
-    headers: { server: "uvicorn" },
-    routes: {
-      "GET /get_model_info": {
-        model_path: "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B",
-        tokenizer_path: "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B",
-        is_generation: true,
-      },
-      "GET /v1/models": {
-        object: "list",
-        data: [
-          {
-            id: "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B",
-            object: "model",
-            created: 1,
-            owned_by: "sglang",
-            root: "x",
-            max_model_len: 16384,
-          },
-        ],
-      },
-    },
-  },
+  ...PYTHON_SURFACES,
   {
     kind: "openai-compatible",
     key: "GET /v1/models",

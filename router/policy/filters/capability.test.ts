@@ -29,3 +29,10 @@ test("a job that wants text does not go to an embedding model, one that wants em
   expect(capability.reject(...lookedAt(serving("embedding"), wanting("embedding")))).toBeUndefined();
   expect(capability.reject(...lookedAt(serving("embedding", "text")))).toBeUndefined();
 });
+
+test("a job without a task of its own does not go to a model that is for reranking or bare texts alone", () => {
+  expect(capability.reject(...lookedAt(serving("rerank")))).toBe("is a model for rerank and no chat");
+  expect(capability.reject(...lookedAt(serving("completion")))).toBe("is a model for completion and no chat");
+  expect(capability.reject(...lookedAt(serving("rerank"), wanting("rerank")))).toBeUndefined();
+  expect(capability.reject(...lookedAt(serving("rerank"), wanting("embedding")))).toBe("lacks embedding");
+});

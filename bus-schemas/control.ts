@@ -1,0 +1,49 @@
+import { z } from "zod";
+import { WireError } from "./errors.ts";
+import { Bytes, Label, ModelName, NodeId, SubjectToken } from "./units.ts";
+
+/** What can be done with a model where its runtime lets others do it. */
+export const MODEL_ACTIONS = ["load", "unload", "pull"] as const;
+export type ModelAction = (typeof MODEL_ACTIONS)[number];
+
+/** Commands about models → what they do. */
+export const MODEL_COMMANDS = {
+  "load-model": "load",
+  "unload-model": "unload",
+  pull: "pull",
+} as const satisfies Record<string, ModelAction>;
+export type ModelCommand = keyof typeof MODEL_COMMANDS;
+
+/** Commands of an operator to one node. */
+export const ControlRequest = z.discriminatedUnion("command", [
+  z.object({ command: z.enum(["cordon", "drain", "suspend"]), reason: Label.optional() }),
+  z.object({ command: z.literal("resume") }),
+  z.object({
+    command: z.enum(Object.keys(MODEL_COMMANDS) as [ModelCommand, ...ModelCommand[]]),
+    model: ModelName,
+    /** Where several of the node's runtimes could do it. */
+    runtime: SubjectToken.optional(),
+  }),
+]);
+export type ControlRequest = z.infer<typeof ControlRequest>;
+
+/** How far a model's loading, unloading or download is. */
+export const ModelProgress = z.object({
+  phase: z.enum(["starting", "downloading", "verifying", "loading", "unloading"]),
+  /** Of the download, or of that part of it which is on its way now; null = not told. */
+  done_bytes: Bytes.nullable().default(null),
+  total_bytes: Bytes.nullable().default(null),
+});
+export type ModelProgress = z.infer<typeof ModelProgress>;
+
+/** What becomes of a command; of one about a model several, at least one a second, of which the last has `done`. */
+export const ControlReply = z.object({
+  ok: z.boolean(),
+  node_id: NodeId,
+  status: Label.nullable().default(null),
+  error: WireError.nullable().default(null),
+  /** False while the command is still being carried out. */
+  done: z.boolean().default(true),
+  progress: ModelProgress.nullable().default(null),
+});
+export type ControlReply = z.infer<typeof ControlReply>;
