@@ -63,7 +63,7 @@ runProcess(log, async (lifecycle) => {
 
   const routerKeys = new RouterKeys(rejections);
   routerKeys.start(bus);
-  const probes = startProbes({ stateDir: nodeDir, signal: lifecycle.signal });
+  const probes = startProbes({ stateDir: nodeDir, cacheDir: config.cacheDir, signal: lifecycle.signal });
   lifecycle.onClose("probes", () => probes.stop());
   const desk = new RuntimeDesk(() => work);
   let firstLook = () => {};

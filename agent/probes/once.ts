@@ -1,9 +1,10 @@
 import type { Hardware } from "../../bus-schemas/node-record.ts";
 import { CommandRunner } from "./command.ts";
-import { HardwarePicture, type ProbeProblem } from "./hardware.ts";
+import { HardwarePicture } from "./hardware.ts";
 import { createHost } from "./host.ts";
 import { PROBES } from "./index.ts";
 import type { HardwareValues, Probe, ProbeHost, Reading } from "./probe.ts";
+import type { ProbeProblem } from "./protocol.ts";
 import { runProbe } from "./runner.ts";
 
 /** One value of the hardware picture, and how this machine knows it. */

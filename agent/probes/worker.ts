@@ -1,4 +1,4 @@
-import { parentPort, workerData } from "node:worker_threads";
+import { flushCompileCache } from "node:module";
 import { MeshError } from "../../bus-schemas/errors.ts";
 import { CommandRunner } from "./command.ts";
 import { HardwarePicture } from "./hardware.ts";
@@ -7,17 +7,20 @@ import { PROBES } from "./index.ts";
 import type { FromProbes, ProbesConfig, ToProbes } from "./protocol.ts";
 import { startProbeLoops } from "./runner.ts";
 
-/** Entry of the probes' thread: looks at the hardware where nothing that blocks can hold up the bus or the work. */
+/**
+ * Entry of the probes' process: looks at the hardware where nothing that blocks, hangs or crashes can touch the bus or the work.
+ * It imports only what it needs, for an idle agent has little memory to spend.
+ */
 
 /** News are gathered for this long, milliseconds: the heartbeat takes them once a second anyhow. */
 const POST_EVERY_MS = 1000;
+/** A sign of life although nothing is new, milliseconds. */
+const ALIVE_EVERY_MS = 5000;
 
-const port = parentPort;
-if (port === null) throw new MeshError("internal", "agent/probes/worker.ts runs as a worker thread of the agent");
-const { stateDir } = workerData as ProbesConfig;
+const send = process.send?.bind(process);
+if (send === undefined) throw new MeshError("internal", "agent/probes/worker.ts runs as a process of the agent");
+const { stateDir } = JSON.parse(process.argv.at(-1) ?? "") as ProbesConfig;
 const commands = new CommandRunner();
-// A thread that crashes must not leave an nvidia-smi behind which the next thread knows nothing of.
-process.once("exit", () => commands.killAll());
 const host = createHost({ stateDir, commands });
 const probes = PROBES.map((create) => create());
 const picture = new HardwarePicture(probes, host);
@@ -25,11 +28,16 @@ const stop = new AbortController();
 let postTimer: NodeJS.Timeout | undefined;
 let postedAtMs = Number.NEGATIVE_INFINITY;
 let postedComplete = false;
+let onItsWay = false;
 
 function post(): void {
   clearTimeout(postTimer);
   postTimer = undefined;
+  // An agent that was stopped for hours takes nothing meanwhile; the messages must not pile up here.
+  if (onItsWay || !process.connected) return;
   postedAtMs = performance.now();
+  // At an end by force nothing is written any more.
+  if (picture.complete && !postedComplete) flushCompileCache();
   postedComplete = picture.complete;
   const message: FromProbes = {
     type: "hardware",
@@ -37,7 +45,8 @@ function post(): void {
     problems: picture.problems(),
     complete: picture.complete,
   };
-  port?.postMessage(message);
+  onItsWay = true;
+  send?.(message, undefined, undefined, () => (onItsWay = false));
 }
 
 function changed(): void {
@@ -46,6 +55,7 @@ function changed(): void {
   else postTimer ??= setTimeout(post, waitMs);
 }
 
+const alive = setInterval(changed, ALIVE_EVERY_MS);
 const loops = startProbeLoops(
   probes,
   host,
@@ -62,10 +72,23 @@ const loops = startProbeLoops(
   stop.signal,
 );
 
-port.on("message", (message: ToProbes) => {
-  if (message.type !== "stop") return;
+function end(): void {
   stop.abort();
   clearTimeout(postTimer);
+  clearInterval(alive);
   commands.killAll();
-  void Promise.all(loops.map((loop) => loop.stop())).then(() => port.close());
+}
+
+process.on("message", (message: ToProbes) => {
+  if (message.type !== "stop") return;
+  end();
+  void Promise.all(loops.map((loop) => loop.stop())).then(() => {
+    if (process.connected) process.disconnect();
+  });
+});
+
+// The agent is gone, or has let go of us. An exit would wait for native calls that hang, and nobody is there to kill us then.
+process.once("disconnect", () => {
+  end();
+  process.kill(process.pid, "SIGKILL");
 });
