@@ -1,7 +1,7 @@
 import { createCpuProbe } from "./cpu.ts";
 import { createDiskProbe } from "./disk.ts";
 import { createMemoryProbe } from "./memory.ts";
-import { createNvidiaProbe } from "./nvidia.ts";
+import { createNvidiaProbe } from "./nvidia/probe.ts";
 import type { Probe } from "./probe.ts";
 import { createTemperatureProbe } from "./temperature.ts";
 
