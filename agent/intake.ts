@@ -26,6 +26,7 @@ import { Parcels } from "./durable/parcels.ts";
 import { runEnded } from "./durable/run-ended.ts";
 import { Job, type Ended, type JobFacts } from "./job.ts";
 import { refuse, type Ask } from "./model/admission.ts";
+import type { EnergyMeter } from "./model/energy.ts";
 import { queueOf, readRun } from "./run-message.ts";
 import type { RuntimeDesk } from "./runtime-desk.ts";
 
@@ -40,6 +41,8 @@ export interface IntakeParts {
   /** Why the node takes no jobs now, or undefined. */
   closedBecause: () => string | undefined;
   load: () => Load;
+  /** Of this machine; none where the jobs' work is done elsewhere. */
+  energy?: EnergyMeter | undefined;
   onEnded: (job: Job, ended: Ended) => void;
 }
 
@@ -164,8 +167,8 @@ export class Intake {
   }
 
   #take(facts: JobFacts, answer: Answer, verdicts: string | undefined): void {
-    const { desk, layer, nodeId, rejections } = this.#parts;
-    const job: Job = new Job(facts, answer, { nodeId, layer, ...desk.placeOf(facts.model) }, (ended) => {
+    const { desk, energy, layer, nodeId, rejections } = this.#parts;
+    const job: Job = new Job(facts, answer, { nodeId, layer, energy, ...desk.placeOf(facts.model) }, (ended) => {
       this.#jobs.delete(facts.jobId);
       const parcel = facts.fence === undefined ? undefined : this.#parcels.find(facts.jobId);
       if (ended.superseded) parcel?.gone();

@@ -10,6 +10,7 @@ import {
   type Timing,
 } from "../bus-schemas/index.ts";
 import type { Answer } from "./answer.ts";
+import type { EnergyMeter } from "./model/energy.ts";
 import type { DeclaredClasses, RuntimeChunk, RuntimeDone } from "./runtimes/runtime.ts";
 
 /** A job as it came off the bus, checked. */
@@ -46,6 +47,8 @@ export interface JobPlace {
   diagnostic: boolean;
   /** Estimate; 0 when the model is in memory. */
   coldStartMs: number;
+  /** Measures this machine's electricity; none where a job's work is done elsewhere. */
+  energy?: EnergyMeter | undefined;
 }
 
 export interface Ended {
@@ -84,6 +87,8 @@ export class Job {
   #state: State = "queued";
   #startedAtMs: number | undefined;
   #firstAtMs: number | undefined;
+  /** Ends the measuring of a run. */
+  #energyTaken: (() => number | null) | undefined;
   /** Stops the run in progress; set by who started it. */
   #stopRun: (() => void) | undefined;
 
@@ -122,6 +127,7 @@ export class Job {
   started(stopRun: () => void): void {
     this.#state = "running";
     this.#startedAtMs = performance.now();
+    this.#energyTaken = this.#place.energy?.begin();
     this.#stopRun = stopRun;
     this.#answer.queued = false;
   }
@@ -161,6 +167,7 @@ export class Job {
     }
     const handedBack = status === "failed" && error?.retryable === true && handBack !== undefined && !superseded;
     const timing = this.#timing();
+    const energyWh = this.#energyTaken?.() ?? null;
     const { jobId, dataClass, model, decisionId, attempt } = this.facts;
     const { nodeId, layer, diagnostic } = this.#place;
     const shared = {
@@ -175,17 +182,19 @@ export class Job {
       timing,
       error: error?.toWire() ?? null,
     };
-    const result = { ...shared, security_level: dataClass, diagnostic, attempts: attempt };
+    const result = { ...shared, security_level: dataClass, diagnostic, attempts: attempt, energy_wh: energyWh };
     // Its router asks the next node; whether it is still there shows when it says so.
     const quiet = handedBack && handBack === "router";
     const told = quiet ? JobResult.parse(result) : this.#answer.end({ ...result, handed_back: handedBack });
     const tellAnyway = quiet ? () => void this.#answer.end(result) : undefined;
     // What is recorded is what the caller was told.
     const cost = done?.cost === undefined ? {} : { cost: done.cost };
+    const energy = energyWh === null ? {} : { energy_wh: energyWh };
     const sealed = this.facts.sealed ? { sealed: true } : {};
     const event = {
       ...shared,
       ...cost,
+      ...energy,
       ...sealed,
       status: told.status,
       finish_reason: told.finish_reason,

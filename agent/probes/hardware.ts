@@ -88,6 +88,8 @@ export function withoutMoving<T extends Partial<HardwareValues>>(values: T): T {
       temperature_celsius: null,
       power_watts: null,
       throttled: null,
+      energy_joules: null,
+      processes: null,
     }));
   }
   return still;

@@ -10,6 +10,7 @@ import {
 } from "../../bus-schemas/index.ts";
 import { Intake } from "../../agent/intake.ts";
 import type { Ended } from "../../agent/job.ts";
+import type { EnergyMeter } from "../../agent/model/energy.ts";
 import { RuntimeDesk } from "../../agent/runtime-desk.ts";
 import type { RuntimeChunk, RuntimeJob, RuntimeState } from "../../agent/runtimes/runtime.ts";
 import type { RunHandlers } from "../../agent/work/work-thread.ts";
@@ -92,7 +93,11 @@ export function runHeaders(overrides: Readonly<Record<string, string | undefined
 }
 
 /** An agent's intake and desk over a fake bus and a fake work thread, with one runtime that serves `tiny`. */
-export function agentParts({ layer = "L0", slots = 1 }: { layer?: Layer; slots?: number } = {}) {
+export function agentParts({
+  layer = "L0",
+  slots = 1,
+  energy,
+}: { layer?: Layer; slots?: number; energy?: EnergyMeter } = {}) {
   const bus = new FakeBus();
   const events = new FakeEvents();
   const work = new FakeWork();
@@ -112,6 +117,7 @@ export function agentParts({ layer = "L0", slots = 1 }: { layer?: Layer; slots?:
     desk,
     closedBecause: () => stance.closedBecause,
     load: () => desk.load(),
+    energy,
     onEnded: (job, end) => {
       desk.release(job);
       ended.push(end);
