@@ -1,23 +1,24 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, mkdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { CommandRunner } from "./command.ts";
 import { createHost } from "./host.ts";
 
-test("small files and folders are read, what is not there is no error, and what is large is cut", async () => {
-  const dir = await mkdtemp(join(tmpdir(), "tiermesh-host-"));
+test("small files and folders are read; what is not there or no file is null or empty", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "tiermesh-host-"));
   try {
-    const host = createHost({ stateDir: dir, commands: new CommandRunner() });
-    await writeFile(join(dir, "value"), "suspended\n");
-    await writeFile(join(dir, "large"), "x".repeat(1_000_000));
-    expect(await host.readText(join(dir, "value"))).toBe("suspended\n");
-    expect(await host.readText(join(dir, "large"))).toHaveLength(64 * 1024);
-    expect(await host.readText(join(dir, "none"))).toBeNull();
-    expect(await host.readText(dir)).toBeNull();
-    expect((await host.list(dir)).toSorted()).toEqual(["large", "value"]);
-    expect(await host.list(join(dir, "none"))).toEqual([]);
+    const host = createHost({ stateDir: folder, commands: new CommandRunner() });
+    await writeFile(join(folder, "temp1_input"), "51000\n");
+    await writeFile(join(folder, "long"), "x".repeat(200_000));
+    await mkdir(join(folder, "hwmon0"));
+    expect(await host.readText(join(folder, "temp1_input"))).toBe("51000\n");
+    expect(await host.readText(join(folder, "long"))).toBe("x".repeat(65_536));
+    expect(await host.readText(join(folder, "absent"))).toBeNull();
+    expect(await host.readText(join(folder, "hwmon0"))).toBeNull();
+    expect((await host.list(folder)).toSorted()).toEqual(["hwmon0", "long", "temp1_input"]);
+    expect(await host.list(join(folder, "absent"))).toEqual([]);
   } finally {
-    await rm(dir, { recursive: true, force: true });
+    await rm(folder, { recursive: true });
   }
 });

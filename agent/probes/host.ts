@@ -9,7 +9,7 @@ import type { ProbeHost } from "./probe.ts";
 /** `nvidia-smi -q` of 16 GPUs with 7 MIG instances each is about 1 MB. */
 const MAX_OUTPUT_BYTES = 4 * 1024 * 1024;
 /** What probes read by `readText` are single values and short tables. */
-const MAX_FILE_BYTES = 64 * 1024;
+const MAX_TEXT_BYTES = 64 * 1024;
 
 export interface HostOptions {
   stateDir: string;
@@ -31,8 +31,6 @@ export function createHost({ stateDir, commands, env = process.env }: HostOption
     run: (program, args, { timeoutMs }, signal) => commands.run(program, args, { ...limits, timeoutMs }, signal),
     follow: (program, args, onLine, signal) => commands.follow(program, args, limits.env, onLine, signal),
     nvml: () => loadNvml(process.platform, env),
-    readText,
-    list: (path) => readdir(path).catch(() => []),
     cores: os.cpus,
     memory: async () => {
       const { total, available } = await mem();
@@ -43,15 +41,27 @@ export function createHost({ stateDir, commands, env = process.env }: HostOption
       const { bavail, bsize } = await statfs(path);
       return bavail * bsize;
     },
+    readText,
+    list: (path) => readdir(path).catch(() => []),
   };
 }
 
-/** Files of the kernel have no size: read to the end, or to the bound. */
+/** Files of sysfs say that they are 4096 bytes long, whatever they hold: read until the end, not up to the size. */
 async function readText(path: string): Promise<string | null> {
   try {
-    await using file = await open(path, "r");
-    const { buffer, bytesRead } = await file.read({ buffer: Buffer.alloc(MAX_FILE_BYTES) });
-    return buffer.toString("utf8", 0, bytesRead);
+    const file = await open(path, "r");
+    try {
+      const buffer = Buffer.allocUnsafe(MAX_TEXT_BYTES);
+      let length = 0;
+      while (length < MAX_TEXT_BYTES) {
+        const { bytesRead } = await file.read(buffer, length, MAX_TEXT_BYTES - length);
+        if (bytesRead === 0) break;
+        length += bytesRead;
+      }
+      return buffer.toString("utf8", 0, length);
+    } finally {
+      await file.close();
+    }
   } catch {
     return null;
   }

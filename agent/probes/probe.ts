@@ -78,10 +78,6 @@ export interface ProbeHost {
   ): Promise<CommandOutput>;
   /** NVIDIA's library, once it is initialised. @throws StepError */
   nvml(): Promise<Nvml>;
-  /** A small text file, at most 64 KiB; null = not there, or not for us to read. */
-  readText(path: string): Promise<string | null>;
-  /** Names in a folder; [] = there is none. */
-  list(path: string): Promise<string[]>;
   cores(): CoreTimes[];
   /** `availableBytes`: what programs can still get, the page cache included. */
   memory(): Promise<{ totalBytes: number; availableBytes: number }>;
@@ -89,6 +85,10 @@ export interface ProbeHost {
   cpuTemperature(): Promise<{ main: number | null; max: number | null }>;
   /** Bytes that an ordinary user can still write where `path` is. @throws ENOENT as node:fs does. */
   diskFreeBytes(path: string): Promise<number>;
+  /** A small text file such as those of sysfs, at most its first 64 KiB. null: not there, or not for this user. */
+  readText(path: string): Promise<string | null>;
+  /** The names in a folder. []: not there, or not for this user. */
+  list(path: string): Promise<string[]>;
 }
 
 const BYTES_PER_GB = 2 ** 30;

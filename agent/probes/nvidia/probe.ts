@@ -1,8 +1,8 @@
 import type { Gpu } from "../../../bus-schemas/node-record.ts";
 import { Gb } from "../../../bus-schemas/units.ts";
 import { gbFromBytes, ProbeError, validOrNull, type Probe, type ProbeHost, type Reading } from "../probe.ts";
-import { SleepWatch } from "./asleep.ts";
 import { nvmlStep } from "./nvml.ts";
+import { NvidiaOnBus } from "./on-bus.ts";
 import { smiOnce } from "./smi-once.ts";
 import { smiStream } from "./smi-stream.ts";
 import { smiXml } from "./smi-xml.ts";
@@ -13,6 +13,8 @@ import { StepError, type NvidiaStep, type StepReading } from "./step.ts";
 const SEARCH_AGAIN_MS = 60_000;
 /** A way that had no answer is tried again this often, milliseconds. */
 const RETRY_MS = 10_000;
+/** A GPU that nobody uses and that may sleep is left alone for so long, milliseconds. */
+const REST_MS = 60_000;
 /** Most GPUs that a node record carries. */
 const MAX_GPUS = 64;
 
@@ -46,8 +48,9 @@ export function createNvidiaProbe({
 }: NvidiaProbeOptions = {}): Probe {
   const steps = create(new Smi(timeoutMs));
   const failed = new Map<NvidiaStep, Failed>();
-  const sleep = new SleepWatch();
-  let lastSeen: readonly Gpu[] = [];
+  const bus = new NvidiaOnBus();
+  let resting: { untilMs: number; reading: Reading } | undefined;
+  let lastSeen: Gpu[] = [];
 
   /** The first way that has an answer. @throws StepError when something hangs */
   const ask = async (
@@ -92,21 +95,40 @@ export function createNvidiaProbe({
     async probe(host, signal) {
       if (host.platform !== "linux" && host.platform !== "win32")
         return { values: { gpus: [] }, how: "NVIDIA's driver is on Linux and Windows only" };
-      const asleep = await sleep.sleepingGpus(host, lastSeen);
-      if (asleep !== undefined) {
+      const onBus = await bus.look(host);
+      if (onBus === "none") return { values: { gpus: [] }, how: "no NVIDIA GPU on the PCI bus" };
+      if (onBus === "asleep") {
+        resting = undefined;
         for (const step of steps) await step.release();
-        return { values: { gpus: asleep }, how: "sysfs says that every NVIDIA GPU sleeps; none was woken" };
+        return {
+          values: { gpus: bus.sleeping(host, lastSeen) },
+          how: "sysfs: every NVIDIA GPU sleeps, none was woken",
+        };
       }
+      const nowMs = host.nowMs();
+      if (resting !== undefined && nowMs < resting.untilMs && nowMs > resting.untilMs - REST_MS) return resting.reading;
       const found = await ask(host, signal);
       if (found === undefined) {
         if ([...failed.values()].some(({ error }) => error.failure !== "absent")) throw new ProbeError(why());
         return { values: { gpus: [] }, how: `no NVIDIA driver here (${why()})` };
       }
       const { by, reading } = found;
-      lastSeen = reading.gpus.slice(0, MAX_GPUS);
-      return toReading(by, reading, why(by), await withSystemMemory(reading.gpus.slice(0, MAX_GPUS), host));
+      lastSeen = await withSystemMemory(reading.gpus.slice(0, MAX_GPUS), host);
+      const told = toReading(by, reading, why(by), lastSeen);
+      resting = undefined;
+      if (onBus === "may_sleep" && reading.gpus.every(isIdle)) {
+        // A driver that is held open, or asked again and again, keeps a laptop's GPU awake for ever.
+        await by.release();
+        const how = `${told.how}; then left alone for ${REST_MS / 1000} s, so that it may sleep`;
+        resting = { untilMs: nowMs + REST_MS, reading: { ...told, how } };
+      }
+      return told;
     },
   };
+}
+
+function isIdle({ utilization, processes }: Gpu): boolean {
+  return (utilization ?? 0) === 0 && (processes ?? []).length === 0;
 }
 
 function isDue({ error, atMs }: Failed, nowMs: number): boolean {

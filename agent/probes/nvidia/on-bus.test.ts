@@ -10,6 +10,7 @@ interface Device {
   vendor: string;
   class: string;
   status: string | null;
+  control?: string;
 }
 
 /** A laptop's PCI bus; `asked` of the host says which program was run. */
@@ -20,6 +21,7 @@ function laptop(devices: Record<string, Device>): ReplayHost {
       const [address = "", file] = path.slice(ROOT.length + 1).split(/\/(.*)/);
       const device = devices[address];
       if (file === "power/runtime_status") return device?.status === null ? null : `${device?.status}\n`;
+      if (file === "power/control") return `${device?.control ?? "on"}\n`;
       return device === undefined ? null : `${file === "vendor" ? device.vendor : device.class}\n`;
     },
   });
@@ -30,13 +32,14 @@ const AUDIO = { vendor: "0x10de", class: "0x040300", status: "active" };
 const nvidia = (status: string | null) => ({ vendor: "0x10de", class: "0x030200", status });
 
 /** Says when it is asked. */
-function step() {
+function step(facts: Partial<Gpu> = {}) {
   const calls: string[] = [];
   const gpu = Gpu.parse({
     name: "NVIDIA RTX 4070 Laptop",
     pci_address: "0000:01:00.0",
     vram_total_gb: 8,
     power_watts: 9,
+    ...facts,
   });
   const one: NvidiaStep = {
     name: "test",
@@ -77,9 +80,40 @@ test("what was known of it stays, what moves does not, and the library lets go o
 test.each([
   ["one of two is awake", { "0000:01:00.0": nvidia("suspended"), "0000:02:00.0": nvidia("active") }],
   ["the kernel does not say", { "0000:01:00.0": nvidia(null) }],
-  ["there is no card of NVIDIA's on the bus (WSL)", { "0000:00:02.0": INTEL }],
+  ["there is no PCI bus (a container, WSL)", {}],
 ])("the driver is asked when %s", async (_why, devices: Record<string, Device>) => {
   const { calls, probe } = step();
   await probe.probe(laptop(devices), UNHURRIED);
   expect(calls).toEqual(["read"]);
+});
+
+test("where no card of NVIDIA's is on the bus its driver is not looked for, but for chips and systems that show none there", async () => {
+  const devices = { "0000:00:02.0": INTEL };
+  const asks = async (parts: Partial<ReplayHost>) => {
+    const { calls, probe } = step();
+    const { values, how } = await probe.probe({ ...laptop(devices), ...parts }, UNHURRIED);
+    return calls.length === 0 ? how : values.gpus?.length;
+  };
+  expect(await asks({})).toBe("no NVIDIA GPU on the PCI bus");
+  expect(await asks({ arch: "arm64" })).toBe(1);
+  const wsl = ["libnvidia-ml.so.1"];
+  expect(await asks({ list: async (path) => (path === ROOT ? Object.keys(devices) : wsl) })).toBe(1);
+});
+
+test("a GPU that may sleep and that nobody uses is left alone for a while; one that works is not", async () => {
+  const devices = { "0000:01:00.0": { ...nvidia("active"), control: "auto" } };
+  const idle = step({ utilization: 0, processes: [] });
+  const host = laptop(devices);
+  await idle.probe.probe(host, UNHURRIED);
+  host.atMs += 59_000;
+  expect((await idle.probe.probe(host, UNHURRIED)).how).toContain("so that it may sleep");
+  expect(idle.calls).toEqual(["read", "release"]);
+  host.atMs += 1000;
+  await idle.probe.probe(host, UNHURRIED);
+  expect(idle.calls).toEqual(["read", "release", "read", "release"]);
+  for (const busy of [step({ utilization: 0.5 }), step({ utilization: 0, processes: [{ pid: 1, vram_gb: 1 }] })]) {
+    await busy.probe.probe(host, UNHURRIED);
+    await busy.probe.probe(host, UNHURRIED);
+    expect(busy.calls).toEqual(["read", "read"]);
+  }
 });
