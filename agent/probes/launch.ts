@@ -11,8 +11,8 @@ const SECRET = /^TIERMESH_|KEY|TOKEN|SECRET|PASSW|CREDENTIAL/i;
 
 export interface LaunchOptions {
   config: ProbesConfig;
-  /** Compiled code is kept here: without it each start strips the types anew, which costs 17 MB for as long as it runs. */
-  cacheDir: string;
+  /** Compiled code is kept here: without it each start strips the types anew, which costs 20 MB for as long as it runs. */
+  cacheDir?: string | undefined;
   env: NodeJS.ProcessEnv;
 }
 
@@ -27,7 +27,7 @@ export function launchProbes({ config, cacheDir, env }: LaunchOptions): ChildPro
     stdio: ["ignore", "ignore", "inherit", "ipc"],
     detached: process.platform !== "win32",
     windowsHide: true,
-    env: { ...kept, NODE_COMPILE_CACHE: env["NODE_COMPILE_CACHE"] ?? join(cacheDir, "compiled") },
+    env: { ...(cacheDir === undefined ? {} : { NODE_COMPILE_CACHE: join(cacheDir, "compiled") }), ...kept },
   });
 }
 

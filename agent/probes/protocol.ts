@@ -1,10 +1,13 @@
 import { z } from "zod";
 import { Hardware } from "../../bus-schemas/node-record.ts";
 import { IsoTime } from "../../bus-schemas/units.ts";
+import type { HardwareValues } from "./probe.ts";
 
 /** What the probes' process is started with: its last argument, as JSON. */
 export interface ProbesConfig {
   stateDir: string;
+  /** Looks once, tells what it found and how, and ends. */
+  once?: boolean;
 }
 
 /** agent → probes' process. */
@@ -32,3 +35,24 @@ export const FromProbes = z.object({
   complete: z.boolean(),
 });
 export type FromProbes = z.infer<typeof FromProbes>;
+
+/** One value of the hardware picture, and how this machine knows it. */
+export interface KnownValue {
+  field: keyof HardwareValues;
+  /** null = unknown; `how` then says where it was looked for. */
+  value: HardwareValues[keyof HardwareValues];
+  probe: string;
+  how: string;
+  sampled_at: string;
+}
+
+/** probes' process → whoever had it look once. */
+export const FoundOnce = z.object({
+  type: z.literal("once"),
+  hardware: Hardware,
+  values: z.array(
+    z.custom<KnownValue>((value) => typeof value === "object" && value !== null && "how" in value && "field" in value),
+  ),
+  problems: z.array(ProbeProblem).max(100),
+});
+export type FoundOnce = z.infer<typeof FoundOnce>;
