@@ -88,6 +88,7 @@ export function withoutMoving<T extends Partial<HardwareValues>>(values: T): T {
       temperature_celsius: null,
       power_watts: null,
       throttled: null,
+      asleep: null,
       energy_joules: null,
       processes: null,
     }));

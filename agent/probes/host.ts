@@ -8,7 +8,8 @@ import type { ProbeHost } from "./probe.ts";
 
 /** `nvidia-smi -q` of 16 GPUs with 7 MIG instances each is about 1 MB. */
 const MAX_OUTPUT_BYTES = 4 * 1024 * 1024;
-/** What probes read by `readText` are single values and short tables. */
+
+/** Files of sysfs are one page; anything much longer is not what a probe asked for. */
 const MAX_TEXT_BYTES = 64 * 1024;
 
 export interface HostOptions {

@@ -94,8 +94,20 @@ test("where something hangs nothing else is asked, now or shortly after", async 
 test("a driver that is broken every way is an error that names the ways", async () => {
   const host = replayHost(knows());
   const failing = createNvidiaProbe().probe(host, UNHURRIED);
-  await expect(failing).rejects.toThrow("NVML: not on this machine; nvidia-smi -lms: nvidia-smi answered");
+  await expect(failing).rejects.toThrow(
+    'nvidia-smi -lms: nvidia-smi answered "-lms is refused" (exit code 2); nvidia-smi --query-gpu: nvidia-smi answered "once',
+  );
   expect(host.asked).toHaveLength(3);
+});
+
+test("ways that failed for one reason are told together", async () => {
+  const failing = createNvidiaProbe().probe(
+    replayHost(() => ({ code: 9, stdout: "x".repeat(1000) })),
+    UNHURRIED,
+  );
+  await expect(failing).rejects.toMatchObject({
+    message: `NVML: not on this machine; nvidia-smi -lms, nvidia-smi --query-gpu, node-nvidia-smi (nvidia-smi -q -x): nvidia-smi answered "${"x".repeat(120)}" (exit code 9)`,
+  });
 });
 
 test("a GPU without memory of its own has what the machine has", async () => {

@@ -77,15 +77,15 @@ export function createNvidiaProbe({
     return undefined;
   };
 
-  /** Why the ways before `by` have no answer. */
-  const why = (by?: NvidiaStep) =>
-    steps
-      .slice(0, by === undefined ? steps.length : steps.indexOf(by))
-      .flatMap((step) => {
-        const error = failed.get(step)?.error;
-        return error === undefined ? [] : [`${step.name}: ${error.message}`];
-      })
-      .join("; ");
+  /** Why the ways before `by` have no answer; those with the same reason together. */
+  const why = (by?: NvidiaStep) => {
+    const names = new Map<string, string[]>();
+    for (const step of by === undefined ? steps : steps.slice(0, steps.indexOf(by))) {
+      const reason = failed.get(step)?.error.message;
+      if (reason !== undefined) names.set(reason, [...(names.get(reason) ?? []), step.name]);
+    }
+    return Array.from(names, ([reason, ways]) => `${ways.join(", ")}: ${reason}`).join("; ");
+  };
 
   return {
     name: "nvidia",

@@ -104,12 +104,15 @@ export function saysNoDevices({ code, stdout }: CommandOutput): boolean {
   return code === EXIT_NO_DEVICES || /No devices were found/i.test(stdout);
 }
 
+/** Of what nvidia-smi said; several ways may have failed, and one sentence tells it all. */
+const MAX_QUOTE = 120;
+
 /** nvidia-smi writes its errors to standard output. The first line says what is wrong. */
 export function smiFailure({ code, stdout, stderr }: CommandOutput): string {
   const said = `${stdout}\n${stderr}`.split("\n").find((line) => line.trim() !== "");
   const printable = said
     ?.replace(/[^\x20-\x7e]/g, "?")
     .trim()
-    .slice(0, 200);
+    .slice(0, MAX_QUOTE);
   return `nvidia-smi answered ${printable === undefined ? "nothing" : `"${printable}"`} (exit code ${code ?? "none"})`;
 }
