@@ -15,6 +15,9 @@ interface Kept {
 /** After this many rounds without a new reading, what changes by the second is no longer known. */
 const STALE_ROUNDS = 3;
 
+/** Most GPUs that a node record carries, of all probes together. */
+const MAX_GPUS = 64;
+
 /** Puts the probes' last readings together into one record, and keeps what is wrong with which probe. */
 export class HardwarePicture {
   readonly #host: Pick<ProbeHost, "platform" | "arch" | "nowMs">;
@@ -58,8 +61,11 @@ export class HardwarePicture {
       if (kept === undefined) continue;
       const stale = nowMs - kept.sampledAtMs > STALE_ROUNDS * (probe.everyMs + probe.timeoutMs);
       const { gpus, ...values } = stale ? withoutMoving(kept.values) : kept.values;
-      Object.assign(hardware, values);
-      hardware.gpus.push(...(gpus ?? []));
+      Object.assign(hardware, known(values));
+      // Two chips of one card may share an address; what another probe has seen there is the same device.
+      const others = hardware.gpus.flatMap(({ pci_address: address }) => address ?? []);
+      const more = (gpus ?? []).filter(({ pci_address: address }) => address === null || !others.includes(address));
+      hardware.gpus = [...hardware.gpus, ...more].slice(0, MAX_GPUS);
       hardware.sampled_at[probe.fills] = earlier(
         hardware.sampled_at[probe.fills],
         new Date(kept.sampledAtMs).toISOString(),
@@ -74,10 +80,23 @@ export class HardwarePicture {
   }
 }
 
+const MOVING = [
+  "cpu_utilization",
+  "memory_free_gb",
+  "temperature_celsius",
+  "disk_free_gb",
+  "power_watts",
+  "thermal_pressure",
+  "battery_level",
+  "on_battery",
+  "user_idle_seconds",
+  "metered",
+] as const satisfies readonly (keyof HardwareValues)[];
+
 /** `values` with what changes by the second set to unknown; what the machine is made of stays. */
 export function withoutMoving<T extends Partial<HardwareValues>>(values: T): T {
   const still = { ...values };
-  for (const field of ["cpu_utilization", "memory_free_gb", "temperature_celsius", "disk_free_gb"] as const) {
+  for (const field of MOVING) {
     if (still[field] !== undefined) still[field] = null;
   }
   if (still.gpus !== undefined) {
@@ -94,6 +113,11 @@ export function withoutMoving<T extends Partial<HardwareValues>>(values: T): T {
     }));
   }
   return still;
+}
+
+/** What one probe cannot tell hides nothing that another one has told. */
+function known(values: Partial<HardwareValues>): Partial<HardwareValues> {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== null));
 }
 
 /** Two probes that fill one part: its time is that of the older reading. Both are UTC with the same number of digits. */

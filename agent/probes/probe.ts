@@ -23,6 +23,8 @@ export interface Probe {
   fills: HardwarePart;
   /** Pause between the end of one run and the start of the next, milliseconds. */
   everyMs: number;
+  /** Pause instead while the machine is calm (see runner.ts), milliseconds: for what costs a process each time. */
+  idleEveryMs?: number;
   /** After this time `signal` aborts; after twice this time the run is given up. Milliseconds. */
   timeoutMs: number;
   /** Nothing there = null or []; broken = throw. @throws ProbeError with a message for people. */

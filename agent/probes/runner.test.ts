@@ -118,3 +118,38 @@ test("stopping does not wait for a probe that hangs", async () => {
   await loop?.stop();
   expect(await runProbe(hanging, replayHost(), stop.signal)).toEqual({ type: "stopped" });
 });
+
+test("while the machine is calm a probe may be run less often; work, its user or an unknown makes it quick again", async () => {
+  const host = replayHost();
+  const seen: Reading["values"] = { cpu_utilization: 0.01, user_idle_seconds: 301, gpus: [] };
+  const watcher = probeOf(() => Promise.resolve({ values: { ...seen }, how: "" }));
+  let runs = 0;
+  const costly: Probe = {
+    ...probeOf(() => Promise.resolve({ values: { gpus: [] }, how: `${++runs}` })),
+    idleEveryMs: 30_000,
+  };
+  const watched = listener();
+  const events = listener();
+  const stop = new AbortController();
+  const both = { onReading: (probe: Probe) => (probe === costly ? events : watched).onReading(), onFailure: () => {} };
+  const loops = startProbeLoops([watcher, costly], host, both, stop.signal);
+  const rounds = async () => {
+    for (let round = 0; round < 5; round++) await watched.next();
+  };
+  await events.next();
+  await rounds();
+  const calm = runs;
+  await rounds();
+  expect(runs).toBe(calm);
+  host.atMs += 30_000;
+  await expect.poll(() => runs).toBe(calm + 1);
+  for (const awake of [{ cpu_utilization: 0.5 }, { user_idle_seconds: 1 }, { user_idle_seconds: null }]) {
+    const before = runs;
+    Object.assign(seen, awake);
+    await expect.poll(() => runs).toBeGreaterThan(before + 1);
+    Object.assign(seen, { cpu_utilization: 0.01, user_idle_seconds: 301 });
+    await rounds();
+  }
+  stop.abort();
+  await Promise.all(loops.map((loop) => loop.stop()));
+});

@@ -47,8 +47,31 @@ export interface ProbeLoopEvents {
   onFailure(probe: Probe, message: string): void;
 }
 
+/** Since its user last touched it, a machine is left alone after so long, seconds. */
+const CALM_AFTER_SECONDS = 300;
+/** With more to do than this share of its processors or of a GPU a machine is at work. */
+const AT_WORK = 0.1;
+
+/** Whether the machine is calm: its user is away and it works on nothing, by what the probes said last. Unknown is not calm. */
+function calmness() {
+  const last = new Map<Probe, Reading["values"]>();
+  return {
+    heard: (probe: Probe, { values }: Reading) => void last.set(probe, values),
+    isCalm: (): boolean => {
+      let away = false;
+      let cpuIdle = false;
+      for (const { user_idle_seconds: idle, cpu_utilization: cpu, gpus = [] } of last.values()) {
+        if ((idle ?? 0) >= CALM_AFTER_SECONDS) away = true;
+        if (cpu !== undefined && cpu !== null && cpu < AT_WORK) cpuIdle = true;
+        if (gpus.some(({ utilization }) => (utilization ?? 0) >= AT_WORK)) return false;
+      }
+      return away && cpuIdle;
+    },
+  };
+}
+
 /**
- * Runs each probe on its own cadence, never twice at once: a probe that was abandoned is left out until its run has ended.
+ * Runs each probe on its own cadence (slower where the probe wants so while the machine is calm), never twice at once: a probe that was abandoned is left out until its run has ended.
  * What an abandoned run finds in the end is dropped, for it is old.
  */
 export function startProbeLoops(
@@ -57,17 +80,26 @@ export function startProbeLoops(
   events: ProbeLoopEvents,
   signal: AbortSignal,
 ): Loop[] {
+  const { heard, isCalm } = calmness();
   return probes.map((probe) => {
     let abandoned = false;
+    let endedAtMs = Number.NEGATIVE_INFINITY;
+    const early = () => {
+      const pausedMs = host.nowMs() - endedAtMs;
+      return pausedMs >= 0 && pausedMs < (probe.idleEveryMs ?? 0) && isCalm();
+    };
     const onError = () => events.onFailure(probe, "failed unexpectedly");
     const options = { name: `probe-${probe.name}`, everyMs: probe.everyMs, onError };
     return startLoop(
       options,
       async (stop) => {
-        if (abandoned) return;
+        if (abandoned || early()) return;
         const outcome = await runProbe(probe, host, stop);
-        if (outcome.type === "reading") events.onReading(probe, outcome.reading);
-        else if (outcome.type !== "stopped") events.onFailure(probe, outcome.message);
+        endedAtMs = host.nowMs();
+        if (outcome.type === "reading") {
+          heard(probe, outcome.reading);
+          events.onReading(probe, outcome.reading);
+        } else if (outcome.type !== "stopped") events.onFailure(probe, outcome.message);
         if (outcome.type !== "abandoned") return;
         abandoned = true;
         void outcome.settled.then(() => (abandoned = false));

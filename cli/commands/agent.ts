@@ -1,9 +1,16 @@
 import { joinMesh, readMember } from "../../agent/membership.ts";
+import { probeOnce } from "../../agent/probes/once.ts";
 import { MeshError } from "../../bus-schemas/index.ts";
+import { pause } from "../../service/loop.ts";
 import { stateDir } from "../../service/paths.ts";
 import { examples, type CommandModule } from "../command.ts";
-import { note } from "../format/terminal.ts";
+import { probed } from "../format/probed.ts";
+import { note, print, printJson } from "../format/terminal.ts";
 import { readSecret } from "../secret-input.ts";
+
+/** Tools that wake every card first take seconds at their first call. Milliseconds. */
+const PROBE_LIMIT_MS = 30_000;
+const PROBE_AGAIN_MS = 5000;
 
 export const agent: CommandModule = (program) => {
   const command = program.command("agent").description("this machine as a node of a mesh elsewhere");
@@ -35,5 +42,25 @@ export const agent: CommandModule = (program) => {
       if (flags.json !== true && member !== undefined)
         note(`agent of ${member.node_id}, ${member.layer}, on ${member.urls.join(", ")}; Ctrl-C stops it`);
       await import("../../agent/main.ts");
+    });
+  command
+    .command("probe")
+    .description("what this machine's agent sees of it, and how it knows; again every few seconds until Ctrl-C")
+    .option("--once", "look once and end")
+    .option("--json", "as JSON, one document for each look")
+    .addHelpText("after", examples("tiermesh agent probe --once", "tiermesh agent probe --once --json"))
+    .action(async (flags: { once?: boolean; json?: boolean }) => {
+      const stop = new AbortController();
+      process.once("SIGINT", () => stop.abort());
+      do {
+        const seen = await probeOnce(
+          { stateDir: stateDir() },
+          AbortSignal.any([stop.signal, AbortSignal.timeout(PROBE_LIMIT_MS)]),
+        );
+        if (stop.signal.aborted) return;
+        if (flags.json === true) printJson(seen);
+        else print(probed(seen));
+        if (flags.once !== true) await pause(PROBE_AGAIN_MS, stop.signal);
+      } while (flags.once !== true && !stop.signal.aborted);
     });
 };
