@@ -2,7 +2,8 @@ import { z } from "zod";
 import type { Gpu } from "../../../bus-schemas/node-record.ts";
 import { Celsius, Count, Label, Ratio, Watts } from "../../../bus-schemas/units.ts";
 import { roundTo, validOrNull } from "../probe.ts";
-import { MAX_VRAM_GB, pciAddress } from "./step.ts";
+import { pciAddress } from "../pci.ts";
+import { MAX_VRAM_GB } from "./step.ts";
 import { throttleReasons } from "./throttle.ts";
 
 /**

@@ -3,15 +3,8 @@ import type { Gpu } from "../../../bus-schemas/node-record.ts";
 import { Celsius, Gb, Joules, Label, Ratio, Watts } from "../../../bus-schemas/units.ts";
 import { within } from "../../../service/within.ts";
 import { gbFromBytes, roundTo, validOrNull, type ProbeHost } from "../probe.ts";
-import {
-  answersWithin,
-  MAX_PROCESSES,
-  MAX_VRAM_GB,
-  pciAddress,
-  StepError,
-  type NvidiaStep,
-  type StepReading,
-} from "./step.ts";
+import { pciAddress } from "../pci.ts";
+import { answersWithin, MAX_PROCESSES, MAX_VRAM_GB, StepError, type NvidiaStep, type StepReading } from "./step.ts";
 import { throttleReasons } from "./throttle.ts";
 
 /** What NVML says of one device, in NVML's units; null = it does not say. */

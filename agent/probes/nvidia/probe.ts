@@ -2,7 +2,7 @@ import type { Gpu } from "../../../bus-schemas/node-record.ts";
 import { Gb } from "../../../bus-schemas/units.ts";
 import { gbFromBytes, ProbeError, validOrNull, type Probe, type ProbeHost, type Reading } from "../probe.ts";
 import { nvmlStep } from "./nvml.ts";
-import { NvidiaOnBus } from "./on-bus.ts";
+import { lookOnBus } from "./on-bus.ts";
 import { smiOnce } from "./smi-once.ts";
 import { smiStream } from "./smi-stream.ts";
 import { smiXml } from "./smi-xml.ts";
@@ -48,7 +48,6 @@ export function createNvidiaProbe({
 }: NvidiaProbeOptions = {}): Probe {
   const steps = create(new Smi(timeoutMs));
   const failed = new Map<NvidiaStep, Failed>();
-  const bus = new NvidiaOnBus();
   let resting: { untilMs: number; reading: Reading } | undefined;
   let lastSeen: Gpu[] = [];
 
@@ -95,13 +94,13 @@ export function createNvidiaProbe({
     async probe(host, signal) {
       if (host.platform !== "linux" && host.platform !== "win32")
         return { values: { gpus: [] }, how: "NVIDIA's driver is on Linux and Windows only" };
-      const onBus = await bus.look(host);
+      const { onBus, asleep } = await lookOnBus(host, lastSeen);
       if (onBus === "none") return { values: { gpus: [] }, how: "no NVIDIA GPU on the PCI bus" };
       if (onBus === "asleep") {
         resting = undefined;
         for (const step of steps) await step.release();
         return {
-          values: { gpus: bus.sleeping(host, lastSeen) },
+          values: { gpus: asleep },
           how: "sysfs: every NVIDIA GPU sleeps, none was woken",
         };
       }

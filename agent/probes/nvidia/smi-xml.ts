@@ -4,10 +4,11 @@ import { z } from "zod";
 import type { Gpu } from "../../../bus-schemas/node-record.ts";
 import { Celsius, Label, Ratio, Watts } from "../../../bus-schemas/units.ts";
 import { roundTo, validOrNull, type ProbeHost } from "../probe.ts";
+import { pciAddress } from "../pci.ts";
 import { isUnified, known } from "./csv.ts";
 import { gpuProcess } from "./processes.ts";
 import { saysNoDevices, smiFailure, type Smi } from "./smi.ts";
-import { MAX_PROCESSES, MAX_VRAM_GB, pciAddress, StepError, type NvidiaStep } from "./step.ts";
+import { MAX_PROCESSES, MAX_VRAM_GB, StepError, type NvidiaStep } from "./step.ts";
 import { THROTTLE_REASONS } from "./throttle.ts";
 
 type NodeNvidiaSmi = (callback: (error: unknown, data: unknown) => void) => void;

@@ -46,16 +46,6 @@ export async function answersWithin(promise: Promise<unknown>, limitMs: number, 
   );
 }
 
-/**
- * As Linux spells an address on the PCI bus, `0000:65:00.0`; nvidia-smi and NVML write the domain with eight digits and in capitals.
- * null for what is none.
- */
-export function pciAddress(text: string | null): string | null {
-  const [, domain, rest] = /^([0-9a-f]{4,8}):([0-9a-f]{2}:[0-9a-f]{2}\.[0-7])$/i.exec(text ?? "") ?? [];
-  if (domain === undefined || rest === undefined) return null;
-  return `${domain.replace(/^0{1,4}(?=[0-9a-f]{4}$)/i, "")}:${rest}`.toLowerCase();
-}
-
 /** More memory than this on one card is a broken reading, GB. The largest announced card has 0.6 TB. */
 export const MAX_VRAM_GB = 16_384;
 /** Most processes that a node record takes for one card. */
