@@ -63,11 +63,6 @@ export class Answer {
     if (stream) this.#timer = setInterval(() => this.#working(), WORKING_EVERY_MS);
   }
 
-  /** What is published now nobody hears. */
-  get away(): boolean {
-    return !this.#bus.connected();
-  }
-
   accepted(frame: Extract<StreamFrame, { type: "accepted" }>): void {
     if (this.#stream) this.#publish(frame);
   }

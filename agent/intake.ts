@@ -27,6 +27,7 @@ import { runEnded } from "./durable/run-ended.ts";
 import { GoAheads } from "./go-aheads.ts";
 import { Job, type Ended, type JobFacts } from "./job.ts";
 import { refuse, type Ask } from "./model/admission.ts";
+import type { EnergyMeter } from "./model/energy.ts";
 import { Pulse } from "./pulse.ts";
 import { queueOf, readRun } from "./run-message.ts";
 import type { RuntimeDesk } from "./runtime-desk.ts";
@@ -42,6 +43,8 @@ export interface IntakeParts {
   /** Why the node takes no jobs now, or undefined. */
   closedBecause: () => string | undefined;
   load: () => Load;
+  /** Of this machine; none where the jobs' work is done elsewhere. */
+  energy?: EnergyMeter | undefined;
   onEnded: (job: Job, ended: Ended) => void;
 }
 
@@ -174,7 +177,7 @@ export class Intake {
   }
 
   #take(facts: JobFacts, answer: Answer, verdicts: string | undefined): Job {
-    const { desk, layer, nodeId, rejections } = this.#parts;
+    const { desk, energy, layer, nodeId, rejections } = this.#parts;
     const guard = {
       held: facts.goAhead,
       beforeWord: (about: Job, last: boolean) => {
@@ -207,7 +210,7 @@ export class Intake {
       this.#parts.onEnded(job, ended);
       if (this.#jobs.size === 0) this.#onIdle();
     };
-    const job: Job = new Job(facts, answer, { nodeId, layer, ...desk.placeOf(facts.model) }, onEnded, guard);
+    const job: Job = new Job(facts, answer, { nodeId, layer, energy, ...desk.placeOf(facts.model) }, onEnded, guard);
     this.#jobs.set(facts.jobId, job);
     desk.enqueue(job);
     return job;

@@ -1,5 +1,6 @@
 import { afterEach, expect, test, vi } from "vitest";
 import { MeshError, type StreamFrame } from "../bus-schemas/index.ts";
+import { EnergyMeter } from "./model/energy.ts";
 import { agentParts } from "../test/kit/agent-parts.ts";
 
 afterEach(() => vi.useRealTimers());
@@ -134,4 +135,35 @@ test("what comes of a task without text goes to its caller and into no record", 
   expect(ends(frames())).toMatchObject([{ status: "finished", output, usage }]);
   expect(events.of("job_ended")).toMatchObject([{ status: "finished", usage }]);
   expect(JSON.stringify(events.seen)).not.toMatch(/AACAPw|hello|output/);
+});
+
+test("what a run took of electricity is told to its caller and recorded; where that is unknown the caller is told null", () => {
+  const clock = { nowMs: 0 };
+  const energy = new EnergyMeter(() => clock.nowMs);
+  const parts = agentParts({ energy });
+  const run = (jobId: string) => {
+    parts.submit({ prompt: "hello", stream: true }, { "Mesh-Job": jobId });
+    clock.nowMs += 3_600_000;
+    parts.work.runs.at(-1)?.done();
+  };
+  run("job-unknown");
+  energy.sample({ gpus: [], power_watts: 80 });
+  run("job-known");
+  expect(ends(parts.frames())).toMatchObject([{ energy_wh: null }, { energy_wh: 80 }]);
+  const [unknown, known] = parts.events.of("job_ended");
+  expect(unknown).not.toHaveProperty("energy_wh");
+  expect(known).toMatchObject({ energy_wh: 80 });
+});
+
+test("a job that waits takes none of the electricity", () => {
+  const clock = { nowMs: 0 };
+  const energy = new EnergyMeter(() => clock.nowMs);
+  energy.sample({ gpus: [], power_watts: 80 });
+  const parts = agentParts({ energy });
+  for (const jobId of ["job-first", "job-second"]) parts.submit({ prompt: "a" }, { "Mesh-Job": jobId });
+  for (const index of [0, 1]) {
+    clock.nowMs += 3_600_000;
+    parts.work.runs[index]?.done();
+  }
+  expect(parts.ended.map(({ event }) => event.energy_wh)).toEqual([80, 80]);
 });

@@ -11,6 +11,7 @@ import {
   type Timing,
 } from "../bus-schemas/index.ts";
 import type { Answer } from "./answer.ts";
+import type { EnergyMeter } from "./model/energy.ts";
 import type { DeclaredClasses, RuntimeChunk, RuntimeDone } from "./runtimes/runtime.ts";
 
 /** A job as it came off the bus, checked. */
@@ -51,6 +52,8 @@ export interface JobPlace {
   diagnostic: boolean;
   /** Estimate; 0 when the model is in memory. */
   coldStartMs: number;
+  /** Measures this machine's electricity; none where a job's work is done elsewhere. */
+  energy?: EnergyMeter | undefined;
 }
 
 export interface Ended {
@@ -103,6 +106,8 @@ export class Job {
   #state: State = "queued";
   #startedAtMs: number | undefined;
   #firstAtMs: number | undefined;
+  /** Ends the measuring of a run. */
+  #energyTaken: (() => number | null) | undefined;
   /** Stops the run in progress; set by who started it. */
   #stopRun: (() => void) | undefined;
 
@@ -128,19 +133,19 @@ export class Job {
   }
 
   #announce(): void {
-    const facts = this.facts;
-    const place = this.#place;
+    const { jobId, model, dataClass, decisionId } = this.facts;
+    const { nodeId, layer, diagnostic, coldStartMs } = this.#place;
     this.#announced = true;
     this.#answer.accepted({
       type: "accepted",
-      job_id: facts.jobId,
-      node_id: place.nodeId,
-      layer: place.layer,
-      model: facts.model,
-      security_level: facts.dataClass,
-      diagnostic: place.diagnostic,
-      decision_id: facts.decisionId,
-      cold_start_ms: place.coldStartMs === 0 ? null : Math.round(place.coldStartMs),
+      job_id: jobId,
+      node_id: nodeId,
+      layer,
+      model,
+      security_level: dataClass,
+      diagnostic,
+      decision_id: decisionId,
+      cold_start_ms: coldStartMs === 0 ? null : Math.round(coldStartMs),
     });
   }
 
@@ -178,6 +183,7 @@ export class Job {
   started(stopRun: () => void): void {
     this.#state = "running";
     this.#startedAtMs = performance.now();
+    this.#energyTaken = this.#place.energy?.begin();
     this.#stopRun = stopRun;
     this.#answer.queued = false;
   }
@@ -233,13 +239,9 @@ export class Job {
     clearTimeout(this.#deadlineTimer);
     if (status !== "finished") this.#abandonRun();
     const { handBack } = this.facts;
-    // A whole answer that nobody can hear is asked for again; the pieces of a stream are missed by its caller itself.
-    if (status === "finished" && handBack === "router" && this.#answer.away) {
-      [status, done] = ["failed", undefined];
-      error = new MeshError("node_lost", `${this.#place.nodeId} was away from the bus when it had the answer`);
-    }
     const handedBack = status === "failed" && error?.retryable === true && handBack !== undefined && !superseded;
     const timing = this.#timing();
+    const energyWh = this.#energyTaken?.() ?? null;
     const { jobId, dataClass, model, decisionId, attempt } = this.facts;
     const { nodeId, layer, diagnostic } = this.#place;
     const shared = {
@@ -256,17 +258,19 @@ export class Job {
     };
     // The output is content, as a message is: it goes to the caller and into no record.
     const output = done?.output ?? null;
-    const result = { ...shared, security_level: dataClass, diagnostic, attempts: attempt, output };
+    const result = { ...shared, security_level: dataClass, diagnostic, attempts: attempt, output, energy_wh: energyWh };
     // Its router asks the next node; whether it is still there shows when it says so.
     const quiet = handedBack && handBack === "router";
     const told = quiet ? JobResult.parse(result) : this.#answer.end({ ...result, handed_back: handedBack });
     const tellAnyway = quiet ? () => void this.#answer.end(result) : undefined;
     // What is recorded is what the caller was told.
     const cost = done?.cost === undefined ? {} : { cost: done.cost };
+    const energy = energyWh === null ? {} : { energy_wh: energyWh };
     const sealed = this.facts.sealed ? { sealed: true } : {};
     const event = {
       ...shared,
       ...cost,
+      ...energy,
       ...sealed,
       status: told.status,
       finish_reason: told.finish_reason,

@@ -25,6 +25,7 @@ import { Heartbeat } from "./heartbeat.ts";
 import { Intake } from "./intake.ts";
 import { startProbes } from "./probes/start.ts";
 import { RuntimeDesk } from "./runtime-desk.ts";
+import { EnergyMeter } from "./model/energy.ts";
 import { asMember } from "./membership.ts";
 import { NodeKeys } from "./sealing/node-keys.ts";
 import { RouterKeys } from "./sealing/router-keys.ts";
@@ -65,8 +66,11 @@ runProcess(log, async (lifecycle) => {
 
   const routerKeys = new RouterKeys(rejections);
   routerKeys.start(bus);
-  const probes = startProbes({ stateDir: nodeDir, signal: lifecycle.signal });
+  const probes = startProbes({ stateDir: nodeDir, cacheDir: config.cacheDir, signal: lifecycle.signal });
   lifecycle.onClose("probes", () => probes.stop());
+  // What a provider's machines take for a job is not this machine's to say.
+  const energy = cloud === undefined ? new EnergyMeter(() => performance.now()) : undefined;
+  probes.onChange(() => energy?.sample(probes.current()));
   const desk = new RuntimeDesk(() => work);
   let firstLook = () => {};
   /** From the first heartbeat on, a change that routers choose by is told at once. */
@@ -137,6 +141,7 @@ runProcess(log, async (lifecycle) => {
     desk,
     closedBecause: () => stance.closedBecause,
     load: () => desk.load(),
+    energy,
     onEnded: (job, ended) => {
       desk.release(job);
       heartbeat.onEnded(ended);

@@ -5,7 +5,7 @@ import { RecordedInputs } from "./decision-inputs.ts";
 import { WireError } from "./errors.ts";
 import { Cost, Outcome, Timing, Usage } from "./job.ts";
 import { NODE_STATES, UserKey } from "./registry.ts";
-import { Count, IsoTime, JobId, Label, ModelName, NodeId, SubjectToken, UnixMs } from "./units.ts";
+import { Count, IsoTime, JobId, Label, ModelName, NodeId, SubjectToken, UnixMs, WattHours } from "./units.ts";
 
 /** A policy as decisions name it. */
 const PolicyName = z.string().min(1).max(100);
@@ -88,6 +88,8 @@ export const EVENTS = {
       usage: Usage.nullable(),
       /** Only where the node knows a price: cloud providers. */
       cost: Cost.optional(),
+      /** Electricity of the run; only where the node's power is known. */
+      energy_wh: WattHours.optional(),
       timing: Timing.nullable(),
       error: WireError.nullable(),
       /** The job came sealed, and so did its answer. */
@@ -154,6 +156,8 @@ export const EVENTS = {
       decision_id: z.string().max(64).nullable(),
       usage: Usage.nullable(),
       cost: Cost.optional(),
+      /** Electricity of the run; only where the node's power is known. */
+      energy_wh: WattHours.optional(),
       timing: Timing.nullable(),
       error: WireError.nullable(),
     }),

@@ -3,7 +3,7 @@ import { WireError } from "./errors.ts";
 import { DataClass, Layer } from "./classes.ts";
 import { Load } from "./node-record.ts";
 import { TASK_CONTENT, Task, TaskOutput } from "./task.ts";
-import { Count, JobId, ModelName, Ms, NodeId, SubjectToken, Tokens, UnixMs } from "./units.ts";
+import { Count, JobId, ModelName, Ms, NodeId, SubjectToken, Tokens, UnixMs, WattHours } from "./units.ts";
 
 /** A part of a message: text, or an image by data or http(s) URL, in OpenAI's shape. Other parts pass through. */
 export const ContentPart = z.looseObject({ type: z.string().max(40) });
@@ -136,6 +136,8 @@ export const JobResult = z.object({
   finish_reason: z.string().max(40).nullable().default(null),
   usage: Usage.nullable().default(null),
   timing: Timing.nullable().default(null),
+  /** Electricity that this run took on its node, its share where several ran at once; null = the node's power is not known. */
+  energy_wh: WattHours.nullable().default(null),
   /** Id of the decision event; `tiermesh audit` finds it. */
   decision_id: z.string().max(64).nullable().default(null),
   attempts: Count.default(1),

@@ -25,6 +25,8 @@ export const Celsius = z.number().min(-60).max(250);
 export const Watts = z.number().min(0).max(100_000);
 /** Energy in joules; 3,600,000 of them are a kWh. */
 export const Joules = z.number().min(0).max(1e15);
+/** Electrical energy in watt-hours, a thousandth of a kWh. */
+export const WattHours = z.number().min(0).max(1e9);
 /** Duration in seconds, where a tool counts so. */
 export const Seconds = z.number().min(0).max(1e9);
 /** Count of things: slots, jobs, cores. */

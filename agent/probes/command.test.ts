@@ -100,3 +100,31 @@ test("nothing is started for a signal that has aborted", async () => {
   const run = new CommandRunner().run(join(dir, "nothing"), [], LIMITS, AbortSignal.abort());
   await expect(run).rejects.toMatchObject({ failure: "aborted" });
 });
+
+test("a program that goes on is followed line by line until it is stopped", async () => {
+  const abort = new AbortController();
+  const lines: string[] = [];
+  const code = script(
+    'setInterval(() => process.stdout.write("on"), 5); setInterval(() => process.stdout.write("e\\n"), 17)',
+  );
+  const onLine = (line: string) => {
+    lines.push(line);
+    if (lines.length === 3) abort.abort();
+  };
+  const run = new CommandRunner().follow(process.execPath, code, process.env, onLine, abort.signal);
+  await expect(run).rejects.toMatchObject({ failure: "aborted" });
+  expect(lines.slice(0, 3).every((line) => /^(on)*e$/.test(line))).toBe(true);
+});
+
+test("a program that is followed and ends says how; a line without end is too much", async () => {
+  const runner = new CommandRunner();
+  const lines: string[] = [];
+  const onLine = (line: string) => void lines.push(line);
+  const ends = script('console.log("a\\nb"); process.exitCode = 3');
+  const output = await runner.follow(process.execPath, ends, process.env, onLine, UNHURRIED);
+  expect(output).toEqual({ code: 3, stdout: "a\nb\n", stderr: "" });
+  expect(lines).toEqual(["a", "b"]);
+  const flood = script('const s = "x".repeat(65536); const more = () => process.stdout.write(s, more); more()');
+  const endless = runner.follow(process.execPath, flood, process.env, onLine, UNHURRIED);
+  await expect(endless).rejects.toMatchObject({ failure: "too_large" });
+});

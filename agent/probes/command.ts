@@ -43,10 +43,15 @@ const KILL_GRACE_MS = 1000;
 export class CommandRunner {
   readonly #live = new Map<string, ChildProcess>();
 
-  async run(
+  run(program: string, args: readonly string[], limits: CommandLimits, signal: AbortSignal): Promise<CommandOutput> {
+    return this.#runOnce(program, args, limits.env, (child, key) => collect(child, key, limits, signal), signal);
+  }
+
+  async #runOnce(
     program: string,
     args: readonly string[],
-    limits: CommandLimits,
+    env: CommandLimits["env"],
+    read: (child: PipedChild, name: string) => Promise<CommandOutput>,
     signal: AbortSignal,
   ): Promise<CommandOutput> {
     const key = programName(program);
@@ -55,7 +60,7 @@ export class CommandRunner {
     const child = spawn(program, args, {
       stdio: ["ignore", "pipe", "pipe"],
       windowsHide: true,
-      env: { ...limits.env },
+      env: { ...env },
     });
     this.#live.set(key, child);
     const exited = new Promise<void>((resolve) => {
@@ -68,7 +73,7 @@ export class CommandRunner {
       child.on("error", () => child.pid === undefined && gone());
     });
     try {
-      return await collect(child, key, limits, signal);
+      return await read(child, key);
     } catch (error) {
       child.kill("SIGKILL");
       child.stdout.destroy();
@@ -78,44 +83,84 @@ export class CommandRunner {
     }
   }
 
-  /** For the end of the thread: no process is left behind. */
+  /**
+   * Runs a program that goes on by itself and hands over its lines, until it ends or `signal` aborts. What it writes is not kept but
+   * for the beginning. @throws CommandError as `run`; `too_large` for a line without end
+   */
+  follow(
+    program: string,
+    args: readonly string[],
+    env: CommandLimits["env"],
+    onLine: (line: string) => void,
+    signal: AbortSignal,
+  ): Promise<CommandOutput> {
+    return this.#runOnce(program, args, env, (child, key) => followLines(child, key, onLine, signal), signal);
+  }
+
+  /** For the end of the process: no other is left behind. */
   killAll(): void {
     for (const child of this.#live.values()) child.kill("SIGKILL");
   }
 }
 
-type Piped = ReturnType<typeof spawn> & { stdout: NodeJS.ReadableStream; stderr: NodeJS.ReadableStream };
+type PipedChild = ChildProcess & { stdout: NodeJS.ReadableStream; stderr: NodeJS.ReadableStream };
 
-function collect(
-  child: ChildProcess & Pick<Piped, "stdout" | "stderr">,
+/** Settles `promise` when the program ends or cannot be started, or `signal` aborts; `fail` for every other reason. */
+function watch(child: ChildProcess, name: string, signal: AbortSignal, output: () => Omit<CommandOutput, "code">) {
+  const { promise, resolve, reject } = Promise.withResolvers<CommandOutput>();
+  const fail = (failure: CommandFailure) => {
+    signal.removeEventListener("abort", onAbort);
+    reject(new CommandError(failure, name));
+  };
+  const onAbort = () => fail("aborted");
+  signal.addEventListener("abort", onAbort, { once: true });
+  child.once("error", (error: NodeJS.ErrnoException) => {
+    fail(
+      error.code === "ENOENT" ? "not_found" : error.code === "EACCES" || error.code === "EPERM" ? "denied" : "broken",
+    );
+  });
+  child.once("close", (code) => {
+    signal.removeEventListener("abort", onAbort);
+    resolve({ code, ...output() });
+  });
+  return { promise, fail };
+}
+
+async function collect(
+  child: PipedChild,
   name: string,
   limits: CommandLimits,
   signal: AbortSignal,
 ): Promise<CommandOutput> {
-  return new Promise((resolve, reject) => {
-    const fail = (failure: CommandFailure) => {
-      cleanUp();
-      reject(new CommandError(failure, name));
-    };
-    const onAbort = () => fail("aborted");
-    const timer = setTimeout(() => fail("timeout"), limits.timeoutMs);
-    const cleanUp = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", onAbort);
-    };
-    signal.addEventListener("abort", onAbort, { once: true });
-    const stdout = gather(child.stdout, limits.maxOutputBytes, () => fail("too_large"));
-    const stderr = gather(child.stderr, limits.maxOutputBytes, () => fail("too_large"));
-    child.once("error", (error: NodeJS.ErrnoException) => {
-      fail(
-        error.code === "ENOENT" ? "not_found" : error.code === "EACCES" || error.code === "EPERM" ? "denied" : "broken",
-      );
-    });
-    child.once("close", (code) => {
-      cleanUp();
-      resolve({ code, stdout: stdout(), stderr: stderr() });
-    });
+  const stdout = gather(child.stdout, limits.maxOutputBytes, () => fail("too_large"));
+  const stderr = gather(child.stderr, limits.maxOutputBytes, () => fail("too_large"));
+  const { promise, fail } = watch(child, name, signal, () => ({ stdout: stdout(), stderr: stderr() }));
+  const timer = setTimeout(() => fail("timeout"), limits.timeoutMs);
+  return promise.finally(() => clearTimeout(timer));
+}
+
+/** A line of a tool that is followed is some hundred characters. */
+const MAX_LINE_CHARS = 64 * 1024;
+
+function followLines(
+  child: PipedChild,
+  name: string,
+  onLine: (line: string) => void,
+  signal: AbortSignal,
+): Promise<CommandOutput> {
+  let beginning = "";
+  let rest = "";
+  const { promise, fail } = watch(child, name, signal, () => ({ stdout: beginning, stderr: "" }));
+  child.stdout.setEncoding("utf8");
+  child.stdout.on("data", (piece: string) => {
+    if (beginning.length < MAX_LINE_CHARS) beginning += piece.slice(0, MAX_LINE_CHARS);
+    const lines = (rest + piece).split("\n");
+    rest = lines.pop() ?? "";
+    if (rest.length > MAX_LINE_CHARS) fail("too_large");
+    for (const line of lines) onLine(line);
   });
+  child.stderr.resume();
+  return promise;
 }
 
 function gather(stream: NodeJS.ReadableStream, maxBytes: number, onTooLarge: () => void): () => string {

@@ -4,7 +4,7 @@ import { Hardware } from "../../bus-schemas/node-record.ts";
 import { HardwarePicture, unknownHardware, withoutMoving } from "./hardware.ts";
 import { replayHost, UNHURRIED } from "./fixtures/replay-host.ts";
 import { PROBES } from "./index.ts";
-import { createNvidiaProbe } from "./nvidia.ts";
+import { createNvidiaProbe } from "./nvidia/probe.ts";
 import type { Probe } from "./probe.ts";
 
 const CSV = readFileSync(new URL("fixtures/two-gpus.csv", import.meta.url), "utf8");

@@ -1,13 +1,6 @@
 import { Hardware } from "../../bus-schemas/node-record.ts";
 import type { HardwareValues, Probe, ProbeHost, Reading } from "./probe.ts";
-
-/** A probe that does not work, for people. */
-export interface ProbeProblem {
-  probe: string;
-  message: string;
-  /** When it began, ISO 8601. */
-  since: string;
-}
+import type { ProbeProblem } from "./protocol.ts";
 
 /** The picture with nothing known yet. */
 export function unknownHardware({ platform, arch }: Pick<ProbeHost, "platform" | "arch">): Hardware {

@@ -3,6 +3,7 @@ import os from "node:os";
 import { cpuTemperature, mem } from "systeminformation";
 import { pause } from "../../service/loop.ts";
 import type { CommandRunner } from "./command.ts";
+import { loadNvml } from "./nvidia/nvml-koffi.ts";
 import type { ProbeHost } from "./probe.ts";
 
 /** `nvidia-smi -q` of 16 GPUs with 7 MIG instances each is about 1 MB. */
@@ -17,8 +18,10 @@ export interface HostOptions {
   env?: Readonly<Record<string, string | undefined>>;
 }
 
-/** This machine. Parts of systeminformation block the thread they run on (execSync): only for the probes' own thread. */
+/** This machine. Parts of systeminformation block the thread they run on (execSync): only for the probes' own process. */
 export function createHost({ stateDir, commands, env = process.env }: HostOptions): ProbeHost {
+  // nvidia-smi writes in English everywhere, but the decimal point is the locale's.
+  const limits = { maxOutputBytes: MAX_OUTPUT_BYTES, env: { ...env, LC_ALL: "C" } };
   return {
     platform: process.platform,
     arch: process.arch,
@@ -26,14 +29,9 @@ export function createHost({ stateDir, commands, env = process.env }: HostOption
     stateDir,
     nowMs: Date.now,
     pause,
-    // nvidia-smi writes in English everywhere, but the decimal point is the locale's.
-    run: (program, args, { timeoutMs }, signal) =>
-      commands.run(
-        program,
-        args,
-        { timeoutMs, maxOutputBytes: MAX_OUTPUT_BYTES, env: { ...env, LC_ALL: "C" } },
-        signal,
-      ),
+    run: (program, args, { timeoutMs }, signal) => commands.run(program, args, { ...limits, timeoutMs }, signal),
+    follow: (program, args, onLine, signal) => commands.follow(program, args, limits.env, onLine, signal),
+    nvml: () => loadNvml(process.platform, env),
     cores: os.cpus,
     memory: async () => {
       const { total, available } = await mem();

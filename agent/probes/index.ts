@@ -12,7 +12,7 @@ import { createMetaxProbe } from "./gpu/metax.ts";
 import { createMooreThreadsProbe } from "./gpu/moore-threads.ts";
 import { createMemoryProbe } from "./memory.ts";
 import { createNetworkProbe } from "./network.ts";
-import { createNvidiaProbe } from "./nvidia.ts";
+import { createNvidiaProbe } from "./nvidia/probe.ts";
 import { createPowerProbe } from "./power.ts";
 import type { Probe } from "./probe.ts";
 import { createTemperatureProbe } from "./temperature.ts";

@@ -1,20 +1,10 @@
+import type { ChildProcess } from "node:child_process";
 import type { Hardware } from "../../bus-schemas/node-record.ts";
-import { CommandRunner } from "./command.ts";
-import { HardwarePicture, type ProbeProblem } from "./hardware.ts";
-import { createHost } from "./host.ts";
-import { PROBES } from "./index.ts";
-import type { HardwareValues, Probe, ProbeHost, Reading } from "./probe.ts";
+import { HardwarePicture, unknownHardware } from "./hardware.ts";
+import { killProbes, launchProbes } from "./launch.ts";
+import type { Probe, ProbeHost, Reading } from "./probe.ts";
+import { FoundOnce, type KnownValue, type ProbeProblem } from "./protocol.ts";
 import { runProbe } from "./runner.ts";
-
-/** One value of the hardware picture, and how this machine knows it. */
-export interface KnownValue {
-  field: keyof HardwareValues;
-  /** null = unknown; `how` then says where it was looked for. */
-  value: HardwareValues[keyof HardwareValues];
-  probe: string;
-  how: string;
-  sampled_at: string;
-}
 
 export interface ProbedOnce {
   hardware: Hardware;
@@ -24,18 +14,46 @@ export interface ProbedOnce {
 
 export interface ProbeOnceOptions {
   stateDir: string;
-  /** Another machine than this one, only in tests. */
-  host?: ProbeHost;
-  probes?: readonly Probe[];
+  /** Where compiled code is kept. */
+  cacheDir?: string;
+  /** Starts the process; another one only in tests. */
+  launch?: () => ChildProcess;
 }
 
 /**
- * Runs every probe once, side by side, for `tiermesh doctor`. Never throws: what is broken is in `problems`. Parts of
- * systeminformation block the calling thread for some 10 ms, so this is for short commands, not for the agent.
+ * Has every probe look once, for short commands, in a process of its own: a call that hangs in a driver would keep this one from
+ * ending. Never throws: what is broken is in `problems`.
  */
 export async function probeOnce(options: ProbeOnceOptions, signal: AbortSignal): Promise<ProbedOnce> {
-  const commands = new CommandRunner();
-  const { stateDir, host = createHost({ stateDir, commands }), probes = PROBES.map((create) => create()) } = options;
+  const { stateDir, cacheDir } = options;
+  const { launch = () => launchProbes({ config: { stateDir, once: true }, cacheDir, env: process.env }) } = options;
+  const nothing = (message: string): ProbedOnce => ({
+    hardware: unknownHardware(process),
+    values: [],
+    problems: [{ probe: "worker", message, since: new Date().toISOString() }],
+  });
+  if (signal.aborted) return nothing("was stopped before it began");
+  const child = launch();
+  const told = Promise.withResolvers<ProbedOnce>();
+  const onAbort = () => told.resolve(nothing("the probes did not end in time"));
+  signal.addEventListener("abort", onAbort, { once: true });
+  child.on("message", (raw) => {
+    const found = FoundOnce.safeParse(raw);
+    if (found.success) told.resolve(found.data);
+  });
+  child.once("exit", () => told.resolve(nothing("the probes' process ended before it had looked")));
+  child.on("error", () => told.resolve(nothing("the probes' process cannot be started")));
+  const found = await told.promise;
+  signal.removeEventListener("abort", onAbort);
+  killProbes(child);
+  // One that hangs in the kernel keeps nobody waiting.
+  child.unref();
+  if (child.connected) child.disconnect();
+  return found;
+}
+
+/** Runs every probe once, side by side, in this process. Never throws. */
+export async function runAllOnce(probes: readonly Probe[], host: ProbeHost, signal: AbortSignal): Promise<ProbedOnce> {
   const picture = new HardwarePicture(probes, host);
   const found = await Promise.all(
     probes.map(async (probe) => {
@@ -48,12 +66,11 @@ export async function probeOnce(options: ProbeOnceOptions, signal: AbortSignal):
       return [];
     }),
   );
-  commands.killAll();
   return { hardware: picture.current(), values: found.flat(), problems: picture.problems() };
 }
 
 function knownValues({ name }: Probe, { values, how }: Reading, sampledAt: string): KnownValue[] {
-  return (Object.keys(values) as (keyof HardwareValues)[]).flatMap((field) => {
+  return (Object.keys(values) as (keyof typeof values)[]).flatMap((field) => {
     const value = values[field];
     return value === undefined ? [] : [{ field, value, probe: name, how, sampled_at: sampledAt }];
   });

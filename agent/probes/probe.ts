@@ -1,5 +1,6 @@
 import type { z } from "zod";
 import type { Hardware } from "../../bus-schemas/node-record.ts";
+import type { Nvml } from "./nvidia/nvml.ts";
 
 /** The parts of the picture that have a sampling time of their own: the keys of `hardware.sampled_at`. */
 export type HardwarePart = keyof Hardware["sampled_at"];
@@ -67,6 +68,18 @@ export interface ProbeHost {
     options: { timeoutMs: number },
     signal: AbortSignal,
   ): Promise<CommandOutput>;
+  /**
+   * Runs a program that goes on by itself, at most once at a time as `run`, and hands over each of its lines. It is killed when
+   * `signal` aborts. @returns how it ended. @throws CommandError as `run`
+   */
+  follow(
+    program: string,
+    args: readonly string[],
+    onLine: (line: string) => void,
+    signal: AbortSignal,
+  ): Promise<CommandOutput>;
+  /** NVIDIA's library, once it is initialised. @throws StepError */
+  nvml(): Promise<Nvml>;
   cores(): CoreTimes[];
   /** `availableBytes`: what programs can still get, the page cache included. */
   memory(): Promise<{ totalBytes: number; availableBytes: number }>;

@@ -1,71 +1,104 @@
-import { parentPort, workerData } from "node:worker_threads";
+import { flushCompileCache } from "node:module";
 import { MeshError } from "../../bus-schemas/errors.ts";
 import { CommandRunner } from "./command.ts";
 import { HardwarePicture } from "./hardware.ts";
 import { createHost } from "./host.ts";
 import { PROBES } from "./index.ts";
-import type { FromProbes, ProbesConfig, ToProbes } from "./protocol.ts";
+import { runAllOnce } from "./once.ts";
+import type { FoundOnce, FromProbes, ProbesConfig, ToProbes } from "./protocol.ts";
 import { startProbeLoops } from "./runner.ts";
 
-/** Entry of the probes' thread: looks at the hardware where nothing that blocks can hold up the bus or the work. */
+/**
+ * Entry of the probes' process: looks at the hardware where nothing that blocks, hangs or crashes can touch the bus or the work.
+ * It imports only what it needs, for an idle agent has little memory to spend.
+ */
 
 /** News are gathered for this long, milliseconds: the heartbeat takes them once a second anyhow. */
 const POST_EVERY_MS = 1000;
+/** A sign of life although nothing is new, milliseconds. */
+const ALIVE_EVERY_MS = 5000;
 
-const port = parentPort;
-if (port === null) throw new MeshError("internal", "agent/probes/worker.ts runs as a worker thread of the agent");
-const { stateDir } = workerData as ProbesConfig;
+const ipc = process.send?.bind(process);
+if (ipc === undefined) throw new MeshError("internal", "agent/probes/worker.ts runs as a process of the agent");
+const { stateDir, once } = JSON.parse(process.argv.at(-1) ?? "") as ProbesConfig;
 const commands = new CommandRunner();
-// A thread that crashes must not leave an nvidia-smi behind which the next thread knows nothing of.
-process.once("exit", () => commands.killAll());
 const host = createHost({ stateDir, commands });
 const probes = PROBES.map((create) => create());
-const picture = new HardwarePicture(probes, host);
 const stop = new AbortController();
-let postTimer: NodeJS.Timeout | undefined;
-let postedAtMs = Number.NEGATIVE_INFINITY;
-let postedComplete = false;
 
-function post(): void {
-  clearTimeout(postTimer);
-  postTimer = undefined;
-  postedAtMs = performance.now();
-  postedComplete = picture.complete;
-  const message: FromProbes = {
-    type: "hardware",
-    hardware: picture.current(),
-    problems: picture.problems(),
-    complete: picture.complete,
+function send(message: FromProbes | FoundOnce, onSent: () => void): void {
+  ipc?.(message, undefined, undefined, onSent);
+}
+
+/** Tells what there is for as long as the agent is there. @returns fulfils when it was stopped */
+async function keepLooking(): Promise<void> {
+  const picture = new HardwarePicture(probes, host);
+  let timer: NodeJS.Timeout | undefined;
+  let postedAtMs = Number.NEGATIVE_INFINITY;
+  let postedComplete = false;
+  let onItsWay = false;
+
+  const post = () => {
+    clearTimeout(timer);
+    timer = undefined;
+    // An agent that was stopped for hours takes nothing meanwhile; the messages must not pile up here.
+    if (onItsWay || !process.connected || stop.signal.aborted) return;
+    postedAtMs = performance.now();
+    // At an end by force nothing is written any more.
+    if (picture.complete && !postedComplete) flushCompileCache();
+    postedComplete = picture.complete;
+    const { complete } = picture;
+    onItsWay = true;
+    send({ type: "hardware", hardware: picture.current(), problems: picture.problems(), complete }, () => {
+      onItsWay = false;
+    });
   };
-  port?.postMessage(message);
+  const changed = () => {
+    const waitMs = postedAtMs + POST_EVERY_MS - performance.now();
+    if (waitMs <= 0 || (picture.complete && !postedComplete)) post();
+    else timer ??= setTimeout(post, waitMs);
+  };
+
+  const alive = setInterval(changed, ALIVE_EVERY_MS);
+  const loops = startProbeLoops(
+    probes,
+    host,
+    {
+      onReading: (probe, reading) => {
+        picture.succeeded(probe, reading);
+        changed();
+      },
+      onFailure: (probe, message) => {
+        picture.failed(probe, message);
+        changed();
+      },
+    },
+    stop.signal,
+  );
+  await new Promise((resolve) => stop.signal.addEventListener("abort", resolve, { once: true }));
+  clearTimeout(timer);
+  clearInterval(alive);
+  await Promise.all(loops.map((loop) => loop.stop()));
 }
 
-function changed(): void {
-  const waitMs = postedAtMs + POST_EVERY_MS - performance.now();
-  if (waitMs <= 0 || (picture.complete && !postedComplete)) post();
-  else postTimer ??= setTimeout(post, waitMs);
-}
-
-const loops = startProbeLoops(
-  probes,
-  host,
-  {
-    onReading: (probe, reading) => {
-      picture.succeeded(probe, reading);
-      changed();
-    },
-    onFailure: (probe, message) => {
-      picture.failed(probe, message);
-      changed();
-    },
-  },
-  stop.signal,
-);
-
-port.on("message", (message: ToProbes) => {
-  if (message.type !== "stop") return;
+function end(): void {
   stop.abort();
-  clearTimeout(postTimer);
   commands.killAll();
-  void Promise.all(loops.map((loop) => loop.stop())).then(() => port.close());
+}
+
+process.on("message", (message: ToProbes) => {
+  if (message.type === "stop") end();
 });
+
+// The agent is gone, or we have done. An exit would wait for native calls that hang, and nobody may be there to kill us then.
+process.once("disconnect", () => {
+  end();
+  process.kill(process.pid, "SIGKILL");
+});
+
+if (once === true) {
+  const found = await runAllOnce(probes, host, stop.signal);
+  flushCompileCache();
+  await new Promise<void>((resolve) => send({ type: "once", ...found }, resolve));
+} else await keepLooking();
+if (process.connected) process.disconnect();

@@ -83,10 +83,11 @@ function announceColdStart(model: string, ms: number): void {
 
 /** Who answered, on standard error so that a pipe gets the answer alone. */
 function explain(result: JobResult): void {
-  const { status, node_id: node, model, security_level: dataClass } = result;
+  const { status, node_id: node, model, security_level: dataClass, energy_wh: energyWh } = result;
   const parts = [
     node === null ? status : `${status} by ${node}${model === null ? "" : `, ${model}`}`,
     ...(dataClass === null ? [] : [`class ${dataClass}`]),
+    ...(energyWh === null ? [] : [`${Number(energyWh.toPrecision(2))} Wh`]),
     `job ${result.job_id}`,
   ];
   process.stderr.write(`${dim(parts.join(" · "))}\n`);

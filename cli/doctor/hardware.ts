@@ -1,7 +1,7 @@
 import { mkdirSync } from "node:fs";
 import type { Hardware } from "../../bus-schemas/index.ts";
 import { probeOnce, type ProbedOnce } from "../../agent/probes/once.ts";
-import { stateDir } from "../../service/paths.ts";
+import { cacheDir, stateDir } from "../../service/paths.ts";
 import type { Check, Finding } from "./check.ts";
 
 /** nvidia-smi on a machine with many GPUs takes seconds at its first call, milliseconds. */
@@ -13,7 +13,8 @@ export const hardware: Check = {
   check: async (env) => {
     const directory = stateDir({ env });
     mkdirSync(directory, { recursive: true, mode: 0o700 });
-    return describe(await probeOnce({ stateDir: directory }, AbortSignal.timeout(PROBE_LIMIT_MS)));
+    const limit = AbortSignal.timeout(PROBE_LIMIT_MS);
+    return describe(await probeOnce({ stateDir: directory, cacheDir: cacheDir({ env }) }, limit));
   },
 };
 

@@ -10,6 +10,7 @@ import {
 } from "../../bus-schemas/index.ts";
 import { Intake } from "../../agent/intake.ts";
 import type { Ended } from "../../agent/job.ts";
+import type { EnergyMeter } from "../../agent/model/energy.ts";
 import { RuntimeDesk } from "../../agent/runtime-desk.ts";
 import type { RuntimeChunk, RuntimeJob, RuntimeState } from "../../agent/runtimes/runtime.ts";
 import type { RunHandlers } from "../../agent/work/work-thread.ts";
@@ -96,7 +97,8 @@ export function agentParts({
   layer = "L0",
   slots = 1,
   inbox = "_INBOX.agent",
-}: { layer?: Layer; slots?: number; inbox?: string } = {}) {
+  energy,
+}: { layer?: Layer; slots?: number; inbox?: string; energy?: EnergyMeter } = {}) {
   const bus = Object.assign(new FakeBus(), { inbox });
   const events = new FakeEvents();
   const work = new FakeWork();
@@ -116,6 +118,7 @@ export function agentParts({
     desk,
     closedBecause: () => stance.closedBecause,
     load: () => desk.load(),
+    energy,
     onEnded: (job, end) => {
       desk.release(job);
       ended.push(end);

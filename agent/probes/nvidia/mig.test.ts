@@ -1,10 +1,10 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { migInstances, parseMigList, parseMigMemory } from "./nvidia-mig.ts";
+import { migInstances, parseMigList, parseMigMemory } from "./mig.ts";
 
-const LIST = readFileSync(new URL("fixtures/mig-list.txt", import.meta.url), "utf8");
-const QUERY = readFileSync(new URL("fixtures/mig-query.txt", import.meta.url), "utf8");
+const LIST = readFileSync(new URL("../fixtures/mig-list.txt", import.meta.url), "utf8");
+const QUERY = readFileSync(new URL("../fixtures/mig-query.txt", import.meta.url), "utf8");
 const CARD = "GPU-a100aaaa-0000-0000-0000-000000000000";
 
 test("MIG devices carry UUID and profile from -L and memory from -q, unknown memory stays null", () => {

@@ -1,11 +1,11 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { Hardware } from "../../bus-schemas/node-record.ts";
-import { replayHost, UNHURRIED, type Answers } from "./fixtures/replay-host.ts";
-import { createNvidiaProbe } from "./nvidia.ts";
+import { Hardware } from "../../../bus-schemas/node-record.ts";
+import { replayHost, UNHURRIED, type Answers } from "../fixtures/replay-host.ts";
+import { createNvidiaProbe } from "./probe.ts";
 
 // Real transcripts of nvidia-smi (from utkuozdemir/nvidia_gpu_exporter, MIT), beside the project and not part of it.
-const FOLDER = new URL("../../../shared/captures/nvidia-smi/", import.meta.url);
+const FOLDER = new URL("../../../../shared/captures/nvidia-smi/", import.meta.url);
 const names = existsSync(FOLDER) ? readdirSync(FOLDER).filter((name) => name.endsWith(".txt")) : [];
 const skip = names.length === 0 ? `no captures at ${FOLDER.pathname}` : undefined;
 
@@ -23,6 +23,7 @@ function section(text: string, heading: string): string {
 function machine(text: string, moment: "idle" | "load"): Answers {
   return (_program, args) => {
     if (args[0] === "-L") return { stdout: section(text, "capabilities :: list (-L)") };
+    if (args[0]?.startsWith("--query-compute-apps")) return { stdout: computeApps(text, moment) };
     if (args[0] === "-q") return { stdout: section(text, `${moment} :: query (-q)`) };
     const [header = "", ...rows] = section(text, `${moment} :: query-gpu`).trim().split("\n");
     const columns = header.split(", ").map((column) => column.replace(/ \[.*\]$/, ""));
@@ -32,6 +33,12 @@ function machine(text: string, moment: "idle" | "load"): Answers {
     const pick = (row: string) => fields.map((field) => row.split(", ")[columns.indexOf(field)]).join(", ");
     return { stdout: rows.map(pick).join("\n") };
   };
+}
+
+/** The recorded columns are timestamp, gpu_name, gpu_bus_id, gpu_serial, gpu_uuid, pid, process_name, used_gpu_memory [MiB]. */
+function computeApps(text: string, moment: "idle" | "load"): string {
+  const [, ...rows] = section(text, `${moment} :: query-compute-apps`).trim().split("\n");
+  return rows.map((row) => [4, 5, -1].map((at) => row.split(", ").at(at)).join(", ")).join("\n");
 }
 
 async function gpusOf(part: string, moment: "idle" | "load") {

@@ -1,11 +1,12 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { Gpu } from "../../bus-schemas/node-record.ts";
-import { FULL_QUERY, known, parseGpus, unknownField, withoutField, type Query } from "./nvidia-csv.ts";
+import { Gpu } from "../../../bus-schemas/node-record.ts";
+import { FULL_QUERY, known, parseGpus, unknownField, withoutField, type Query } from "./csv.ts";
 
 const AT = "2026-01-01T00:00:00.000Z";
-const TWO_GPUS = readFileSync(new URL("fixtures/two-gpus.csv", import.meta.url), "utf8");
+const MOMENT = { sampledAt: AT, arch: "x64" };
+const TWO_GPUS = readFileSync(new URL("../fixtures/two-gpus.csv", import.meta.url), "utf8");
 
 /** A row with everything in order, but for the given cells. */
 function row(cells: Partial<Record<Query[number]["fact"], string>> = {}): string {
@@ -13,10 +14,10 @@ function row(cells: Partial<Record<Query[number]["fact"], string>> = {}): string
   return FULL_QUERY.map(({ fact }, at) => cells[fact] ?? good[at]).join(", ");
 }
 
-const parseOne = (line: string) => parseGpus(line, FULL_QUERY, AT).gpus[0];
+const parseOne = (line: string) => parseGpus(line, FULL_QUERY, MOMENT).gpus[0];
 
 test("a healthy card is read in the wire's units", () => {
-  expect(parseGpus(TWO_GPUS, FULL_QUERY, AT)).toMatchObject({
+  expect(parseGpus(TWO_GPUS, FULL_QUERY, MOMENT)).toMatchObject({
     unreadable: 0,
     gpus: [
       {
@@ -33,6 +34,8 @@ test("a healthy card is read in the wire's units", () => {
         driver_version: "570.86.15",
         mig_mode: null,
         throttled: ["sw_power_cap"],
+        pci_address: "0000:01:00.0",
+        unified_memory: false,
         sampled_at: AT,
       },
       { index: 1, mig_mode: false, throttled: [], utilization: 0 },
@@ -125,31 +128,41 @@ test("several reasons to throttle are all named; idle and an administrator's clo
   expect(parseOne(row({ "clocks_event_reasons.active": "0x0000000000000103" }))?.throttled).toEqual([]);
 });
 
+test("a GPU that has the machine's memory is known by its words on Arm, and nowhere else", () => {
+  const unified = (total: string, arch: string) =>
+    parseGpus(row({ "memory.total": total }), FULL_QUERY, { sampledAt: AT, arch }).gpus[0]?.unified_memory;
+  expect(unified("[N/A]", "arm64")).toBe(true);
+  expect(unified("Not Supported", "arm64")).toBe(true);
+  expect(unified("[N/A]", "x64")).toBeNull();
+  expect(unified("[Unknown Error]", "arm64")).toBeNull();
+  expect(unified("24564", "arm64")).toBe(false);
+});
+
 test("a comma in the name stays in the name", () => {
   expect(parseOne(row({ name: "NVIDIA Card, Special Edition" }))?.name).toBe("NVIDIA Card, Special Edition");
 });
 
 test("a row that was cut off is counted and not guessed at", () => {
   const cut = TWO_GPUS.slice(0, TWO_GPUS.indexOf("0x0000000000000001"));
-  const { gpus, unreadable } = parseGpus(cut, FULL_QUERY, AT);
+  const { gpus, unreadable } = parseGpus(cut, FULL_QUERY, MOMENT);
   expect(gpus.map(({ index }) => index)).toEqual([0]);
   expect(unreadable).toBe(1);
 });
 
 test("lines that name no device are no cards", () => {
   const noise = `Warning: infoROM is corrupted\n${"x, ".repeat(20)}x\n${row()}`;
-  expect(parseGpus(noise, FULL_QUERY, AT)).toMatchObject({ gpus: [{ index: 0 }], unreadable: 2 });
+  expect(parseGpus(noise, FULL_QUERY, MOMENT)).toMatchObject({ gpus: [{ index: 0 }], unreadable: 2 });
 });
 
 test("whatever nvidia-smi writes, the result fits the wire schema", () => {
   const cell = fc.oneof(fc.string(), fc.constantFrom(...UNKNOWN), fc.double().map(String), fc.integer().map(String));
   const line = fc.oneof(
     fc.string(),
-    fc.array(cell, { minLength: 10, maxLength: 14 }).map((cells) => cells.join(", ")),
+    fc.array(cell, { minLength: 10, maxLength: 15 }).map((cells) => cells.join(", ")),
   );
   fc.assert(
     fc.property(fc.array(line), (lines) => {
-      for (const gpu of parseGpus(lines.join("\n"), FULL_QUERY, AT).gpus) expect(Gpu.parse(gpu)).toEqual(gpu);
+      for (const gpu of parseGpus(lines.join("\n"), FULL_QUERY, MOMENT).gpus) expect(Gpu.parse(gpu)).toEqual(gpu);
     }),
   );
 });
@@ -161,8 +174,8 @@ test("a field that the driver refuses is asked by its older name, then left out"
   expect(older.map(({ ask }) => ask)).toContain("clocks_throttle_reasons.active");
   const without = withoutField(older, "clocks_throttle_reasons.active") as Query;
   expect(without).toHaveLength(FULL_QUERY.length - 1);
-  const cells = (TWO_GPUS.split("\n")[0] ?? "").split(", ").toSpliced(10, 1).join(", ");
-  expect(parseGpus(cells, without, AT).gpus[0]).toMatchObject({ throttled: null, name: "NVIDIA GeForce RTX 4090" });
+  const cells = (TWO_GPUS.split("\n")[0] ?? "").split(", ").toSpliced(11, 1).join(", ");
+  expect(parseGpus(cells, without, MOMENT).gpus[0]).toMatchObject({ throttled: null, name: "NVIDIA GeForce RTX 4090" });
 });
 
 test("a driver that refuses a field nobody asked for, or the name itself, cannot be talked to", () => {

@@ -1,7 +1,7 @@
 import { z } from "zod";
-import { Label } from "../../bus-schemas/units.ts";
-import type { Gpu } from "../../bus-schemas/node-record.ts";
-import { roundTo, validOrNull } from "./probe.ts";
+import { Label } from "../../../bus-schemas/units.ts";
+import type { Gpu } from "../../../bus-schemas/node-record.ts";
+import { roundTo, validOrNull } from "../probe.ts";
 
 type MigInstance = Gpu["mig_instances"][number];
 

@@ -1,7 +1,10 @@
-import { Celsius, Count, Label, Ratio, Watts } from "../../bus-schemas/units.ts";
-import type { Gpu } from "../../bus-schemas/node-record.ts";
 import { z } from "zod";
-import { roundTo, validOrNull } from "./probe.ts";
+import type { Gpu } from "../../../bus-schemas/node-record.ts";
+import { Celsius, Count, Label, Ratio, Watts } from "../../../bus-schemas/units.ts";
+import { roundTo, validOrNull } from "../probe.ts";
+import { pciAddress } from "../pci.ts";
+import { MAX_VRAM_GB } from "./step.ts";
+import { throttleReasons } from "./throttle.ts";
 
 /**
  * What is asked of `nvidia-smi --query-gpu` (documented by `nvidia-smi --help-query-gpu`). `older` is the same fact's name in older drivers.
@@ -11,6 +14,7 @@ export const QUERY_FIELDS = [
   { field: "index" },
   { field: "uuid" },
   { field: "driver_version" },
+  { field: "pci.bus_id", older: "gpu_bus_id" },
   { field: "memory.total" },
   { field: "memory.free" },
   { field: "utilization.gpu" },
@@ -30,8 +34,6 @@ export type Query = readonly { fact: QueryField; ask: string }[];
 
 export const FULL_QUERY: Query = QUERY_FIELDS.map(({ field }) => ({ fact: field, ask: field }));
 
-/** More memory than this on one card is a broken reading, GB. The largest announced card has 0.6 TB. */
-const MAX_VRAM_GB = 16_384;
 const Uuid = z.string().regex(/^GPU-[0-9A-Za-z-]{1,90}$/);
 const Vram = z.number().min(0).max(MAX_VRAM_GB);
 
@@ -60,25 +62,32 @@ export interface ParsedGpus {
   unreadable: number;
 }
 
+export interface Moment {
+  sampledAt: string;
+  /** Of the machine, as Node names it. */
+  arch: string;
+}
+
 /** Reads the answer to `query` in `csv,noheader,nounits`. Never throws; what is unknown or impossible is null. */
-export function parseGpus(csv: string, query: Query, sampledAt: string): ParsedGpus {
+export function parseGpus(csv: string, query: Query, { sampledAt, arch }: Moment): ParsedGpus {
   const gpus: Gpu[] = [];
   let unreadable = 0;
   for (const line of csv.split(/\r?\n/)) {
     if (line.trim() === "") continue;
     const cells = line.split(",").map((cell) => cell.trim());
-    const gpu = cells.length < query.length ? undefined : readGpu(cells, query, sampledAt);
+    const gpu = cells.length < query.length ? undefined : readGpu(cells, query, { sampledAt, arch });
     if (gpu === undefined) unreadable++;
     else gpus.push(gpu);
   }
   return { gpus, unreadable };
 }
 
-function readGpu(cells: string[], query: Query, sampledAt: string): Gpu | undefined {
-  const text = (fact: QueryField): string | null => {
+function readGpu(cells: string[], query: Query, { sampledAt, arch }: Moment): Gpu | undefined {
+  const raw = (fact: QueryField): string | undefined => {
     const at = query.findIndex((entry) => entry.fact === fact);
-    return at === -1 ? null : known(at === query.length - 1 ? cells.slice(at).join(", ") : cells[at]);
+    return at !== -1 && at === query.length - 1 ? cells.slice(at).join(", ") : cells[at];
   };
+  const text = (fact: QueryField): string | null => known(raw(fact));
   const read = (fact: QueryField, schema: z.ZodType<number>, scale = 1) =>
     validOrNull(schema, scaled(text(fact), scale));
   const uuid = validOrNull(Uuid, text("uuid"));
@@ -103,9 +112,9 @@ function readGpu(cells: string[], query: Query, sampledAt: string): Gpu | undefi
     driver_version: validOrNull(z.string().max(60), text("driver_version")),
     mig_mode: migMode(text("mig.mode.current")),
     mig_instances: [],
-    throttled: throttleReasons(text("clocks_event_reasons.active")),
-    pci_address: null,
-    unified_memory: null,
+    throttled: throttled(text("clocks_event_reasons.active")),
+    pci_address: pciAddress(text("pci.bus_id")),
+    unified_memory: total !== null ? false : isUnified(raw("memory.total"), arch) ? true : null,
     asleep: null,
     energy_joules: null,
     processes: null,
@@ -133,26 +142,19 @@ function scaled(text: string | null, scale: number): number {
   return digits === undefined ? Number.NaN : roundTo(Number(digits) * scale, 3);
 }
 
+/**
+ * Where the GPU has no memory of its own (GB10, Jetson) the driver knows no "frame buffer" and answers that it is not supported; all of
+ * them are 64-bit Arm. Elsewhere the same words are a card whose driver does not know.
+ */
+export function isUnified(total: string | undefined, arch: string): boolean {
+  return arch === "arm64" && /^\[?(n\/a|not supported)\]?$/i.test(total ?? "");
+}
+
 function migMode(text: string | null): boolean | null {
   return text === "Enabled" ? true : text === "Disabled" ? false : null;
 }
 
-/**
- * Bits of nvml.h (nvmlClocksEventReason…) that mean "slower than it was asked to be". Left out: idle (0x1), and clocks that an
- * administrator or a display chose (0x2, 0x100).
- */
-const THROTTLE_BITS = [
-  [0x4, "sw_power_cap"],
-  [0x8, "hw_slowdown"],
-  [0x10, "sync_boost"],
-  [0x20, "sw_thermal_slowdown"],
-  [0x40, "hw_thermal_slowdown"],
-  [0x80, "hw_power_brake_slowdown"],
-] as const;
-
 /** [] = runs unhindered; null = unknown. */
-function throttleReasons(mask: string | null): string[] | null {
-  if (mask === null || !/^0x[0-9a-f]{1,16}$/i.test(mask)) return null;
-  const bits = BigInt(mask);
-  return THROTTLE_BITS.filter(([bit]) => (bits & BigInt(bit)) !== 0n).map(([, reason]) => reason);
+function throttled(mask: string | null): string[] | null {
+  return mask === null || !/^0x[0-9a-f]{1,16}$/i.test(mask) ? null : throttleReasons(BigInt(mask));
 }
