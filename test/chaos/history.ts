@@ -29,6 +29,8 @@ export type ClientNote =
       how: string;
       /** Of an answer: it is this job's, and nothing of it is missing or there twice. */
       whole?: boolean;
+      /** Numbers of the frames of an answer that is not whole, in the order in which they came. */
+      seqs?: string;
       /** As the mesh told it. */
       meshJob?: string;
     };

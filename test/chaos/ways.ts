@@ -1,5 +1,5 @@
 import { setTimeout as pause } from "node:timers/promises";
-import type { StreamFrame } from "../../bus-schemas/index.ts";
+import { HEADERS, type StreamFrame } from "../../bus-schemas/index.ts";
 import type { MeshClient } from "../../client/index.ts";
 import type { Bus } from "../../service/bus.ts";
 import type { ClientNote } from "./history.ts";
@@ -133,18 +133,20 @@ interface HandFrame {
 
 /** As the nats CLI does it: one request in JSON, no second try, and whatever comes to its inbox is written down. */
 export function byHand(bus: Bus, pieces: number): Submit {
-  const open = new Map<string, (frame: HandFrame) => void>();
+  const open = new Map<string, (frame: HandFrame, seq: string) => void>();
   bus.listen(`${bus.inbox}.*`, (msg) => {
     const take = open.get(msg.subject.slice(bus.inbox.length + 1));
     // The broker's own word: nobody listens.
-    if (msg.headers?.code === 503 && msg.data.length === 0) take?.({ type: "end", status: "no_router" });
-    else take?.(msg.json());
+    if (msg.headers?.code === 503 && msg.data.length === 0) take?.({ type: "end", status: "no_router" }, "");
+    else take?.(msg.json(), msg.headers?.get(HEADERS.seq) ?? "");
   });
   return async (send, write) => {
     const { job, dataClass, stream, timeoutMs } = send;
     const first = Promise.withResolvers<void>();
     let text = "";
-    open.set(job, (frame) => {
+    const seqs: string[] = [];
+    open.set(job, (frame, seq) => {
+      seqs.push(seq);
       if (frame.type === "accepted") write({ note: "accepted", atMs: Date.now(), job });
       if (frame.type === "delta") text += frame.content ?? "";
       // A reply that is no stream's is one result.
@@ -153,7 +155,10 @@ export function byHand(bus: Bus, pieces: number): Submit {
       const content = message?.content;
       const answer = typeof content === "string" ? content : text;
       const how = status === "finished" ? "answer" : (error?.code ?? status ?? "nothing");
-      write({ note: "ended", atMs: Date.now(), job, how, whole: isWhole(answer, job, pieces), meshJob: job });
+      const whole = isWhole(answer, job, pieces);
+      // Nobody looks at them before something is wrong.
+      const heard = whole ? {} : { seqs: seqs.join(" ") };
+      write({ note: "ended", atMs: Date.now(), job, how, whole, meshJob: job, ...heard });
       first.resolve();
     });
     const body = { job_id: job, prompt: prompt(send), security_level: dataClass, timeout_ms: timeoutMs, stream };
