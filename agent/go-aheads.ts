@@ -43,7 +43,7 @@ export class GoAheads {
   }
 
   /**
-   * Asks for the first time.
+   * Asks for the first time, or when the job has its first word (`JobFacts.goAhead`).
    * @param job held
    * @param say tells its router that the job was accepted; the answer goes to the subject that it is given
    */
@@ -52,7 +52,7 @@ export class GoAheads {
     const asked: Asked = { job, say, goAtMs: undefined, timer: undefined };
     this.#asked.set(key, asked);
     this.#keys.set(job, key);
-    this.#ask(key, asked);
+    if (job.facts.goAhead === "at once") this.#ask(key, asked);
   }
 
   /** The job has ended. */
@@ -65,7 +65,7 @@ export class GoAheads {
 
   /** Asks again for all jobs: this node was away, and some may run elsewhere by now. */
   askAll(): void {
-    for (const [key, asked] of this.#asked) this.#askAgain(key, asked);
+    for (const [key, asked] of this.#asked) if (asked.goAtMs !== undefined) this.#askAgain(key, asked);
   }
 
   /**
@@ -76,8 +76,9 @@ export class GoAheads {
     const key = this.#keys.get(job) ?? "";
     const asked = this.#asked.get(key);
     if (asked === undefined) return;
+    const first = asked.goAtMs === undefined;
     const old = last && performance.now() - (asked.goAtMs ?? -Infinity) > GOOD_FOR_MS;
-    if (old || !this.#bus.connected()) this.#askAgain(key, asked);
+    if (first || old || !this.#bus.connected()) this.#askAgain(key, asked);
   }
 
   #askAgain(key: string, asked: Asked): void {

@@ -171,15 +171,15 @@ export class Intake {
     const common = { job_id: facts.jobId, node_id: this.#parts.nodeId, queue: facts.queue };
     const accept = (reply?: string) =>
       this.tell(verdicts, { type: "accepted", ...common, load: this.#parts.load() }, reply);
-    if (facts.goAhead) this.#goAheads.add(job, accept);
-    else accept();
+    if (facts.goAhead !== undefined) this.#goAheads.add(job, accept);
+    if (facts.goAhead !== "at once") accept();
     return undefined;
   }
 
   #take(facts: JobFacts, answer: Answer, verdicts: string | undefined): Job {
     const { desk, energy, layer, nodeId, rejections } = this.#parts;
     const guard = {
-      held: facts.goAhead,
+      held: facts.goAhead !== undefined,
       beforeWord: (about: Job, last: boolean) => {
         this.#pulse.check();
         this.#goAheads.beforeWord(about, last);

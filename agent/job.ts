@@ -40,8 +40,8 @@ export interface JobFacts {
   sealed: boolean;
   /** Of a durable job: the fencing token under which it was ordered. */
   fence?: number;
-  /** Its router says whether it is still this node's, before anything of it is told. */
-  goAhead: boolean;
+  /** Its router says whether it is still this node's, before anything of it is told; when it is asked for that. */
+  goAhead: "at once" | "when it speaks" | undefined;
   /** Who goes on with it when this node fails for a reason that another may not have. */
   handBack: "router" | "caller" | undefined;
 }
@@ -166,7 +166,7 @@ export class Job {
 
   /** Says a word, now or when it goes on. */
   #say(last: boolean, word: () => void): void {
-    if (this.#held === undefined) this.#guard.beforeWord(this, last);
+    this.#guard.beforeWord(this, last);
     if (this.#held === undefined) word();
     else this.#held.push(word);
   }

@@ -1,5 +1,6 @@
 import type { Msg } from "@nats-io/nats-core";
 import {
+  GO_AHEAD,
   HEADERS,
   JobId,
   JobRequest,
@@ -56,7 +57,7 @@ export function readRun(msg: Msg, dataClass: DataClass): JobFacts {
     sealed: false,
     ...(fence === undefined ? {} : { fence: Number(fence) }),
     // What tells a durable job's runs apart is their fencing token.
-    goAhead: fence === undefined && header(msg, HEADERS.goAhead) !== undefined,
+    goAhead: fence === undefined ? goAheadOf(msg) : undefined,
     handBack: handBackOf(msg, request.stream === true),
   };
 }
@@ -70,6 +71,13 @@ export function queueOf(msg: Msg): string | null {
 function handBackOf(msg: Msg, stream: boolean): JobFacts["handBack"] {
   const who = stream ? "caller" : "router";
   return header(msg, HEADERS.handBack) === who ? who : undefined;
+}
+
+/** What this version does not know is asked for at once. */
+function goAheadOf(msg: Msg): JobFacts["goAhead"] {
+  const when = header(msg, HEADERS.goAhead);
+  if (when === undefined) return undefined;
+  return when === GO_AHEAD.whenItSpeaks ? "when it speaks" : "at once";
 }
 
 /** @throws MeshError naming the header. */

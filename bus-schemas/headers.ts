@@ -24,7 +24,7 @@ export const HEADERS = {
   resume: "Mesh-Resume",
   /** Of a dispatched job: who goes on when this try fails for a reason that another node may not have: router or caller. */
   handBack: "Mesh-Hand-Back",
-  /** Of a dispatched job: its router answers `accepted` with a go-ahead, and nothing of the job is told before that. */
+  /** Of a dispatched job: its router answers `accepted` with a go-ahead, and nothing of the job is told before that (`GO_AHEAD`). */
   goAhead: "Mesh-Go-Ahead",
   /** Id of the decision event that sent the job here. */
   decision: "Mesh-Decision",
@@ -50,6 +50,9 @@ export const HEADERS = {
   ceTime: "ce-time",
   ceSubject: "ce-subject",
 } as const;
+
+/** When a node asks for the go-ahead: as soon as it accepts, or when it has its first word, for another node may be quicker. */
+export const GO_AHEAD = { atOnce: "1", whenItSpeaks: "first" } as const;
 
 export const CONTENT_TYPES = {
   json: "application/json",

@@ -21,6 +21,8 @@ export const QueuePolicy = z.strictObject({
   max_concurrency: Count.min(1).default(50),
   timeout_ms: Ms.min(1).default(30_000),
   batch_window_ms: Ms.optional(),
+  /** A job of which no node has told anything by then goes to a second one, too (hedging); left out = never. */
+  hedge_after_ms: Ms.min(50).optional(),
 });
 export type QueuePolicy = z.infer<typeof QueuePolicy>;
 

@@ -37,6 +37,8 @@ export class DispatchTable {
   readonly #waiting = new Map<string, Dispatch>();
   readonly #running = new Map<string, Dispatch>();
   readonly #byJob = new Map<string, string>();
+  /** Of a job that two nodes have at the same time (hedges.ts): the token before this one. */
+  readonly #before = new Map<string, string>();
   readonly #byQueue = new Map<string, number>();
   /** Silent ones that were given up: their node may yet begin or have begun them, so they count for their queue. */
   readonly #abandoned = new Map<string, Dispatch>();
@@ -71,6 +73,8 @@ export class DispatchTable {
     this.#unanswered.add(token);
     this.#onTheWay.set(dispatch.nodeId, this.onTheWay(dispatch.nodeId) + 1);
     this.#waiting.set(token, dispatch);
+    const before = this.#byJob.get(dispatch.jobId);
+    if (before !== undefined) this.#before.set(token, before);
     this.#byJob.set(dispatch.jobId, token);
     return token;
   }
@@ -123,7 +127,12 @@ export class DispatchTable {
     this.#waiting.delete(token);
     this.#running.delete(token);
     if (!this.#notHeld.delete(token)) this.#counts(dispatch, -1);
-    if (this.#byJob.get(dispatch.jobId) === token) this.#byJob.delete(dispatch.jobId);
+    const before = this.#before.get(token) ?? "";
+    this.#before.delete(token);
+    if (this.#byJob.get(dispatch.jobId) === token) {
+      if (this.find(before) === undefined) this.#byJob.delete(dispatch.jobId);
+      else this.#byJob.set(dispatch.jobId, before);
+    }
     return dispatch;
   }
 

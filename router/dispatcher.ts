@@ -1,5 +1,5 @@
 import type { Msg } from "@nats-io/nats-core";
-import { CONTENT_TYPES, HEADERS, MeshError, lastToken, type Verdict } from "../bus-schemas/index.ts";
+import { CONTENT_TYPES, GO_AHEAD, HEADERS, MeshError, lastToken, type Verdict } from "../bus-schemas/index.ts";
 import { readCancel } from "../service/cancels.ts";
 import { pause } from "../service/loop.ts";
 import { header, makeHeaders } from "../service/messages.ts";
@@ -9,6 +9,7 @@ import { Caps } from "./caps/caps.ts";
 import { DispatchTable, type Dispatch } from "./dispatch-table.ts";
 import { Endings } from "./endings.ts";
 import { HandOver, OVERDUE_MS } from "./hand-over.ts";
+import { Hedges } from "./hedges.ts";
 import { KnownJobs } from "./known-jobs.ts";
 import type { RouterParts } from "./parts.ts";
 import { Retries } from "./retries.ts";
@@ -27,6 +28,7 @@ export class Dispatcher {
   readonly line: Line;
   readonly known: KnownJobs;
   readonly retries: Retries;
+  readonly hedges: Hedges;
   /** Shared with the tickets: callers of sealed jobs go on in the same way. */
   readonly handOver: HandOver;
   readonly #parts: RouterParts;
@@ -45,6 +47,7 @@ export class Dispatcher {
       () => parts.fleet.nowMs(),
     );
     this.retries = new Retries(parts, this);
+    this.hedges = new Hedges(parts, this);
     this.#endings = new Endings(parts, (jobId) => this.known.ended(jobId));
     this.handOver = new HandOver(parts, this.#endings);
     parts.fleet.onTheWay = (nodeId) => this.#table.onTheWay(nodeId);
@@ -63,6 +66,7 @@ export class Dispatcher {
       onLate: (late) => this.#table.dropAbandoned((_, token) => token === late),
       onVerdict: (verdict, dispatch, token) => this.#onVerdict(verdict, dispatch, token),
       onNobody: (token) => this.#onNobody(token),
+      mayTell: (dispatch) => this.hedges.mayTell(dispatch),
     });
     this.verdicts.watch(
       (mine) => this.line.placeFree(mine),
@@ -94,13 +98,15 @@ export class Dispatcher {
       this.#parts.fleet.onSilent(dispatch.nodeId);
       // If it takes the job yet, two nodes would have it.
       this.handOver.supersede(dispatch);
+      if (this.hedges.left(dispatch)) continue;
       const why = `${dispatch.nodeId} did not answer within ${ACCEPT_LIMIT_MS} ms`;
       this.retries.redispatch(dispatch, new MeshError("node_lost", why));
     }
     const overdueMs = this.#parts.fleet.nowMs() - OVERDUE_MS;
     this.#table.dropAbandoned(({ request }) => request.deadlineMs < overdueMs);
     this.handOver.sweep();
-    this.handOver.endOverdue(this.#table);
+    this.handOver.endOverdue(this.#table, (dispatch) => this.hedges.left(dispatch));
+    this.hedges.sweep();
   }
 
   /**
@@ -111,6 +117,8 @@ export class Dispatcher {
   send(dispatch: Dispatch): void {
     const { bus, fleet, id, metrics } = this.#parts;
     const { message, request } = dispatch;
+    const token = this.#table.add(dispatch);
+    const hedged = this.hedges.sent(dispatch, token);
     const headers = makeHeaders({
       [HEADERS.contentType]: header(message, HEADERS.contentType) ?? CONTENT_TYPES.json,
       [HEADERS.job]: dispatch.jobId,
@@ -122,10 +130,9 @@ export class Dispatcher {
       [HEADERS.queue]: request.taskType,
       [HEADERS.decision]: dispatch.decisionId,
       [HEADERS.handBack]: this.#handBackTo(dispatch),
-      [HEADERS.goAhead]: "1",
+      [HEADERS.goAhead]: hedged ? GO_AHEAD.whenItSpeaks : GO_AHEAD.atOnce,
       [HEADERS.traceparent]: dispatch.traceparent,
     });
-    const token = this.#table.add(dispatch);
     try {
       bus.nc.publish(bus.subjects.run(request.dataClass, dispatch.nodeId), message.data, {
         headers,
@@ -133,6 +140,7 @@ export class Dispatcher {
       });
     } catch (cause) {
       this.#table.remove(token);
+      this.hedges.left(dispatch);
       throw bus.nc.isClosed() || bus.nc.isDraining()
         ? new MeshError("bus_unavailable", "the router is stopping", { cause })
         : new MeshError("payload_too_large", "the job with its headers is larger than the bus takes", { cause });
@@ -153,6 +161,7 @@ export class Dispatcher {
     if (dispatch === undefined) return;
     this.#table.remove(token);
     this.#parts.fleet.onGone(dispatch.nodeId);
+    if (this.hedges.left(dispatch)) return;
     this.retries.redispatch(dispatch, new MeshError("node_lost", `${dispatch.nodeId} is not on the bus`));
   }
 
@@ -169,12 +178,15 @@ export class Dispatcher {
     if (verdict.type === "refused" && this.#table.waiting(token) === undefined) return;
     this.#table.remove(token);
     fleet.onDone(dispatch.nodeId);
+    const goesOn = this.hedges.left(dispatch);
     if (verdict.type === "refused") {
       fleet.onRefused(dispatch.nodeId);
+      if (goesOn) return;
       this.retries.redispatch(dispatch, MeshError.fromWire(verdict.error));
       return;
     }
     const error = this.handOver.onEnded(dispatch, verdict);
+    if (goesOn) return;
     if (verdict.status === "finished") this.known.finished(dispatch.jobId);
     else if (error === undefined) this.known.ended(dispatch.jobId);
     // Of a stream its caller has heard it and decides; a whole answer is asked for again here.
@@ -193,15 +205,23 @@ export class Dispatcher {
       this.#parts.fleet.onDone(nodeId);
       this.handOver.supersede(dispatch);
     }
+    const alone = (dispatch: Dispatch) => !this.hedges.left(dispatch);
     const unanswered = new MeshError("node_lost", `${nodeId} was lost before it answered`);
-    for (const dispatch of waiting) this.retries.redispatch(dispatch, unanswered);
-    for (const dispatch of running) {
+    for (const dispatch of waiting.filter(alone)) this.retries.redispatch(dispatch, unanswered);
+    for (const dispatch of running.filter(alone)) {
       const lost = new MeshError("node_lost", `${nodeId} was lost while it ran the job`);
       if (dispatch.stream) this.handOver.toCallerOrEnd(dispatch, lost);
       else this.retries.redispatch(dispatch, lost);
     }
     // What ended is off the queues' caps.
     this.line.placeFree(true);
+  }
+
+  /** Another node tells the answer of this job. */
+  drop(dispatch: Dispatch, token: string): void {
+    this.#table.remove(token);
+    this.#parts.fleet.onDone(dispatch.nodeId);
+    this.handOver.supersede(dispatch);
   }
 
   #onCancel(msg: Msg): void {

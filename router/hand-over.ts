@@ -98,12 +98,16 @@ export class HandOver {
     if (acceptedBy !== undefined) this.#toCaller(dispatch, error);
   }
 
-  /** Ends jobs whose node took them and neither answered nor failed; call it about twice a second. */
-  endOverdue(table: DispatchTable): void {
+  /**
+   * Ends jobs whose node took them and neither answered nor failed; call it about twice a second.
+   * @param goesOn another node has the job, too
+   */
+  endOverdue(table: DispatchTable, goesOn: (dispatch: Dispatch) => boolean = () => false): void {
     for (const dispatch of table.takeOverdue(this.#parts.fleet.nowMs() - OVERDUE_MS)) {
       const { nodeId } = dispatch;
       this.#parts.fleet.onDone(nodeId);
       this.supersede(dispatch);
+      if (goesOn(dispatch)) continue;
       const error = new MeshError("deadline_exceeded", `${nodeId} took the job and did not end it before the deadline`);
       this.#endings.end(endingOf(dispatch, error));
     }

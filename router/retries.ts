@@ -26,7 +26,7 @@ export class Retries {
 
   /** Counts a try that the caller itself asks for. @throws MeshError `rate_limited` when too many jobs are tried again */
   asked(attempt: number): void {
-    if (attempt === 1 || this.#inBudget()) return;
+    if (attempt === 1 || this.inBudget()) return;
     throw new MeshError("rate_limited", "too many jobs are tried again in this router", { retryAfterMs: 1000 });
   }
 
@@ -85,10 +85,11 @@ export class Retries {
    * budget that failures need.
    */
   #mayRetry({ code }: MeshError): boolean {
-    return code === "all_busy" || this.#inBudget();
+    return code === "all_busy" || this.inBudget();
   }
 
-  #inBudget(): boolean {
+  /** Whether one more try may be made; it then counts as made. */
+  inBudget(): boolean {
     const may = this.#budget.take();
     if (!may) this.#parts.metrics.overBudget.inc();
     return may;

@@ -26,6 +26,8 @@ export interface VerdictListener<D extends Asked = Dispatch> {
   onVerdict(verdict: Verdict, dispatch: D, token: string): void;
   /** The node has ended or refused a dispatch that is not known any more. */
   onLate?(token: string): void;
+  /** A node asks whether the dispatch, which stands, is its to tell of. */
+  mayTell?(dispatch: D): boolean;
   /** The broker says that nobody listens where that dispatch went. */
   onNobody?(token: string): void;
 }
@@ -85,7 +87,8 @@ export class Verdicts {
     listener.answered?.(token);
     fleet.onLoad(dispatch.nodeId, verdict.load);
     listener.onVerdict(verdict, dispatch, token);
-    goAhead(msg, verdict, listener.find(token) !== undefined);
+    if (verdict.type === "accepted" && msg.reply !== undefined && msg.reply !== "")
+      goAhead(msg, verdict, listener.find(token) !== undefined && (listener.mayTell?.(dispatch) ?? true));
     this.#onHeard(true);
   }
 

@@ -148,7 +148,7 @@ export class SealedIntake {
       traceparent: header(msg, HEADERS.traceparent),
       promptTokens: estimatePromptTokens(request, body.length),
       sealed: true,
-      goAhead: false,
+      goAhead: undefined,
       // Nobody but its caller can seal it again.
       handBack: header(msg, HEADERS.handBack) === "caller" && request.stream === true ? "caller" : undefined,
     };
