@@ -30,6 +30,7 @@ test("no seed breaks a rule, and together they reach what matters", { timeout: 1
   const events = [
     "job_decided",
     "job_redispatched",
+    "job_hedged",
     "job_ended",
     "node_joined",
     "node_lost",

@@ -17,23 +17,25 @@ import { SimRouter } from "./router.ts";
 import type { Sabotage } from "./sabotage.ts";
 
 /** Queues whose jobs are over within seconds, so that a seed is, too. */
-const QUEUES = { chat: { priority: 100, max_concurrency: 50, timeout_ms: 9000 } };
+const CHAT = { priority: 100, max_concurrency: 50, timeout_ms: 9000 };
 const MODELS = { tiny: { layers: ["L0", "L1", "L2"] }, big: { layers: ["L0", "L1", "L2"] } };
 
-function policyNamed(name: string, routing: Record<string, unknown>): Policy {
-  const config = RoutingConfig.parse({ routing_policy: { task_queues: QUEUES, ...routing }, models: MODELS });
-  return compilePolicy(config, name);
-}
-
 /** Policies that are in force one after another; all keep P0 and P1 at home. */
-const POLICIES: readonly Policy[] = [
-  policyNamed("sim@1", {}),
-  policyNamed("sim@2", {
-    security: { P1: { allowed_layers: ["L0", "L1"], require_encryption: true } },
-    defaults: { retry_attempts: 4 },
-  }),
-  policyNamed("sim@3", { defaults: { retry_attempts: 0, fallback_order: ["L2", "L1", "L0"] } }),
-];
+function policiesOf({ hedgeAfterMs }: Plan): readonly Policy[] {
+  const chat = hedgeAfterMs === undefined ? CHAT : { ...CHAT, hedge_after_ms: hedgeAfterMs };
+  const named = (name: string, routing: Record<string, unknown>) => {
+    const config = RoutingConfig.parse({ routing_policy: { task_queues: { chat }, ...routing }, models: MODELS });
+    return compilePolicy(config, name);
+  };
+  return [
+    named("sim@1", {}),
+    named("sim@2", {
+      security: { P1: { allowed_layers: ["L0", "L1"], require_encryption: true } },
+      defaults: { retry_attempts: 4 },
+    }),
+    named("sim@3", { defaults: { retry_attempts: 0, fallback_order: ["L2", "L1", "L0"] } }),
+  ];
+}
 
 /** A process that was told to stop is killed after this time, milliseconds. */
 const STOP_LIMIT_MS = 10_000;
@@ -51,6 +53,7 @@ export class Mesh {
   readonly keepers: SimKeeper[];
   readonly observer: Observer;
   readonly #around: Surroundings;
+  readonly #possible: readonly Policy[];
   readonly #policies = new Map<string, { revision: number; policy: Policy }>();
   #revision = 0;
   /** Members that are to start, and those that are stopping. */
@@ -59,6 +62,7 @@ export class Mesh {
   constructor(world: World, plan: Plan, sabotage: Sabotage) {
     this.world = world;
     this.plan = plan;
+    this.#possible = policiesOf(plan);
     this.audit = new AuditStream(world);
     this.history = newHistory(this.audit.stored);
     this.broker = new Broker(world, this.audit);
@@ -71,7 +75,7 @@ export class Mesh {
       disk: new Map(),
       wire: (name) => this.#wire(name),
       events: this.observer,
-      policyOf: (router) => this.#policies.get(router)?.policy ?? (POLICIES[0] as Policy),
+      policyOf: (router) => this.#policies.get(router)?.policy ?? (this.#possible[0] as Policy),
       manners: plan.manners,
       sabotage,
     };
@@ -136,7 +140,7 @@ export class Mesh {
 
   /** A policy that each router takes up within a second. */
   changePolicy(chance: Chance): void {
-    const policy = chance.pick(POLICIES);
+    const policy = chance.pick(this.#possible);
     const revision = ++this.#revision;
     for (const { name } of this.routers)
       this.world.at(this.world.nowMs + chance.between(0, 1000), () => {

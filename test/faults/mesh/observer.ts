@@ -118,7 +118,7 @@ export class Observer implements ConnectionEvents {
     // A try that its caller asks for, or that waited, is a decision of its own; the others keep the name of the one before.
     if (decided.attempt === attempt) return decided.job_id === jobId && decided.decision.node_id === node;
     return this.#audit.stored.some(({ type, data }) => {
-      if (type !== "job_redispatched" || data["job_id"] !== jobId) return false;
+      if ((type !== "job_redispatched" && type !== "job_hedged") || data["job_id"] !== jobId) return false;
       return data["attempt"] === attempt - 1 && data["to_node_id"] === node;
     });
   }

@@ -97,6 +97,7 @@ export const unreadRouterMetrics = {
   decisions: unread,
   dispatches: unread,
   redispatches: unread,
+  hedges: unread,
   endings: unread,
   waiting: unread,
   waited: unread,

@@ -53,6 +53,8 @@ export interface Plan {
   manners: RuntimeManners;
   /** Largest body on this bus, bytes. */
   maxBytes: number;
+  /** The queue's `hedge_after_ms`. */
+  hedgeAfterMs: number | undefined;
 }
 
 /** Draws what a seed simulates (swarm testing: Groce et al. 2012). */
@@ -90,6 +92,7 @@ export function planOf(chance: Chance): Plan {
       bursts: some(0.5, 0.05, 0.8),
     },
     maxBytes: chance.yes(0.1) ? 24 * 1024 : 1024 * 1024,
+    hedgeAfterMs: chance.yes(0.25) ? chance.between(50, 800) : undefined,
   };
 }
 

@@ -156,6 +156,15 @@ class TakesItForGranted extends Sabotage {
   }
 }
 
+/** Both nodes of a hedged job may tell their answers. */
+class LetsBothTell extends Sabotage {
+  override dispatcher(parts: RouterParts): Dispatcher {
+    const dispatcher = new Dispatcher(parts);
+    Object.assign(dispatcher.hedges, { mayTell: () => true });
+    return dispatcher;
+  }
+}
+
 /** What an agent could not record before its death is lost. */
 class LosesItsSpool extends Sabotage {
   override agentSpool(spool: Spool): Spool {
@@ -251,6 +260,12 @@ export const SABOTAGES: readonly {
     make: () => new TakesItForGranted(),
     foundBy: "at most one ending for a request by hand, and nothing after it",
     plan: { faults: ["pause"], faultCount: 20, byHand: 0.6 },
+  },
+  {
+    name: "a router that lets both nodes of a hedged job tell",
+    make: () => new LetsBothTell(),
+    foundBy: "at most one ending for a request by hand, and nothing after it",
+    plan: { hedgeAfterMs: 60, byHand: 0.6, faults: [], faultCount: 0 },
   },
   {
     name: "a node that says each ending twice",
