@@ -34,13 +34,14 @@ export interface EnqueueOptions {
 }
 
 const DEFAULT_QUEUE = "rag";
-/** Without an answer in this time the request goes to another router, milliseconds: the first one may hang. */
+/** An answer comes within this time or not at all, milliseconds. */
 const ANSWER_LIMIT_MS = 2000;
+/** Without an answer in this time the request goes to another router, too, milliseconds: the first one may hang. */
+const ASK_AGAIN_MS = 500;
 /** The same at the desk, where one request may be about thousands of jobs, milliseconds. */
 const DESK_LIMIT_MS = 30_000;
 /** Routers or the bus may be away for so long, milliseconds; every request is safe to send again. */
 const AWAY_LIMIT_MS = 20_000;
-const RETRY_PAUSE_MS = 300;
 /** How often a job is looked at that is waited for: at first, and later, milliseconds. */
 const LOOK_MS = { first: 100, most: 2000 };
 
@@ -115,26 +116,45 @@ export class DurableCalls {
   ): Promise<unknown> {
     const body = encode(asked, "shared");
     const untilMs = Date.now() + AWAY_LIMIT_MS;
-    for (;;) {
+    const answer = Promise.withResolvers<Msg>();
+    answer.promise.catch(() => undefined);
+    let last: unknown;
+    const onFailed = (cause: unknown) => {
+      last = cause;
+      const final = this.#finalError(cause);
+      if (final !== undefined) answer.reject(final);
+    };
+    do {
       if (signal?.aborted === true) throw new MeshError("cancelled", "the caller stopped asking");
-      let reply: Msg;
-      try {
-        const headers = headersFor("shared", others);
-        reply = await this.#bus.nc.request(subject, body, { timeout, headers });
-      } catch (cause) {
-        if (cause instanceof errors.InvalidArgumentError)
-          throw new MeshError("payload_too_large", "the job is larger than the bus takes", { cause });
-        if (cause instanceof errors.PermissionViolationError || isRefusedByBus(cause))
-          throw new MeshError("forbidden", "the bus lets only an operator's key do this", { cause });
-        if (this.#bus.nc.isClosed() || this.#bus.nc.isDraining())
-          throw new MeshError("bus_unavailable", "the connection to the bus is closed", { cause });
-        if (Date.now() > untilMs)
-          throw new MeshError("no_router", "no router answers; is the mesh up? (tiermesh status)", { cause });
-        await pause(RETRY_PAUSE_MS, signal);
-        continue;
-      }
-      return decode(reply.data, header(reply, HEADERS.contentType));
-    }
+      const headers = headersFor("shared", others);
+      this.#bus.nc.request(subject, body, { timeout, headers }).then(answer.resolve, onFailed);
+      // A router that hangs must not hold up who asks: while the request is under way another one gets it, too.
+      const reply = await orNothing(answer.promise, timeout === ANSWER_LIMIT_MS ? ASK_AGAIN_MS : timeout, signal);
+      if (reply !== undefined) return decode(reply.data, header(reply, HEADERS.contentType));
+    } while (Date.now() < untilMs);
+    throw new MeshError("no_router", "no router answers; is the mesh up? (tiermesh status)", { cause: last });
+  }
+
+  /** What asking again does not help against. */
+  #finalError(cause: unknown): MeshError | undefined {
+    if (cause instanceof errors.InvalidArgumentError)
+      return new MeshError("payload_too_large", "the job is larger than the bus takes", { cause });
+    if (cause instanceof errors.PermissionViolationError || isRefusedByBus(cause))
+      return new MeshError("forbidden", "the bus lets only an operator's key do this", { cause });
+    if (this.#bus.nc.isClosed() || this.#bus.nc.isDraining())
+      return new MeshError("bus_unavailable", "the connection to the bus is closed", { cause });
+    return undefined;
+  }
+}
+
+/** What comes within the time, or before the signal. */
+async function orNothing<T>(promise: Promise<T>, limitMs: number, signal?: AbortSignal): Promise<T | undefined> {
+  const done = new AbortController();
+  const stop = signal === undefined ? done.signal : AbortSignal.any([done.signal, signal]);
+  try {
+    return (await Promise.race([promise, pause(limitMs, stop)])) ?? undefined;
+  } finally {
+    done.abort();
   }
 }
 

@@ -27,7 +27,7 @@ const agent = (layer: string, node: string, { jobs, classes }: { jobs: string; c
 export const EXPECTED: Readonly<Record<HolderName, Expected>> = {
   router: {
     says: `mesh.main.job.run.*.* mesh.main.job.cancel.* mesh.main.router.key.* mesh.main.codec.*
-      mesh.main.event.{job_decided,class_mismatch,job_redispatched,job_ended,job_queued,job_requeued,job_dead}.*.router.*
+      mesh.main.event.{job_decided,class_mismatch,job_redispatched,job_hedged,job_ended,job_queued,job_requeued,job_dead}.*.router.*
       mesh.main.event.{node_joined,node_left,node_lost,node_ejected,policy_changed,policy_rejected,message_rejected}.none.router.*
       mesh.main.event.{letter_filed,letter_dropped}.none.router.*
       mesh.main.queue.{work.*.*,state.*,result.*.*,letter.*.*} $JS.ACK.JOBS.>
