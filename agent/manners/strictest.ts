@@ -38,12 +38,14 @@ const STRICTER: Stricter = {
   open_after_seconds: Math.max,
 };
 
-/** The limits of this machine, none of them looser than the company's: field by field the stricter one. */
-export function strictest(local: Limits, company: CompanyLimits): EffectiveLimits {
+/** The limits of this machine, none of them looser than its company's: field by field the strictest. */
+export function strictest(local: Limits, ...companies: readonly CompanyLimits[]): EffectiveLimits {
   const { schedule, ...limits } = withBack(local);
-  const theirs = withBack(company);
-  for (const field of Object.keys(STRICTER) as (keyof Stricter)[]) tighten(limits, field, theirs);
-  const schedules = [schedule, company.schedule ?? []].filter(({ length }) => length > 0);
+  for (const company of companies.map(withBack))
+    for (const field of Object.keys(STRICTER) as (keyof Stricter)[]) tighten(limits, field, company);
+  const schedules = [schedule, ...companies.map((company) => company.schedule ?? [])].filter(
+    ({ length }) => length > 0,
+  );
   return { ...limits, schedules: schedules.map((windows) => windows.flatMap((text) => parseWindow(text) ?? [])) };
 }
 
