@@ -1,26 +1,39 @@
 import { spawn } from "node:child_process";
+import { basename } from "node:path";
 import { expect, test } from "vitest";
 import { OtherCpu, runningApp } from "./activity.ts";
-import { parsePs, parseStat, parseTasklist, readProcesses, type ProcessRow } from "./process-table.ts";
+import { ProcessTable, parsePs, parseStat, parseTasklist, programIn, type ProcessRow } from "./process-table.ts";
 
 const STAT =
   "4242 (tmux: server (1)) S 1 4242 4242 0 -1 4194560 1185 2010 0 0 123 77 4 2 20 0 1 0 345 12345678 900 18446744073709551615 1 1 0";
 
 test("a line of /proc is read by the last bracket, for a program may be named as it likes", () => {
-  expect(parseStat(STAT)).toEqual({ pid: 4242, parent: 1, name: "tmux: server (1)", cpuMs: 2000 });
+  expect(parseStat(STAT)).toEqual({
+    pid: 4242,
+    parent: 1,
+    name: "tmux: server (1)",
+    program: null,
+    cpuMs: 2000,
+    started: 345,
+  });
   for (const broken of ["", "4242", "4242 (sh", "x (sh) S 1", "4242 (sh) S 1 2 3", ")("])
     expect(parseStat(broken)).toBeUndefined();
+});
+
+test("the program of a command line is the first word without its path", () => {
+  expect(programIn("/usr/lib/steam/game.exe\0--fullscreen\0")).toBe("game.exe");
+  expect([programIn("bash\0"), programIn(""), programIn("/")]).toEqual(["bash", null, null]);
 });
 
 test("lines of macOS' ps and of tasklist are read, and what is none is passed over", () => {
   const ps =
     "  501     1   0:03.45 /Applications/Final Cut Pro.app/Contents/MacOS/Final Cut Pro\n 7 1 1-02:03:04.50 /sbin/launchd\ngarbage\n";
   expect(parsePs(ps)).toEqual([
-    { pid: 501, parent: 1, name: "Final Cut Pro", cpuMs: 3450 },
-    { pid: 7, parent: 1, name: "launchd", cpuMs: 93_784_500 },
+    { pid: 501, parent: 1, name: "Final Cut Pro", program: null, cpuMs: 3450 },
+    { pid: 7, parent: 1, name: "launchd", program: null, cpuMs: 93_784_500 },
   ]);
   expect(parseTasklist('"game.exe","4711","Console","1","123,456 K"\r\nINFO: none\r\n')).toEqual([
-    { pid: 4711, parent: 0, name: "game.exe", cpuMs: null },
+    { pid: 4711, parent: 0, name: "game.exe", program: null, cpuMs: null },
   ]);
 });
 
@@ -29,10 +42,16 @@ test.skipIf(process.platform === "win32")(
   async () => {
     const child = spawn("sleep", ["60"]);
     try {
-      const rows = (await readProcesses(AbortSignal.timeout(10_000))) ?? [];
+      const table = new ProcessTable();
+      const rows = (await table.read(AbortSignal.timeout(10_000))) ?? [];
       expect(rows.find(({ pid }) => pid === child.pid)).toMatchObject({ parent: process.pid, name: "sleep" });
       expect(rows.find(({ pid }) => pid === process.pid)?.cpuMs).toBeGreaterThan(0);
       expect(runningApp(rows, ["no-such-app", "Sleep"], process.platform)).toBe("Sleep");
+      // Node calls its main thread "MainThread"; by how it was started it is known all the same, at every look.
+      expect(runningApp(rows, [basename(process.execPath)], process.platform)).toBe(basename(process.execPath));
+      expect((await table.read(AbortSignal.timeout(10_000)))?.find(({ pid }) => pid === process.pid)?.program).toBe(
+        rows.find(({ pid }) => pid === process.pid)?.program,
+      );
     } finally {
       child.kill("SIGKILL");
     }
@@ -43,6 +62,7 @@ const row = (pid: number, name: string, cpuMs: number | null = 0, parent = 1): P
   pid,
   parent,
   name,
+  program: null,
   cpuMs,
 });
 

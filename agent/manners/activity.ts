@@ -26,9 +26,17 @@ export function runningApp(
   apps: readonly string[],
   platform: NodeJS.Platform,
 ): string | undefined {
-  const names = new Set(rows.map(({ name }) => plain(name)));
+  const names = new Set(rows.flatMap(namesOf).map(plain));
   const isThere = (app: string) => names.has(plain(app));
   return apps.find((app) => isThere(app) || (platform === "linux" && isThere(app.slice(0, LINUX_NAME_LENGTH))));
+}
+
+function namesOf({ name, program }: ProcessRow): string[] {
+  return program === null ? [name] : [name, program];
+}
+
+function isRuntime(row: ProcessRow): boolean {
+  return namesOf(row).some((name) => RUNTIMES.some((start) => name.toLowerCase().startsWith(start)));
 }
 
 function plain(name: string): string {
@@ -72,7 +80,7 @@ export class OtherCpu {
     const busyMs = machine.busyMs - before.busyMs;
     if (!(totalMs > 0) || busyMs < 0) return null;
     const used = ({ pid }: ProcessRow) => Math.max(0, (cpuMs.get(pid) ?? 0) - (before.cpuMs.get(pid) ?? 0));
-    const runtimes = below(rows, ({ name }) => RUNTIMES.some((start) => name.toLowerCase().startsWith(start)));
+    const runtimes = below(rows, isRuntime);
     const own = below(rows, ({ pid }) => pid === this.#ownPid);
     const runtimesMs = sum([...runtimes].filter((row) => !own.has(row)).map(used));
     const childrenMs = sum([...own].filter(({ pid }) => pid !== this.#ownPid).map(used));

@@ -10,7 +10,7 @@ import type { MachineTimes } from "./activity.ts";
 import type { LoadedManners } from "./load.ts";
 import type { Verdict } from "./manners.ts";
 import { OwnerWord } from "./owner-word.ts";
-import { readProcesses } from "./process-table.ts";
+import { ProcessTable } from "./process-table.ts";
 import { wallClock } from "./schedule.ts";
 import { MannersWatch } from "./watch.ts";
 
@@ -52,6 +52,7 @@ export function startManners(parts: StartMannersParts): Manners {
   const owner = new OwnerWord(join(nodeDir, "owner.json"), clocks);
   let probed = false;
   void probes.first.then(() => (probed = true));
+  const processes = new ProcessTable();
   const watch = new MannersWatch({
     limits,
     hardware: () => probes.current(),
@@ -60,7 +61,7 @@ export function startManners(parts: StartMannersParts): Manners {
     owner,
     clocks,
     localTime: wallClock(),
-    listProcesses: readProcesses,
+    listProcesses: (stop) => processes.read(stop),
     machineTimes,
     ownPid: process.pid,
     platform: process.platform,

@@ -100,7 +100,7 @@ test("processes are listed only while something depends on them", async () => {
 test("an exclusive app closes at the look that finds it; who it is stays on this machine", async () => {
   const { machine, told, watch } = setup({ exclusive_apps: ["game"] });
   watch.look();
-  machine.rows = [{ pid: 7, parent: 1, name: "game", cpuMs: 0 }];
+  machine.rows = [{ pid: 7, parent: 1, name: "game", program: null, cpuMs: 0 }];
   await watch.lookAtProcesses(signal);
   expect(gatesOf(told)).toEqual([null, "app"]);
   expect(watch.app).toBe("game");
@@ -116,7 +116,7 @@ test("a load by others that lasts closes, our runtime's does not, and one whose 
     machine.hardware = { ...machine.hardware, cpu_utilization: 0.9 };
     machine.jobs = jobs;
     for (let look = 0; look < 8; look++) {
-      machine.rows = [{ pid: 7, parent: 1000, name, cpuMs: look * 5400 }];
+      machine.rows = [{ pid: 7, parent: 1000, name, program: null, cpuMs: look * 5400 }];
       machine.times = { cores: 2, busyMs: look * 5400, totalMs: look * 6000 };
       machine.nowMs = look * 3000;
       await watch.lookAtProcesses(signal);
