@@ -13,7 +13,9 @@ export function describeAgent(agent: LocalStatus): string {
     ["app", agent.exclusive_app ?? ""],
     [
       "user",
-      agent.user_idle_seconds === null ? "nobody can tell" : `away for ${Math.round(agent.user_idle_seconds)} s`,
+      agent.user_idle_seconds === null
+        ? "nobody can tell (unknown_idle in agent.yaml says what that means)"
+        : `away for ${Math.round(agent.user_idle_seconds)} s`,
     ],
     ["jobs", `${running} running, ${queued} waiting, ${agent.allowed_slots} of ${agent.slots} slots may be used`],
     ["limits from", ["the profile", ...agent.files].join(", ")],

@@ -209,6 +209,20 @@ test("the owner pauses it without bus or key: within a second its sealed job is 
   expect(said.filter((command) => command.startsWith("owner-"))).toEqual(["owner-pause", "owner-resume"]);
 });
 
+test("an operator suspends it: what it runs moves too, its reason is theirs, and the owner cannot take it back", async () => {
+  const moved = await movedBy("P2", () =>
+    mesh.mesh.run("node", "suspend", "desk-1", "--reason", "a talk is given on it"),
+  );
+  await expectMoved(moved);
+  expect(moved.reason).toBe("a talk is given on it");
+  expect(await owner("resume")).toMatchObject({ status: "suspended", status_reason: "a talk is given on it" });
+  const fromMs = performance.now();
+  expect((await mesh.mesh.run("node", "resume", "desk-1", "--json")).code).toBe(0);
+  await heartbeat("desk-1", fromMs, ({ status }) => status === "healthy");
+  expect((await mesh.mesh.run("status")).out).toMatch(/agent .*here takes jobs/);
+  expect(blamed).toEqual([]);
+});
+
 test.skipIf(process.platform === "win32")(
   "a program that wants the machine to itself has it, and the mesh is not told which",
   async () => {
