@@ -27,6 +27,8 @@ test("every variable is read, and an empty one counts as unset", () => {
       TIERMESH_LOOPBACK: "true",
       TIERMESH_KEEP_WARM: "llama3.2:3b, org/name,llama3.2:3b,",
       TIERMESH_COST_FACTOR: "1.5",
+      TIERMESH_PROFILE: "workstation",
+      TIERMESH_SLOTS: "2, ollama=4",
       TIERMESH_CELL: "",
     },
     dirs,
@@ -39,6 +41,8 @@ test("every variable is read, and an empty one counts as unset", () => {
     loopback: true,
     keepWarm: ["llama3.2:3b", "org/name"],
     costFactor: 1.5,
+    profile: "workstation",
+    slots: { all: 2, by: new Map([["ollama", 4]]) },
     cell: "main",
   });
 });
@@ -53,6 +57,10 @@ test.each([
   ["TIERMESH_KEEP_WARM", Array.from({ length: 33 }, (_, at) => `m${at}`).join(",")],
   ["TIERMESH_COST_FACTOR", "cheap"],
   ["TIERMESH_COST_FACTOR", "-1"],
+  ["TIERMESH_PROFILE", "laptop"],
+  ["TIERMESH_SLOTS", "many"],
+  ["TIERMESH_SLOTS", "0"],
+  ["TIERMESH_SLOTS", "ollama=4,ollama=5"],
   ["TIERMESH_CELL", "a.b"],
   ["TIERMESH_HEALTH_PORT", "99999"],
   ["TIERMESH_RUNTIMES", "ollama"],

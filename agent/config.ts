@@ -2,6 +2,8 @@ import { z } from "zod";
 import { Layer, MeshError, ModelName } from "../bus-schemas/index.ts";
 import { BASE_ENV, BaseConfig, loadConfig, type Environment } from "../service/config.ts";
 import { hostToken } from "../service/host-token.ts";
+import { PROFILES } from "./manners/settings.ts";
+import { parseSlots } from "./manners/slots.ts";
 import { parseLoopbackUrl } from "./runtimes/loopback-http.ts";
 
 const AgentConfig = BaseConfig.extend({
@@ -25,6 +27,22 @@ const AgentConfig = BaseConfig.extend({
   providers: z.string().min(1).max(4096).optional(),
   /** Where an egress agent finds the prices of models that the providers file gives none. */
   routingConfig: z.string().max(4096).optional(),
+  /** What kind of machine this is; without one agent.yaml says it, or layer and providers do (manners/settings.ts). */
+  profile: z.enum(PROFILES).optional(),
+  /** Jobs that runtimes run at once, instead of what they tell. */
+  slots: z
+    .string()
+    .transform((text, context) => {
+      const slots = parseSlots(text);
+      if (slots === undefined)
+        context.addIssue({ code: "custom", message: 'a number, or one for each runtime: "ollama=4,vllm-8000=32"' });
+      return slots;
+    })
+    .optional(),
+  /** The machine's own limits; default: agent.yaml in the state folder. */
+  agentFile: z.string().min(1).max(4096).optional(),
+  /** The company's limits, which agent.yaml may only tighten, besides those in the place for them (manners/load.ts). */
+  agentPolicy: z.string().min(1).max(4096).optional(),
   /** A new key for sealed jobs is made this often, hours. */
   sealKeyHours: z.coerce.number().min(0.0001).max(720).default(24),
   stateDir: z.string().min(1),
@@ -47,6 +65,10 @@ const ENV = {
   sealKeyHours: "TIERMESH_SEAL_KEY_HOURS",
   providers: "TIERMESH_PROVIDERS",
   routingConfig: "ROUTING_CONFIG_PATH",
+  profile: "TIERMESH_PROFILE",
+  slots: "TIERMESH_SLOTS",
+  agentFile: "TIERMESH_AGENT_FILE",
+  agentPolicy: "TIERMESH_AGENT_POLICY",
 } as const;
 
 /** @throws MeshError `bad_config` naming the variable. */

@@ -18,6 +18,7 @@ function setup(stanceFile = path.join(folder.path, `stance-${count++}.json`)) {
   const rejected: MeshError[] = [];
   const stance = new Stance(stanceFile, () => undefined);
   let beats = 0;
+  const handedBack: string[] = [];
   const stop = new AbortController();
   const given: { order: PlacedOrder; tell: (progress: ModelProgress) => void; end: PromiseWithResolvers<void> }[] = [];
   const orders = {
@@ -35,6 +36,7 @@ function setup(stanceFile = path.join(folder.path, `stance-${count++}.json`)) {
     bus: bus as unknown as Bus,
     nodeId: "n1",
     stance,
+    desk: { handBack: (reason) => void handedBack.push(reason) },
     orders,
     signal: stop.signal,
     events: events as never,
@@ -48,7 +50,7 @@ function setup(stanceFile = path.join(folder.path, `stance-${count++}.json`)) {
   };
   const order = (body: unknown) => bus.deliver("mesh.main.node.control.n1", body, { reply: "_INBOX.operator" });
   const replies = () => bus.on("_INBOX.operator").map((sent) => ControlReply.parse(sent.json()));
-  return { bus, events, rejected, stance, ask, beats: () => beats, given, order, replies };
+  return { bus, events, rejected, stance, ask, beats: () => beats, handedBack, given, order, replies };
 }
 
 test("cordon, drain and resume take effect, are recorded, and the fleet hears of each at once", () => {
@@ -71,6 +73,16 @@ test("cordon, drain and resume take effect, are recorded, and the fleet hears of
     { node_id: "n1", command: "drain", reason: null },
     { node_id: "n1", command: "resume", reason: null },
   ]);
+});
+
+test("suspend hands back what runs, after the fleet has heard of it; cordon and drain let it end", () => {
+  const { ask, handedBack, beats } = setup();
+  ask({ command: "cordon" });
+  ask({ command: "drain" });
+  expect(handedBack).toEqual([]);
+  ask({ command: "suspend", reason: "a talk is given on it" });
+  expect(handedBack).toEqual(["the node is suspended: a talk is given on it"]);
+  expect(beats()).toBe(3);
 });
 
 test.each([

@@ -13,6 +13,7 @@ import type { EventPublisher } from "../service/events.ts";
 import { readBody, respond } from "../service/messages.ts";
 import type { Rejections } from "../service/rejections.ts";
 import type { ModelOrders, PlacedOrder } from "./model-orders.ts";
+import type { RuntimeDesk } from "./runtime-desk.ts";
 import type { Stance } from "./stance.ts";
 
 const STATUS_AFTER = { cordon: "cordoned", drain: "draining", suspend: "suspended", resume: "healthy" } as const;
@@ -23,6 +24,7 @@ export interface ControlParts {
   bus: Bus;
   nodeId: string;
   stance: Stance;
+  desk: Pick<RuntimeDesk, "handBack">;
   orders: Pick<ModelOrders, "place" | "carryOut">;
   events: EventPublisher;
   rejections: Rejections;
@@ -33,9 +35,9 @@ export interface ControlParts {
 
 type ModelRequest = Extract<ControlRequest, { command: ModelCommand }>;
 
-/** Serves an operator's commands to this node: cordon, drain and resume, and those about its models. */
+/** Serves an operator's commands to this node: cordon, drain, suspend and resume, and those about its models. */
 export function serveControl(parts: ControlParts): void {
-  const { bus, nodeId, stance, events, rejections, heartbeatNow } = parts;
+  const { bus, desk, nodeId, stance, events, rejections, heartbeatNow } = parts;
   bus.listen(bus.subjects.control(nodeId), (msg) => {
     try {
       // What JetStream delivers where its asker says has a reply subject of its own: that is no operator.
@@ -46,6 +48,8 @@ export function serveControl(parts: ControlParts): void {
       stance.set(STATUS_AFTER[request.command], reason);
       events.record("node_controlled", { node_id: nodeId, command: request.command, reason });
       heartbeatNow();
+      // The machine is wanted now: what runs goes on elsewhere. Cordoned and draining nodes end what they have.
+      if (request.command === "suspend") desk.handBack(stance.closedBecause ?? "the node is suspended");
       tell(parts, msg, {});
     } catch (cause) {
       const error = MeshError.from(cause);

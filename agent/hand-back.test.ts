@@ -109,3 +109,18 @@ test("a runtime that does not answer any more fails the jobs that wait for it, a
   expect(desk.update([ill])).toBe(false);
   expect(desk.update([runtimeState("ollama", ["tiny"])])).toBe(true);
 });
+
+test("a machine whose owner takes it back hands its jobs on: to the router, to the caller, and nobody records an ending", () => {
+  const { desk, submit, work, verdicts, frames, events, intake } = agentParts({ slots: 2 });
+  submit(whole, { ...to("router"), [HEADERS.job]: "job-00000001" });
+  submit(stream, { ...to("caller"), [HEADERS.job]: "job-00000002" });
+  desk.handBack("its user is active");
+  expect(work.runs.map(({ cancelled }) => cancelled)).toEqual([true, true]);
+  const error = { code: "draining", message: "its user is active", retryable: true };
+  expect(verdicts().filter(({ type }) => type === "ended")).toMatchObject([
+    { job_id: "job-00000001", handed_back: true, error },
+    { job_id: "job-00000002", handed_back: true, error },
+  ]);
+  expect(frames().at(-1)).toMatchObject({ type: "end", handed_back: true, error });
+  expect([events.of("job_ended"), intake.jobs.size]).toEqual([[], 0]);
+});

@@ -25,6 +25,7 @@ function setup() {
         return state.status;
       },
     } as Stance,
+    profile: "server",
     desk,
     hardware: () => hardware,
     log: createLog("test", "silent"),

@@ -26,6 +26,8 @@ export interface HeartbeatParts {
   layer: Layer;
   costFactor: number;
   stance: Stance;
+  /** Kind of machine (manners/settings.ts). */
+  profile: string;
   desk: RuntimeDesk;
   hardware: () => Hardware;
   log: Log;
@@ -75,9 +77,10 @@ export class Heartbeat {
 
   /** Every key of the schema in its order, so that the shared msgpack structures fit (bus-schemas/structures.ts). */
   record(): NodeRecord {
-    const { bootId, costFactor, desk, hardware, layer, nodeId, sealKeys, stance } = this.#parts;
+    const { bootId, costFactor, desk, hardware, layer, nodeId, profile, sealKeys, stance } = this.#parts;
     const { status, reason } = stance.status;
     const models = desk.models;
+    const load = desk.load();
     return {
       node_id: nodeId,
       layer,
@@ -93,7 +96,9 @@ export class Heartbeat {
       models: [...new Set(models.map((model) => model.name))],
       served_models: models,
       runtimes: desk.runtimes,
-      load: desk.load(),
+      load,
+      profile,
+      allowed_slots: status === "healthy" ? load.slots : 0,
       performance: {
         avg_latency_ms: round(this.#averageMs),
         tokens_per_second: round(this.#tokensPerSecond),

@@ -43,6 +43,8 @@ export interface IntakeParts {
   /** Why the node takes no jobs now, or undefined. */
   closedBecause: () => string | undefined;
   load: () => Load;
+  /** Why a model that is not loaded has no room here now, or undefined. */
+  noRoomFor?: (model: string) => string | undefined;
   /** Of this machine; none where the jobs' work is done elsewhere. */
   energy?: EnergyMeter | undefined;
   onEnded: (job: Job, ended: Ended) => void;
@@ -162,10 +164,11 @@ export class Intake {
    * @param verdicts where this job's router listens
    */
   admit(facts: JobFacts, ask: Ask, answer: () => Answer, verdicts: string | undefined): MeshError | undefined {
-    const { desk, layer, closedBecause } = this.#parts;
+    const { desk, layer, closedBecause, noRoomFor } = this.#parts;
+    const stance = { layer, closedBecause: closedBecause(), noRoom: noRoomFor?.(facts.model) };
     const no = this.#jobs.has(facts.jobId)
       ? new MeshError("all_busy", "this job already runs here")
-      : refuse(ask, { layer, closedBecause: closedBecause() }, desk.seats(facts.model), facts.model, Date.now());
+      : refuse(ask, stance, desk.seats(facts.model), facts.model, Date.now());
     if (no !== undefined) return no;
     const job = this.#take(facts, answer(), verdicts);
     const common = { job_id: facts.jobId, node_id: this.#parts.nodeId, queue: facts.queue };

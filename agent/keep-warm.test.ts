@@ -12,6 +12,7 @@ function setup({ manages = ["load"] as ("load" | "pull")[], gpus = [] as object[
   const said: string[] = [];
   const stop = new AbortController();
   const warm = new KeepWarm({
+    reservedGb: 0,
     wanted: ["tiny"],
     orders: {
       carryOut: async (order: PlacedOrder) => {

@@ -1,13 +1,12 @@
 import { MeshError, type Hardware, type RuntimeRecord, type ServedModel } from "../bus-schemas/index.ts";
 import type { Log } from "../service/log.ts";
 import { isNamed, type ModelOrders } from "./model-orders.ts";
+import { lacks } from "./model/room.ts";
 
 /** Pause before a model that is found unloaded again is loaded again, milliseconds; doubles up to the limit. */
 const AGAIN_MS = { first: 10_000, limit: 600_000 };
 /** A model that stayed loaded for this long starts over with the first pause, milliseconds. */
 const STEADY_MS = 600_000;
-/** Memory that a loaded model takes beside its weights, as a share of them: its KV cache and buffers. Measured by nobody; a guess. */
-const OVERHEAD = 0.1;
 
 export interface KeepWarmParts {
   /** Names as an operator wrote them. */
@@ -15,6 +14,8 @@ export interface KeepWarmParts {
   orders: Pick<ModelOrders, "carryOut">;
   fleet: { readonly runtimes: readonly RuntimeRecord[]; readonly models: readonly ServedModel[] };
   hardware: () => Hardware;
+  /** GPU memory that must stay free. */
+  reservedGb: number;
   /** Why the node takes no jobs now: then nothing is loaded on it either. */
   closedBecause: () => string | undefined;
   log: Log;
@@ -70,7 +71,7 @@ export class KeepWarm {
     const model = served.find(({ runtime }) => able.has(runtime));
     if (model === undefined) return this.#say(warmth, `keep warm: the runtime of ${name} lets nobody load its models`);
     if (warmth.loading || nowMs() < warmth.notBeforeMs) return;
-    const short = lacks(model, this.#parts.hardware());
+    const short = lacks(model, this.#parts.hardware(), this.#parts.reservedGb);
     if (short !== undefined) return this.#say(warmth, `keep warm: ${name} is not loaded, ${short}`);
     void this.#load(warmth, model);
   }
@@ -113,17 +114,4 @@ export class KeepWarm {
     warmth.said = line;
     this.#parts.log.warn(line);
   }
-}
-
-/** Why a model does not fit into what is free now; undefined also where nobody knows its size or the room. */
-function lacks({ size_gb: sizeGb }: ServedModel, { gpus, memory_free_gb: memoryGb }: Hardware): string | undefined {
-  if (sizeGb === null) return undefined;
-  const own = gpus.filter((gpu) => gpu.unified_memory !== true);
-  const free = own.map((gpu) => gpu.vram_free_gb);
-  const roomGb =
-    own.length === 0 ? memoryGb : free.includes(null) ? null : free.reduce<number>((sum, gb) => sum + (gb ?? 0), 0);
-  const needGb = sizeGb * (1 + OVERHEAD);
-  if (roomGb === null || needGb <= roomGb) return undefined;
-  // In whole gigabytes: what is free changes by the second, and the line is written once.
-  return `it needs about ${Math.ceil(needGb)} GB and ${Math.floor(roomGb)} GB are free`;
 }

@@ -23,6 +23,10 @@ import { KeepWarm } from "./keep-warm.ts";
 import { ModelOrders } from "./model-orders.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { Intake } from "./intake.ts";
+import { serveLocalControl } from "./local-control/server.ts";
+import { companyFile, loadManners } from "./manners/load.ts";
+import { slotsOf } from "./manners/slots.ts";
+import { startManners } from "./manners/start.ts";
 import { startProbes } from "./probes/start.ts";
 import { RuntimeDesk } from "./runtime-desk.ts";
 import { EnergyMeter } from "./model/energy.ts";
@@ -47,6 +51,7 @@ runProcess(log, async (lifecycle) => {
   const dirs = { stateDir: stateDir({ env }), cacheDir: cacheDir({ env }) };
   const config = agentConfig(asMember(env, dirs.stateDir), dirs);
   const { nodeId, layer, costFactor } = config;
+  const loaded = loadManners(config, companyFile(env));
   // Before any thread or child process starts: they inherit the environment.
   const cloud =
     config.providers === undefined ? undefined : prepareEgress(config.providers, config.routingConfig, env, log);
@@ -71,7 +76,10 @@ runProcess(log, async (lifecycle) => {
   // What a provider's machines take for a job is not this machine's to say.
   const energy = cloud === undefined ? new EnergyMeter(() => performance.now()) : undefined;
   probes.onChange(() => energy?.sample(probes.current()));
-  const desk = new RuntimeDesk(() => work);
+  const desk = new RuntimeDesk(
+    () => work,
+    (record) => slotsOf(record, loaded.slots, loaded.limits.max_slots),
+  );
   let firstLook = () => {};
   /** From the first heartbeat on, a change that routers choose by is told at once. */
   let beatNow = () => {};
@@ -95,15 +103,29 @@ runProcess(log, async (lifecycle) => {
     await embeddedEnded;
   });
 
-  const stance = new Stance(join(nodeDir, "stance.json"), () => work.problem);
+  const manners = startManners({
+    loaded,
+    nodeDir,
+    probes,
+    desk,
+    tell: () => beatNow(),
+    log,
+    signal: lifecycle.signal,
+  });
+  const stance = new Stance(
+    join(nodeDir, "stance.json"),
+    () => work.problem,
+    () => manners.closed(),
+  );
   let probed = false;
   void probes.first.then(() => (probed = true));
-  const orders = new ModelOrders({ work, fleet: desk });
+  const orders = new ModelOrders({ work, fleet: desk, notNow: (action) => manners.notNow(action) });
   const keepWarm = new KeepWarm({
     wanted: config.keepWarm,
     orders,
     fleet: desk,
     hardware: () => probes.current(),
+    reservedGb: loaded.limits.reserved_vram_gb,
     // Before the first probes it is not known what there is room for.
     closedBecause: () => (probed ? stance.closedBecause : "the probes have not run yet"),
     log,
@@ -127,6 +149,7 @@ runProcess(log, async (lifecycle) => {
     layer,
     costFactor,
     stance,
+    profile: loaded.profile,
     desk,
     hardware: () => probes.current(),
     log,
@@ -141,6 +164,7 @@ runProcess(log, async (lifecycle) => {
     desk,
     closedBecause: () => stance.closedBecause,
     load: () => desk.load(),
+    noRoomFor: (model) => manners.noRoomFor(model),
     energy,
     onEnded: (job, ended) => {
       desk.release(job);
@@ -162,7 +186,9 @@ runProcess(log, async (lifecycle) => {
     nowMs: Date.now,
   });
   const heartbeatNow = () => heartbeat.send();
-  serveControl({ bus, nodeId, stance, orders, events, rejections, heartbeatNow, signal: lifecycle.signal });
+  serveControl({ bus, nodeId, stance, desk, orders, events, rejections, heartbeatNow, signal: lifecycle.signal });
+  const local = await serveLocalControl({ env, nodeDir, nodeId, layer, loaded, manners, stance, desk, events, log });
+  lifecycle.onClose("local control", () => local.close());
   // A hung tool may keep a probe for a while; the node joins without its numbers then.
   await Promise.all([within(probes.first, FIRST_LOOK_LIMIT_MS), within(looked, FIRST_LOOK_LIMIT_MS)]);
   // First the heartbeat with our new boot id, then the ears for jobs: routers must not take a job that we accept for one

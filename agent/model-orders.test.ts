@@ -7,14 +7,18 @@ import { ModelOrders } from "./model-orders.ts";
 const runtime = (name: string, ...manages: ModelAction[]) => RuntimeRecord.parse({ name, kind: name, manages });
 const model = (name: string, of: string) => ServedModel.parse({ name, runtime: of });
 
-function setup(runtimes: RuntimeRecord[], models: ServedModel[] = []) {
+function setup(
+  runtimes: RuntimeRecord[],
+  models: ServedModel[] = [],
+  notNow = (_: ModelAction): string | undefined => undefined,
+) {
   const given: { runtime: string; order: ModelOrder; handlers: OrderHandlers; cancelled: boolean }[] = [];
   const work = {
     manage: (name: string, order: ModelOrder, handlers: OrderHandlers) =>
       given.push({ runtime: name, order, handlers, cancelled: false }) - 1,
     cancel: (id: number) => void (given[id]!.cancelled = true),
   };
-  return { given, orders: new ModelOrders({ work, fleet: { runtimes, models } }) };
+  return { given, orders: new ModelOrders({ work, fleet: { runtimes, models }, notNow }) };
 }
 
 const ollama = runtime("ollama", "load", "unload", "pull");
@@ -45,6 +49,13 @@ test.each<[string, Parameters<ModelOrders["place"]>, string, string]>([
 ])("%s is refused by its name and with what to do", (_, order, code, field) => {
   const { orders } = setup([vllm], [model("tiny", "vllm-8000")]);
   expect(() => orders.place(...order)).toThrow(expect.objectContaining({ code, field }));
+});
+
+test("what the machine is to be spared now is refused with the reason, and the rest is not", () => {
+  const spared = (action: ModelAction) => (action === "pull" ? "its network is metered" : undefined);
+  const { orders } = setup([ollama], [model("tiny", "ollama")], spared);
+  expect(() => orders.place("pull", "new")).toThrow(/not now: its network is metered/);
+  expect(orders.place("load", "tiny").runtime).toBe("ollama");
 });
 
 test("an order ends when it is done, failed or given up, and four at most are under way", async () => {

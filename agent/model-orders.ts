@@ -22,6 +22,8 @@ export interface ModelOrdersParts {
   work: Pick<WorkThread, "manage" | "cancel">;
   /** The runtimes and models of the node as they are now. */
   fleet: { readonly runtimes: readonly RuntimeRecord[]; readonly models: readonly ServedModel[] };
+  /** Why nobody may do that here now, or undefined. */
+  notNow: (action: ModelAction) => string | undefined;
 }
 
 /** Loads, unloads and downloads models by this node's runtimes, for operators and for the keep-warm list. */
@@ -36,9 +38,15 @@ export class ModelOrders {
   /**
    * Which runtime an order is for: the one that was named, else one that has the model and can do it, else for a download the
    * first that downloads.
-   * @throws MeshError `model_not_found`, `not_found` (no such runtime) or `not_supported`, saying what to do
+   * @throws MeshError `model_not_found`, `not_found` (no such runtime) or `not_supported`, saying what to do;
+   * `conflict` when the machine is not to be burdened with it now
    */
   place(action: ModelAction, model: string, named?: string): PlacedOrder {
+    const no = this.#parts.notNow(action);
+    if (no !== undefined)
+      throw new MeshError("conflict", `not now: ${no}; what its owner set is in tiermesh agent status there`, {
+        field: "command",
+      });
     const runtimes = this.#parts.fleet.runtimes.filter(({ name }) => named === undefined || name === named);
     if (named !== undefined && runtimes.length === 0)
       throw new MeshError("not_found", `runtime: this node has no ${named}; it has ${this.#names()}`, {

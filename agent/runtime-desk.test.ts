@@ -133,3 +133,39 @@ test("who asks for a model that is not in memory is told how long loading takes"
   expect(desk.placeOf("tiny")).toEqual({ diagnostic: false, coldStartMs: 0 });
   expect(desk.placeOf("unknown")).toEqual({ diagnostic: false, coldStartMs: 0 });
 });
+
+test("a share of the slots lets less start, and what runs goes on; with the share back the waiting ones start", () => {
+  const { work, desk } = setup(runtimeState("ollama", ["tiny"], { slots: 3 }));
+  const jobs = ["a", "b", "c", "d"].map((id) => fakeJob(desk, id));
+  for (const { job } of jobs.slice(0, 2)) desk.enqueue(job);
+  desk.limit(1 / 3);
+  expect(desk.load()).toMatchObject({ slots: 1, running: 2 });
+  for (const { job } of jobs.slice(2)) desk.enqueue(job);
+  desk.release(jobs[0]?.job as Job);
+  expect(started(work)).toEqual(["a", "b"]);
+  desk.limit(1);
+  expect(started(work)).toEqual(["a", "b", "c", "d"]);
+  // The record says what the runtime has, the load what may be used.
+  desk.limit(2 / 3);
+  expect([desk.load().slots, desk.runtimes[0]?.slots]).toEqual([2, 3]);
+});
+
+test("slots that were configured count instead of the runtime's own word", () => {
+  const work = new FakeWork();
+  const desk = new RuntimeDesk(
+    () => work,
+    ({ kind }) => (kind === "ollama" ? 4 : 1),
+  );
+  desk.update([runtimeState("ollama", ["tiny"])]);
+  expect([desk.load().slots, desk.runtimes[0]?.slots, desk.seats("tiny")?.slots]).toEqual([4, 4, 4]);
+});
+
+test("a machine that is taken back ends what waits and what runs, and starts none of it meanwhile", () => {
+  const { work, desk } = setup(runtimeState("ollama", ["tiny"]));
+  const jobs = ["a", "b", "c"].map((id) => fakeJob(desk, id));
+  for (const { job } of jobs) desk.enqueue(job);
+  desk.handBack("its user is active");
+  expect(jobs.map(({ failures }) => failures)).toEqual([["draining"], ["draining"], ["draining"]]);
+  expect(started(work)).toEqual(["a"]);
+  expect(desk.load()).toMatchObject({ running: 0, queued: 0 });
+});

@@ -1,5 +1,6 @@
 import { MeshError, coldStartMs, type RuntimeRecord, type ServedModel } from "../bus-schemas/index.ts";
 import type { Job } from "./job.ts";
+import { shareOf } from "./manners/slots.ts";
 import { totalLoad, type Seats } from "./model/admission.ts";
 import type { RuntimeState } from "./runtimes/runtime.ts";
 import type { WorkThread } from "./work/work-thread.ts";
@@ -16,20 +17,32 @@ interface Desk {
 /** The runtimes of this node with their slots and waiting lines: first come, first served within a runtime. */
 export class RuntimeDesk {
   readonly #work: () => Work;
+  readonly #slots: (record: RuntimeRecord) => number;
   readonly #desks = new Map<string, Desk>();
+  /** Of each runtime's slots, what may be used now. */
+  #share = 1;
 
-  constructor(work: () => Work) {
+  /** @param slots of a runtime, where others know better than it tells itself */
+  constructor(work: () => Work, slots: (record: RuntimeRecord) => number = (record) => record.slots) {
     this.#work = work;
+    this.#slots = slots;
+  }
+
+  /** Heat takes a share of the slots (manners/heat.ts); what runs goes on. */
+  limit(share: number): void {
+    this.#share = share;
+    for (const desk of this.#desks.values()) this.#fill(desk);
   }
 
   /**
    * What the work thread found just now; a runtime that is gone or ill keeps its running jobs, and its waiting ones fail.
    * @returns whether what can be used has changed, which routers should know at once
    */
-  update(states: readonly RuntimeState[]): boolean {
+  update(told: readonly RuntimeState[]): boolean {
     const before = this.#usable();
-    const names = new Set(states.map((state) => state.record.name));
-    for (const state of states) {
+    const names = new Set(told.map((state) => state.record.name));
+    for (const { record, models } of told) {
+      const state = { record: { ...record, slots: this.#slots(record) }, models };
       const desk = this.#desks.get(state.record.name);
       if (desk === undefined) this.#desks.set(state.record.name, { state, running: new Set(), queue: [] });
       else desk.state = state;
@@ -67,7 +80,7 @@ export class RuntimeDesk {
   /** Seats of the runtime that would run this model, or undefined when none serves it. */
   seats(model: string): Seats | undefined {
     const desk = this.#deskFor(model);
-    return desk === undefined ? undefined : seatsOf(desk);
+    return desk === undefined ? undefined : this.#seatsOf(desk);
   }
 
   /** What a caller should know about the runtime that would run this model. */
@@ -90,7 +103,16 @@ export class RuntimeDesk {
       for (const job of [...desk.running, ...desk.queue])
         if (job.prefilling) pendingPrefillTokens += job.facts.promptTokens;
     }
-    return totalLoad(counted.map(seatsOf), pendingPrefillTokens);
+    return totalLoad(
+      counted.map((desk) => this.#seatsOf(desk)),
+      pendingPrefillTokens,
+    );
+  }
+
+  /** The machine is taken back: every job ends here now, and goes on elsewhere where somebody goes on with it (ADR 0016). */
+  handBack(reason: string): void {
+    const jobs = [...this.#desks.values()].flatMap((desk) => [...desk.queue.splice(0), ...desk.running]);
+    for (const job of jobs) job.fail(new MeshError("draining", reason));
   }
 
   /** Puts an accepted job in line; it starts at once when a slot is free. */
@@ -113,7 +135,7 @@ export class RuntimeDesk {
 
   /** Slots 0 still lets what was accepted before run, one by one. */
   #fill(desk: Desk): void {
-    while (desk.running.size < Math.max(1, desk.state.record.slots)) {
+    while (desk.running.size < Math.max(1, shareOf(desk.state.record.slots, this.#share))) {
       const job = desk.queue.shift();
       if (job === undefined) return;
       desk.running.add(job);
@@ -137,18 +159,19 @@ export class RuntimeDesk {
     let best: Desk | undefined;
     for (const desk of this.#desks.values()) {
       if (!desk.state.record.healthy || !desk.state.models.some((served) => served.name === model)) continue;
-      if (best === undefined || free(desk) > free(best)) best = desk;
+      if (best === undefined || this.#free(desk) > this.#free(best)) best = desk;
     }
     return best;
   }
-}
 
-/** A runtime that is gone or ill has no slots to offer; what it still runs counts. */
-function seatsOf(desk: Desk): Seats {
-  const { healthy, slots } = desk.state.record;
-  return { slots: healthy ? slots : 0, running: desk.running.size, queued: desk.queue.length };
-}
+  /** A runtime that is gone or ill has no slots to offer; what it still runs counts. */
+  #seatsOf(desk: Desk): Seats {
+    const { healthy, slots } = desk.state.record;
+    return { slots: healthy ? shareOf(slots, this.#share) : 0, running: desk.running.size, queued: desk.queue.length };
+  }
 
-function free(desk: Desk): number {
-  return desk.state.record.slots - desk.running.size - desk.queue.length - (desk.state.record.diagnostic ? 1e6 : 0);
+  #free(desk: Desk): number {
+    const { slots, running, queued } = this.#seatsOf(desk);
+    return slots - running - queued - (desk.state.record.diagnostic ? 1e6 : 0);
+  }
 }

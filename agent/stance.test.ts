@@ -59,3 +59,19 @@ test("a dead work path makes the node degraded; an operator's word and leaving c
   expect(stance.status).toMatchObject({ status: "leaving" });
   expect(stance.closedBecause).toContain("leaving");
 });
+
+test("what its owner has set suspends the node with the reason; an operator's word comes before it, a dead work path after it", () => {
+  let owners: string | undefined = "its user is active";
+  const stance = new Stance(
+    newFile(),
+    () => "the work thread does not answer",
+    () => owners,
+  );
+  expect(stance.status).toEqual({ status: "suspended", reason: "its user is active" });
+  expect(stance.closedBecause).toBe("the node is suspended: its user is active");
+  stance.set("cordoned", "new disk");
+  expect(stance.status).toEqual({ status: "cordoned", reason: "new disk" });
+  stance.set("healthy", null);
+  owners = undefined;
+  expect(stance.status.status).toBe("degraded");
+});

@@ -14,18 +14,27 @@ const Saved = z.object({
 export class Stance {
   readonly #file: string;
   readonly #workProblem: () => string | undefined;
+  readonly #manners: () => string | undefined;
   #said: z.infer<typeof Saved>;
   #leaving = false;
 
-  constructor(file: string, workProblem: () => string | undefined) {
+  /** @param manners why nothing may be taken of this machine now (manners/) */
+  constructor(
+    file: string,
+    workProblem: () => string | undefined,
+    manners: () => string | undefined = () => undefined,
+  ) {
     this.#file = file;
     this.#workProblem = workProblem;
+    this.#manners = manners;
     this.#said = load(file);
   }
 
   get status(): { status: Status; reason: string | null } {
     if (this.#leaving) return { status: "leaving", reason: "the agent stops" };
     if (this.#said.status !== "healthy") return this.#said;
+    const owners = this.#manners();
+    if (owners !== undefined) return { status: "suspended", reason: owners };
     const problem = this.#workProblem();
     return problem === undefined ? { status: "healthy", reason: null } : { status: "degraded", reason: problem };
   }

@@ -154,7 +154,8 @@ export const EVENTS = {
   node_controlled: {
     by: ["agent"],
     ofJob: false,
-    summary: "An operator cordoned, drained, suspended or resumed a node, or had it load, unload or download a model.",
+    summary:
+      "An operator cordoned, drained, suspended or resumed a node, or had it load, unload or download a model; or somebody at the machine paused it, let it finish or resumed it (`owner-…`).",
     data: z.object({
       node_id: NodeId,
       command: SubjectToken,

@@ -176,7 +176,8 @@ export type SealKey = z.infer<typeof SealKey>;
 
 /**
  * `healthy`: takes jobs. `degraded`: alive, but its work path is not (see `status_reason`). `draining`: finishes what it
- * has. `cordoned`: an operator stopped it. `suspended`: its owner has taken it back for a while, or it is about to sleep.
+ * has. `cordoned`: an operator stopped it. `suspended`: its owner, or what its owner has set, has taken it back for a while, or it is
+ * about to sleep.
  * `leaving`: last word before an orderly stop.
  */
 export const NODE_STATUSES = ["healthy", "degraded", "draining", "cordoned", "suspended", "leaving"] as const;
@@ -207,6 +208,10 @@ export const NodeRecord = z.object({
   served_models: z.array(ServedModel).max(2000).default([]),
   runtimes: z.array(RuntimeRecord).max(100).default([]),
   load: Load.nullable().default(null),
+  /** Kind of machine, by which its manners towards its user are. null = it does not say. */
+  profile: SubjectToken.nullable().default(null),
+  /** Slots that may be used now: fewer than its runtimes have while it is hot, none while it takes no jobs. null = it does not say. */
+  allowed_slots: Count.nullable().default(null),
   performance: z
     .object({
       avg_latency_ms: Ms.nullable().default(null),

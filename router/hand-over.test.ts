@@ -268,3 +268,19 @@ test("while a job is between two tries its id is taken, and the try that its cal
   expect(asked()).toHaveLength(2);
   expect(said()).toHaveLength(1);
 });
+
+test("a node whose owner takes it back has not failed: its jobs move on, and it is used again as before", async () => {
+  const taken = new MeshError("draining", "its user is active").toWire();
+  for (const [error, failed] of [
+    [taken, 0],
+    [BROKEN, 1],
+  ] as const) {
+    const { fleet, verdict, asked } = await dispatched();
+    const blamed = vi.spyOn(fleet, "onFailed");
+    verdict("accepted");
+    verdict("ended", { status: "failed", timing: null, error, handed_back: true });
+    await vi.waitFor(() => expect(asked()).toHaveLength(2));
+    expect(blamed).toHaveBeenCalledTimes(failed);
+    expect(asked()[1]).not.toBe(asked()[0]);
+  }
+});

@@ -82,7 +82,9 @@ export class HandOver {
     const { error: wire, handed_back: handedBack, status, timing } = verdict;
     const error = wire === null ? undefined : MeshError.fromWire(wire);
     if (timing !== null) fleet.observe(dispatch, timing, status);
-    if (status === "failed" && error?.retryable !== false) fleet.onFailed(dispatch.nodeId);
+    // Whose owner takes it back has not failed.
+    if (status === "failed" && error?.retryable !== false && error?.code !== "draining")
+      fleet.onFailed(dispatch.nodeId);
     if (!handedBack || error === undefined) return undefined;
     if (dispatch.stream) this.#toCaller(dispatch, error);
     return error;

@@ -86,3 +86,12 @@ test("the load is the sum, within the bounds of the record", () => {
   });
   expect(totalLoad([], 0)).toEqual({ slots: 0, running: 0, queued: 0, queue_limit: 0, pending_prefill_tokens: 0 });
 });
+
+test("a model that has no room beside what is reserved is refused for now, after whatever else there is to say", () => {
+  const tight = { ...open, noRoom: "it needs about 11 GB and 3 GB are free" };
+  expect(refuse(ask(), tight, free, "tiny", NOW)).toMatchObject({
+    code: "all_busy",
+    message: "tiny is not loaded, and it needs about 11 GB and 3 GB are free",
+  });
+  expect(codeOf(ask({ deadlineMs: NOW }), tight)).toBe("deadline_exceeded");
+});

@@ -26,6 +26,8 @@ export interface NodeStance {
   layer: Layer;
   /** Why the node takes no jobs now, or undefined. */
   closedBecause: string | undefined;
+  /** Why the model cannot be loaded now, or undefined. */
+  noRoom?: string | undefined;
 }
 
 /**
@@ -62,6 +64,7 @@ export function refuse(
     return new MeshError("no_node", `this node does not serve ${model} now`, { field: "model" });
   if (seats.running + seats.queued >= seats.slots * (1 + QUEUE_PER_SLOT))
     return new MeshError("all_busy", "every slot and queue place is taken");
+  if (stance.noRoom !== undefined) return new MeshError("all_busy", `${model} is not loaded, and ${stance.noRoom}`);
   return undefined;
 }
 

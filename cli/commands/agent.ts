@@ -1,8 +1,11 @@
+import { Option } from "commander";
 import { joinMesh, readMember } from "../../agent/membership.ts";
 import { probeOnce } from "../../agent/probes/once.ts";
+import { PROFILES, type Profile } from "../../agent/manners/settings.ts";
 import { MeshError } from "../../bus-schemas/index.ts";
 import { pause } from "../../service/loop.ts";
 import { stateDir } from "../../service/paths.ts";
+import { addOwnerVerbs } from "../agent/owner-verbs.ts";
 import { examples, type CommandModule } from "../command.ts";
 import { probed } from "../format/probed.ts";
 import { note, print, printJson } from "../format/terminal.ts";
@@ -13,21 +16,26 @@ const PROBE_LIMIT_MS = 30_000;
 const PROBE_AGAIN_MS = 5000;
 
 export const agent: CommandModule = (program) => {
-  const command = program.command("agent").description("this machine as a node of a mesh elsewhere");
+  const command = program
+    .command("agent")
+    .description("this machine as a node of a mesh, and its owner's word over it");
   command
     .command("run")
     .description("run this machine's agent until Ctrl-C")
     .option("--join <token>", "join by this token first, unless this machine has joined; - reads standard input")
+    .addOption(new Option("--profile <profile>", "how it behaves towards who sits at the machine").choices(PROFILES))
     .option("--json", "no line for people, only the agent's own JSON lines")
     .addHelpText(
       "after",
       examples(
         "tiermesh agent run --join tmjoin_…          # the first time",
         "tiermesh agent run                          # later",
+        "tiermesh agent run --profile server         # nobody sits at this machine",
         "TIERMESH_PROVIDERS=providers.yaml tiermesh agent run   # a node of layer L2",
       ),
     )
-    .action(async (flags: { join?: string; json?: boolean }) => {
+    .action(async (flags: { join?: string; profile?: Profile; json?: boolean }) => {
+      if (flags.profile !== undefined) process.env["TIERMESH_PROFILE"] = flags.profile;
       const directory = stateDir();
       const known = readMember(directory);
       if (known !== undefined && flags.join !== undefined)
@@ -43,6 +51,7 @@ export const agent: CommandModule = (program) => {
         note(`agent of ${member.node_id}, ${member.layer}, on ${member.urls.join(", ")}; Ctrl-C stops it`);
       await import("../../agent/main.ts");
     });
+  addOwnerVerbs(command);
   command
     .command("probe")
     .description("what this machine's agent sees of it, and how it knows; again every few seconds until Ctrl-C")

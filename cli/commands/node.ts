@@ -5,13 +5,14 @@ import { stateDir } from "../../service/paths.ts";
 import { examples, type CommandModule } from "../command.ts";
 import { table } from "../format/table.ts";
 import { note, print, printJson } from "../format/terminal.ts";
+import { addNodeVerbs } from "../nodes/verbs.ts";
 import { subjectToken } from "../options.ts";
 import { addNode, listNodes, revokeNode } from "../registry-client.ts";
 import { readSecret } from "../secret-input.ts";
 import { withClient } from "../with-client.ts";
 
 export const node: CommandModule = (program) => {
-  const command = program.command("node").description("which machines may speak on the bus");
+  const command = program.command("node").description("which machines may speak on the bus, and which take jobs");
   command
     .command("add")
     .description("let a machine in: prints a join token, good for one join")
@@ -88,6 +89,7 @@ export const node: CommandModule = (program) => {
         else print(table([["NODE", "LAYER", "STATE", "SINCE", "BY", "REASON"], ...entries.map(row)]));
       }),
     );
+  addNodeVerbs(command);
 };
 
 function row({ node_id, layer, state, changed_unix_ms, by, reason }: NodeEntry): string[] {

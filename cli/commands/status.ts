@@ -1,3 +1,4 @@
+import { z } from "zod";
 import { MeshError } from "../../bus-schemas/index.ts";
 import { EXIT, examples, type CommandModule } from "../command.ts";
 import { table } from "../format/table.ts";
@@ -25,7 +26,7 @@ export const status: CommandModule = (program) => {
           pid,
           state,
           restarts,
-          ok: await healthy(name, port, file.gateway_url),
+          ...(await healthOf(name, port, file.gateway_url)),
         })),
       );
       const busOk = await answers(file);
@@ -47,12 +48,13 @@ export const status: CommandModule = (program) => {
         print();
         print(
           table([
-            ["PART", "PID", "HEALTH", "RESTARTS"],
-            ...parts.map(({ name, pid, ok, restarts }) => [
+            ["PART", "PID", "HEALTH", "RESTARTS", "NODE"],
+            ...parts.map(({ name, pid, ok, restarts, node }) => [
               name,
               String(pid ?? "-"),
               ok ? "ok" : "not ok",
               String(restarts),
+              node === null ? "" : `${node.node_id} ${stateOf(node)}`,
             ]),
           ]),
         );
@@ -73,14 +75,29 @@ async function answers(file: MeshFile): Promise<boolean> {
   }
 }
 
-async function healthy(name: string, port: number | null, gatewayUrl: string): Promise<boolean> {
+/** What an agent's /health says of its node. */
+const NodeHealth = z.object({ node_id: z.string(), status: z.string(), reason: z.string().nullable() });
+type NodeHealth = z.infer<typeof NodeHealth>;
+
+/** `node`: whether it takes jobs, and why not; null for other parts than agents. */
+async function healthOf(
+  name: string,
+  port: number | null,
+  gatewayUrl: string,
+): Promise<{ ok: boolean; node: NodeHealth | null }> {
   const base = name === "gateway" ? gatewayUrl : port === null ? undefined : `http://127.0.0.1:${port}`;
-  if (base === undefined) return false;
+  if (base === undefined) return { ok: false, node: null };
   try {
     const response = await fetch(`${base}/health`, { signal: AbortSignal.timeout(HEALTH_LIMIT_MS) });
-    await response.arrayBuffer();
-    return response.ok;
+    const node = NodeHealth.safeParse(await response.json());
+    return { ok: response.ok, node: node.success ? node.data : null };
   } catch {
-    return false;
+    return { ok: false, node: null };
   }
+}
+
+/** In operators' words. */
+function stateOf({ status, reason }: NodeHealth): string {
+  const word = status === "healthy" ? "takes jobs" : status;
+  return reason === null ? word : `${word}: ${reason}`;
 }

@@ -7,6 +7,7 @@ import { tempDir } from "../../test/kit/temp-dir.ts";
 import { busAuthority } from "./certificate.ts";
 import { describe, hardware } from "./hardware.ts";
 import { CHECKS } from "./index.ts";
+import { manners } from "./manners.ts";
 
 const folder = tempDir("tiermesh-doctor-");
 afterAll(() => folder.remove());
@@ -52,4 +53,21 @@ test("unknown values are called unknown, and a broken probe is named with what i
   });
   const problems = [{ probe: "nvidia", message: "nvidia-smi failed", since: "2026-11-23T10:00:00Z" }];
   expect(describe({ hardware: seen, problems })).toMatchObject({ level: "warn", todo: "nvidia: nvidia-smi failed" });
+});
+
+test("the manners check names the profile and its files, what is tried to be loosened, and the line that is wrong", async () => {
+  const own = join(folder.path, "agent.yaml");
+  const company = join(folder.path, "company.yaml");
+  const look = () =>
+    manners.check({ TIERMESH_HOME: folder.path, TIERMESH_CACHE_DIR: folder.path, TIERMESH_AGENT_POLICY: company });
+  writeFileSync(company, "user_active: false\n");
+  writeFileSync(own, "profile: server\nuser_active: true\n");
+  expect(await look()).toMatchObject({
+    level: "warn",
+    says: `profile server, limits from ${own}, ${company}`,
+    todo: expect.stringContaining(`${own}: user_active is looser than the company's ${company} allows`),
+  });
+  writeFileSync(own, "profile: server\nuser_activ: true\n");
+  expect(await look()).toMatchObject({ level: "fail", says: expect.stringContaining(`${own}:2: user_activ`) });
+  writeFileSync(own, "");
 });

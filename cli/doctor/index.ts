@@ -3,6 +3,7 @@ import { busAuthority } from "./certificate.ts";
 import type { Check } from "./check.ts";
 import { hardware } from "./hardware.ts";
 import { disk, machine, node } from "./machine.ts";
+import { manners } from "./manners.ts";
 import { auditor, models, router } from "./mesh.ts";
 
 /** Everything `tiermesh doctor` looks at, from the ground up. */
@@ -10,6 +11,7 @@ export const CHECKS: readonly Check[] = [
   node,
   machine,
   hardware,
+  manners,
   disk,
   natsServer,
   busAuthority,

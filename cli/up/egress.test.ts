@@ -21,6 +21,9 @@ test("the egress process alone gets the keys, and is an L2 node named after its 
     TIERMESH_PROVIDERS: file,
     TIERMESH_RUNTIMES: "",
     TIERMESH_COST_FACTOR: "",
+    TIERMESH_PROFILE: "egress",
+    TIERMESH_SLOTS: "",
+    TIERMESH_AGENT_FILE: "",
   });
   expect(egressEnvironment(file, {})["TIERMESH_NODE_ID"]).toMatch(/^[A-Za-z0-9_-]+-egress$/);
   expect(() => egressEnvironment(path.join(folder.path, "no.yaml"), {})).toThrow(/no\.yaml: cannot be read/);

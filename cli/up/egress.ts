@@ -22,8 +22,11 @@ export function egressEnvironment(file: string, env: NodeJS.ProcessEnv): Record<
     TIERMESH_NODE_ID: `${(host === "" ? hostToken() : host).slice(0, 64 - SUFFIX.length)}${SUFFIX}`,
     TIERMESH_LAYER: "L2",
     TIERMESH_PROVIDERS: resolve(file),
-    // This machine's runtimes and its cost are the other agent's.
+    // This machine's runtimes, their slots, its cost and its person are the other agent's.
     TIERMESH_RUNTIMES: "",
     TIERMESH_COST_FACTOR: "",
+    TIERMESH_PROFILE: "egress",
+    TIERMESH_SLOTS: "",
+    TIERMESH_AGENT_FILE: "",
   };
 }

@@ -1,9 +1,22 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { agentConfig } from "../../agent/config.ts";
+import { profileIn } from "../../agent/manners/load.ts";
 import { keptNkey } from "../../service/access/nkey-file.ts";
 import { cacheDir } from "../../service/paths.ts";
 import type { LocalNode } from "../bus/bus-users.ts";
+
+/**
+ * The profile of this machine's agent in a mesh that somebody starts here: whoever does that sits at the machine and wants it used,
+ * so it is no workstation unless the variable or agent.yaml says that it is one.
+ * @throws MeshError `bad_config` with file, line and field
+ */
+export function ownProfile(env: NodeJS.ProcessEnv, stateDir: string): string {
+  const said = env["TIERMESH_PROFILE"] ?? "";
+  if (said !== "") return said;
+  const named = env["TIERMESH_AGENT_FILE"] ?? "";
+  return profileIn(named === "" ? join(stateDir, "agent.yaml") : named) ?? "server";
+}
 
 /** An agent that `tiermesh up` starts, with its own key: it needs no join token, for it lives beside the broker. */
 export interface LocalAgent extends LocalNode {

@@ -12,6 +12,7 @@ import { Supervisor, type ProcessStatus } from "../../service/supervisor.ts";
 import { VERSION } from "../../service/version.ts";
 import { removeMeshFile, writeMeshFile } from "../mesh-file.ts";
 import type { BusSettings } from "../bus/bus-settings.ts";
+import { ownProfile } from "./local-nodes.ts";
 import { openMeshBus, type MeshBus } from "./mesh-bus.ts";
 
 export interface MeshOptions {
@@ -120,7 +121,7 @@ export class Mesh {
     const routerNames = Array.from({ length: routers }, (_, i) => (routers === 1 ? "router" : `router-${i + 1}`));
     await Promise.all([
       start("auditor", "auditor"),
-      start("agent", "agent"),
+      start("agent", "agent", { TIERMESH_PROFILE: ownProfile(env, this.#options.stateDir) }),
       ...(egress === undefined ? [] : [start("egress", "agent", egress)]),
       start("gateway", "gateway", { TIERMESH_GATEWAY_PORT: String(gatewayPort) }),
       ...routerNames.map((name) => start(name, "router", { TIERMESH_ROUTER_ID: name })),

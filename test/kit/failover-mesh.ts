@@ -16,6 +16,8 @@ const READY_LIMIT_MS = 60_000;
 /** A machine of its own: an agent that joined by a token, and its runtime. */
 export interface Machine {
   name: string;
+  /** Its agent's state folder. */
+  home: string;
   runtime: Proc;
   /** Replaced at each start. */
   agent: Proc;
@@ -33,14 +35,22 @@ export interface FailoverMesh extends AsyncDisposable {
   allReady(): Promise<void>;
 }
 
-/** @param args more flags of `tiermesh up` */
+/**
+ * @param args more flags of `tiermesh up`
+ * @param entry what is started as a machine's agent, with the arguments of `tiermesh`
+ * @param prepare called before a machine's agent starts for the first time; gives more of its environment
+ */
 export async function startFailoverMesh(
   names: readonly string[],
   args: readonly string[] = [],
   env: Readonly<Record<string, string>> = {},
+  {
+    entry = MAIN,
+    prepare = () => ({}),
+  }: { entry?: string; prepare?: (name: string, home: string) => Record<string, string> } = {},
 ): Promise<FailoverMesh> {
-  const own = await startRuntime("here-only");
-  const mesh = await startMesh({ TIERMESH_LOOPBACK: "false", TIERMESH_RUNTIMES: urlOf(own), ...env }, args);
+  const hereOnly = await startRuntime("here-only");
+  const mesh = await startMesh({ TIERMESH_LOOPBACK: "false", TIERMESH_RUNTIMES: urlOf(hereOnly), ...env }, args);
   const client = await MeshClient.connect({ ...mesh.address, log: createLog("test", "silent") });
   client.nodes.list();
   client.nodes.watchConnections();
@@ -65,22 +75,26 @@ export async function startFailoverMesh(
     const runtime = await startRuntime(SHARED_MODEL);
     const added = await mesh.run("node", "add", name, "--layer", "L1");
     const token = added.out.split("\n")[0] ?? "";
+    const home = folders[i]?.path ?? "";
+    const own = prepare(name, home);
     const start = () =>
-      startProc(MAIN, {
+      startProc(entry, {
         args: ["agent", "run", "--json", "--join", token],
         env: {
           ...mesh.env,
           ...env,
-          TIERMESH_HOME: folders[i]?.path,
+          TIERMESH_HOME: home,
           TIERMESH_RUNTIMES: urlOf(runtime),
           TIERMESH_NODE_ID: name,
           TIERMESH_LAYER: "L1",
           NODE_COMPILE_CACHE: path.join(mesh.home, "compiled"),
           TIERMESH_SUPERVISED: undefined,
+          ...own,
         },
       });
     const machine: Machine = {
       name,
+      home,
       runtime,
       agent: start(),
       restart: async () => {
@@ -101,7 +115,7 @@ export async function startFailoverMesh(
       await runtime[Symbol.asyncDispose]();
     }
     await mesh[Symbol.asyncDispose]();
-    await own[Symbol.asyncDispose]();
+    await hereOnly[Symbol.asyncDispose]();
     for (const folder of folders) await folder.remove();
   };
   try {

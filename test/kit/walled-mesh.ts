@@ -111,6 +111,7 @@ export async function startWalledMesh(
       layer,
       costFactor: 0.5,
       stance,
+      profile: "server",
       desk,
       hardware: () => Hardware.parse({}),
       log,

@@ -99,6 +99,7 @@ export class SimAgent extends Member {
       layer,
       costFactor,
       stance,
+      profile: "server",
       desk,
       hardware: () => HARDWARE,
       log,
