@@ -17,7 +17,6 @@ import { serveStructures } from "../service/structures-exchange.ts";
 import { within } from "../service/within.ts";
 import { agentConfig } from "./config.ts";
 import { serveControl } from "./control.ts";
-import { prepareEgress } from "./egress/start.ts";
 import { keepEmbedded } from "./embedded-keeper.ts";
 import { KeepWarm } from "./keep-warm.ts";
 import { ModelOrders } from "./model-orders.ts";
@@ -37,8 +36,8 @@ import { WorkThread } from "./work/work-thread.ts";
 const FIRST_LOOK_LIMIT_MS = 1500;
 /** Running jobs get this long to end at an orderly stop, milliseconds. */
 const DRAIN_LIMIT_MS = 7000;
-/** How often it is looked whether the key for sealed jobs is due, milliseconds. */
-const SEAL_KEY_LOOK_MS = 500;
+/** How often it is looked whether the key for sealed jobs is due, milliseconds: within these bounds a hundredth of its time. */
+const SEAL_KEY_LOOK_MS = { least: 500, most: 10_000 };
 
 const log = createLog("agent");
 
@@ -48,15 +47,14 @@ runProcess(log, async (lifecycle) => {
   const config = agentConfig(asMember(env, dirs.stateDir), dirs);
   const { nodeId, layer, costFactor } = config;
   // Before any thread or child process starts: they inherit the environment.
-  const cloud =
-    config.providers === undefined ? undefined : prepareEgress(config.providers, config.routingConfig, env, log);
+  const cloud = config.providers === undefined ? undefined : await egressOf(config.providers, config.routingConfig);
   const nodeDir = join(config.stateDir, "agent", nodeId);
   mkdirSync(nodeDir, { recursive: true, mode: 0o700 });
 
   const bus = await connectBus(`agent-${nodeId}`, busAddressOf(config), log, { retry: true });
   lifecycle.onClose("bus", () => bus.drain());
   serveStructures(bus);
-  const metrics = new Metrics("agent");
+  const metrics = new Metrics("agent", { loopDelay: false });
   const endings = metrics.counter("jobs_ended_total", "Jobs that ended on this node", ["status"]);
   const spool = await Spool.open(spoolDir(config.cell, { env }), `agent-${nodeId}`, log);
   const events = new EventPublisher(bus, "agent", nodeId, log, spool);
@@ -113,9 +111,13 @@ runProcess(log, async (lifecycle) => {
   const bootId = newId();
   const sealKeys = new NodeKeys(config.sealKeyHours * 3_600_000);
   await sealKeys.rotate();
+  const sealKeyLookMs = Math.min(
+    SEAL_KEY_LOOK_MS.most,
+    Math.max(SEAL_KEY_LOOK_MS.least, config.sealKeyHours * 36_000),
+  );
   const onKeyError = (error: unknown) => log.error({ err: error }, "a new key for sealed jobs could not be made");
   startLoop(
-    { name: "seal keys", everyMs: SEAL_KEY_LOOK_MS, onError: onKeyError },
+    { name: "seal keys", everyMs: sealKeyLookMs, onError: onKeyError },
     () => sealKeys.rotate(),
     lifecycle.signal,
   );
@@ -218,6 +220,12 @@ runProcess(log, async (lifecycle) => {
   const healthPort = await serveHealth({ host: "127.0.0.1", port: config.healthPort, metrics, health }, lifecycle);
   announceReady("agent", { health_port: healthPort, node_id: nodeId, layer });
 });
+
+/** Loaded only where it is needed: reading YAML and prices takes memory that a person's machine should not give for it. */
+async function egressOf(providers: string, routingConfig: string | undefined) {
+  const { prepareEgress } = await import("./egress/start.ts");
+  return prepareEgress(providers, routingConfig, process.env, log);
+}
 
 async function onReconnect(bus: Bus, then: () => void): Promise<void> {
   for await (const { type } of bus.nc.status()) if (type === "reconnect") then();

@@ -1,10 +1,12 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { entryUrl } from "../entries.ts";
+import { THRIFTY_ENV, THRIFTY_FLAGS } from "../thrift.ts";
 import type { ProbesConfig } from "./protocol.ts";
 
-/** Small heaps: the process keeps one record of a few kilobytes. Megabytes. */
-const HEAP_FLAGS = ["--max-old-space-size=48", "--max-semi-space-size=1"];
+/** A small heap: the process keeps one record of a few kilobytes. Megabytes. */
+const HEAP_FLAGS = ["--max-old-space-size=48", ...THRIFTY_FLAGS];
 
 /** Passwords of the bus and keys of providers stay out of a process that runs other people's tools and libraries. */
 const SECRET = /^TIERMESH_|KEY|TOKEN|SECRET|PASSW|CREDENTIAL/i;
@@ -21,13 +23,13 @@ export interface LaunchOptions {
  * process group of its own (on Windows there are none), which `killProbes` ends with everything that it started.
  */
 export function launchProbes({ config, cacheDir, env }: LaunchOptions): ChildProcess {
-  const entry = fileURLToPath(new URL("worker.ts", import.meta.url));
+  const entry = fileURLToPath(entryUrl("probes"));
   const kept = Object.fromEntries(Object.entries(env).filter(([name]) => !SECRET.test(name)));
   return spawn(process.execPath, [...HEAP_FLAGS, entry, JSON.stringify(config)], {
     stdio: ["ignore", "ignore", "inherit", "ipc"],
     detached: process.platform !== "win32",
     windowsHide: true,
-    env: { ...(cacheDir === undefined ? {} : { NODE_COMPILE_CACHE: join(cacheDir, "compiled") }), ...kept },
+    env: { ...THRIFTY_ENV, ...(cacheDir === undefined ? {} : { NODE_COMPILE_CACHE: join(cacheDir, "compiled") }), ...kept },
   });
 }
 
