@@ -20,7 +20,7 @@ import { serveControl } from "./control.ts";
 import { keepEmbedded } from "./embedded-keeper.ts";
 import { KeepWarm } from "./keep-warm.ts";
 import { ModelOrders } from "./model-orders.ts";
-import { Heartbeat } from "./heartbeat.ts";
+import { HEARTBEAT_EVERY_MS, Heartbeat } from "./heartbeat.ts";
 import { Intake } from "./intake.ts";
 import { startProbes } from "./probes/start.ts";
 import { RuntimeDesk } from "./runtime-desk.ts";
@@ -29,6 +29,10 @@ import { asMember } from "./membership.ts";
 import { NodeKeys } from "./sealing/node-keys.ts";
 import { RouterKeys } from "./sealing/router-keys.ts";
 import { SealedIntake } from "./sealing/sealed-intake.ts";
+import { ClockWatch } from "./sleep/clock-watch.ts";
+import { howToWake } from "./sleep/how-to-wake.ts";
+import { Sleep } from "./sleep/sleep.ts";
+import { followSystemSleep, tellsBeforeSleep } from "./sleep/system-sleep.ts";
 import { Stance } from "./stance.ts";
 import { WorkThread } from "./work/work-thread.ts";
 
@@ -36,6 +40,11 @@ import { WorkThread } from "./work/work-thread.ts";
 const FIRST_LOOK_LIMIT_MS = 1500;
 /** Running jobs get this long to end at an orderly stop, milliseconds. */
 const DRAIN_LIMIT_MS = 7000;
+/** Before a sleep running jobs get this long to end, milliseconds: systemd waits 5 s for all of it. */
+const SLEEP_DRAIN_MS = 1500;
+const GOODBYE_LIMIT_MS = 1000;
+/** A bus that does not answer for so long after a sleep has forgotten us, milliseconds. */
+const REVIVE_LIMIT_MS = 2000;
 /** How often it is looked whether the key for sealed jobs is due, milliseconds: within these bounds a hundredth of its time. */
 const SEAL_KEY_LOOK_MS = { least: 500, most: 10_000 };
 
@@ -111,10 +120,7 @@ runProcess(log, async (lifecycle) => {
   const bootId = newId();
   const sealKeys = new NodeKeys(config.sealKeyHours * 3_600_000);
   await sealKeys.rotate();
-  const sealKeyLookMs = Math.min(
-    SEAL_KEY_LOOK_MS.most,
-    Math.max(SEAL_KEY_LOOK_MS.least, config.sealKeyHours * 36_000),
-  );
+  const sealKeyLookMs = Math.min(SEAL_KEY_LOOK_MS.most, Math.max(SEAL_KEY_LOOK_MS.least, config.sealKeyHours * 36_000));
   const onKeyError = (error: unknown) => log.error({ err: error }, "a new key for sealed jobs could not be made");
   startLoop(
     { name: "seal keys", everyMs: sealKeyLookMs, onError: onKeyError },
@@ -131,6 +137,7 @@ runProcess(log, async (lifecycle) => {
     stance,
     desk,
     hardware: () => probes.current(),
+    sleep: () => sleep.look(),
     log,
   });
   const intake = new Intake({
@@ -141,7 +148,7 @@ runProcess(log, async (lifecycle) => {
     rejections,
     log,
     desk,
-    closedBecause: () => stance.closedBecause,
+    closedBecause: () => sleep.closedBecause ?? stance.closedBecause,
     load: () => desk.load(),
     energy,
     onEnded: (job, ended) => {
@@ -164,6 +171,25 @@ runProcess(log, async (lifecycle) => {
     nowMs: Date.now,
   });
   const heartbeatNow = () => heartbeat.send();
+  const sleep: Sleep = new Sleep({
+    watch: new ClockWatch(HEARTBEAT_EVERY_MS),
+    howToWake: () => howToWake(),
+    sayGoodbye: async () => {
+      heartbeatNow();
+      // What would end in time does; the rest goes on elsewhere, for nobody knows for how long this machine sleeps.
+      await intake.drain(SLEEP_DRAIN_MS);
+      await within(bus.nc.flush(), GOODBYE_LIMIT_MS);
+    },
+    onAwake: () => {
+      void sealKeys.rotate().catch(onKeyError);
+      intake.catchUp();
+      void reviveBus(bus);
+    },
+    onClockSet: () => void sealKeys.rotate().catch(onKeyError),
+    steadyMs: () => performance.now(),
+    log,
+  });
+  if (tellsBeforeSleep()) void followSystemSleep({ onSleep: () => sleep.fallAsleep(), env }, lifecycle.signal);
   serveControl({ bus, nodeId, stance, orders, events, rejections, heartbeatNow, signal: lifecycle.signal });
   // A hung tool may keep a probe for a while; the node joins without its numbers then.
   await Promise.all([within(probes.first, FIRST_LOOK_LIMIT_MS), within(looked, FIRST_LOOK_LIMIT_MS)]);
@@ -225,6 +251,15 @@ runProcess(log, async (lifecycle) => {
 async function egressOf(providers: string, routingConfig: string | undefined) {
   const { prepareEgress } = await import("./egress/start.ts");
   return prepareEgress(providers, routingConfig, process.env, log);
+}
+
+/** After a sleep the other end may be long gone, which nobody would notice for seconds: pings come every five. */
+async function reviveBus(bus: Bus): Promise<void> {
+  const alive = await within(
+    bus.nc.flush().catch(() => undefined),
+    REVIVE_LIMIT_MS,
+  );
+  if (!alive && !bus.nc.isClosed()) await bus.nc.reconnect().catch(() => undefined);
 }
 
 async function onReconnect(bus: Bus, then: () => void): Promise<void> {

@@ -16,7 +16,9 @@ const record = () =>
     boot_id: "01K9ZQ6V3M8N5T2R7W4X1Y0ABC",
     seq: 17,
     hardware: {
-      gpus: [{ name: "RTX 4090", utilization: 0.5, throttled: ["sw_power_cap"], processes: [{ pid: 7, vram_gb: 1.5 }] }],
+      gpus: [
+        { name: "RTX 4090", utilization: 0.5, throttled: ["sw_power_cap"], processes: [{ pid: 7, vram_gb: 1.5 }] },
+      ],
       sampled_at: { cpu: "2027-01-15T08:00:00.123Z" },
     },
     models: ["qwen2-7b"],
@@ -34,7 +36,10 @@ test("a record as agents send it is accepted as it is", () => {
 /** All places of a value, as paths of keys. */
 function places(value: unknown, path: string[] = []): string[][] {
   if (typeof value !== "object" || value === null) return [path];
-  return [path, ...Object.keys(value).flatMap((key) => places((value as Record<string, unknown>)[key], [...path, key]))];
+  return [
+    path,
+    ...Object.keys(value).flatMap((key) => places((value as Record<string, unknown>)[key], [...path, key])),
+  ];
 }
 
 /** The value with another one put, or nothing left, at a place. */
@@ -49,7 +54,19 @@ function changed(value: unknown, path: readonly string[], put: { value: unknown 
 }
 
 const TRICKY: unknown[] = [
-  ...[undefined, null, "", "x".repeat(61), "x".repeat(201), "a.b", "L3", "2027-01-15", "2027-02-30T08:00:00Z", "ü", "\n"],
+  ...[
+    undefined,
+    null,
+    "",
+    "x".repeat(61),
+    "x".repeat(201),
+    "a.b",
+    "L3",
+    "2027-01-15",
+    "2027-02-30T08:00:00Z",
+    "ü",
+    "\n",
+  ],
   ...[0, -0, -1, 1, 1.5, 1e16, 2 ** 53, 2 ** 32, Number.NaN, Infinity, -60.1, 250.1, 1_048_577, 10n, true],
   ...[[], {}, [null], [{}], new Array<string>(33).fill("chat"), new Date(0), new Map([["a", "b"]])],
   ...[Object.create(null), JSON.parse('{"__proto__":{"a":"b"}}'), { "": "" }, { ["k".repeat(61)]: "v" }, { k: 1 }],
@@ -65,16 +82,20 @@ test("it never accepts what the schema refuses or changes: values by chance, sev
   const all = places(record());
   const change = fc.record({
     place: fc.nat(all.length - 1),
-    put: fc.option(fc.record({ value: fc.oneof(fc.anything(), fc.constantFrom(...TRICKY), fc.string(), fc.double()) }), {
-      nil: undefined,
-    }),
+    put: fc.option(
+      fc.record({ value: fc.oneof(fc.anything(), fc.constantFrom(...TRICKY), fc.string(), fc.double()) }),
+      {
+        nil: undefined,
+      },
+    ),
   });
   fc.assert(
     fc.property(fc.array(change, { maxLength: 3 }), fc.boolean(), fc.boolean(), (changes, more, turned) => {
       let value: unknown = record();
       for (const { place, put } of changes) value = changed(value, all[place] ?? [], put);
       if (more && typeof value === "object" && value !== null) value = { ...value, more: 1 };
-      if (turned && typeof value === "object" && value !== null) value = Object.fromEntries(Object.entries(value).toReversed());
+      if (turned && typeof value === "object" && value !== null)
+        value = Object.fromEntries(Object.entries(value).toReversed());
       expectHonest(value);
     }),
     { numRuns: 3000 },

@@ -39,7 +39,10 @@ export async function buildAgent(folder: string): Promise<Record<string, number>
     writeFileSync(path.join(folder, `${name}.js`), code);
     bytes[name] = code.length;
   }
-  copyFileSync(path.join(ROOT, "agent/embedded/node-llama-cpp.lock.json"), path.join(folder, "node-llama-cpp.lock.json"));
+  copyFileSync(
+    path.join(ROOT, "agent/embedded/node-llama-cpp.lock.json"),
+    path.join(folder, "node-llama-cpp.lock.json"),
+  );
   return bytes;
 }
 

@@ -20,7 +20,10 @@ export class Metrics {
    */
   constructor(process: string, { loopDelay = true }: { loopDelay?: boolean } = {}) {
     this.registry.setDefaultLabels({ process });
-    collectDefaultMetrics({ register: this.registry, ...(loopDelay ? {} : { eventLoopMonitoringPrecision: NEVER_MS }) });
+    collectDefaultMetrics({
+      register: this.registry,
+      ...(loopDelay ? {} : { eventLoopMonitoringPrecision: NEVER_MS }),
+    });
     if (loopDelay) return;
     for (const { name } of this.registry.getMetricsAsArray())
       if (SAMPLED_LAG.test(name)) this.registry.removeSingleMetric(name);

@@ -20,11 +20,11 @@ export interface LaunchOptions {
 
 /**
  * Starts the probes' process: the only place that knows how, so that a single executable can start itself instead. It leads a
- * process group of its own (on Windows there are none), which `killProbes` ends with everything that it started.
+ * process group of its own (on Windows there are none), which `endGroup` ends with everything that it started.
  */
 export function launchProbes({ config, cacheDir, env }: LaunchOptions): ChildProcess {
   const entry = fileURLToPath(entryUrl("probes"));
-  const kept = Object.fromEntries(Object.entries(env).filter(([name]) => !SECRET.test(name)));
+  const kept = withoutSecrets(env);
   return spawn(process.execPath, [...HEAP_FLAGS, entry, JSON.stringify(config)], {
     stdio: ["ignore", "ignore", "inherit", "ipc"],
     detached: process.platform !== "win32",
@@ -33,8 +33,13 @@ export function launchProbes({ config, cacheDir, env }: LaunchOptions): ChildPro
   });
 }
 
-/** Ends the process and what it started, by force. Safe to call for one that is gone, as long as its exit was not told yet. */
-export function killProbes(child: ChildProcess): void {
+/** The environment for a program that is not ours. */
+export function withoutSecrets(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !SECRET.test(name)));
+}
+
+/** Ends a process that leads a group and what it started, by force. Safe to call for one that is gone, as long as its exit was not told yet. */
+export function endGroup(child: ChildProcess): void {
   if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
   try {
     if (process.platform === "win32") child.kill("SIGKILL");

@@ -21,7 +21,7 @@ export function beatsOf(): NodeRecord[] {
 export function nextBeat(record: NodeRecord): NodeRecord {
   const seq = record.seq + 1;
   const { hardware } = record;
-  const cpu_utilization = (seq * 7919) % 100 / 100;
+  const cpu_utilization = ((seq * 7919) % 100) / 100;
   const sampled_at = { ...hardware.sampled_at, cpu: moment(seq), gpus: moment(seq) };
   return { ...record, seq, hardware: { ...hardware, cpu_utilization, sampled_at }, last_heartbeat: moment(seq) };
 }

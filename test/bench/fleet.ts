@@ -61,7 +61,9 @@ async function run(report: Report): Promise<void> {
   );
   report.add(comparison);
   const cpuUs = comparison.results.find(({ variant }) => variant === VIEW)?.cpuUsPerOp ?? Number.NaN;
-  report.note(`by its CPU time one router takes in ${Math.round(1e6 / cpuUs)} heartbeats a second; sender and broker are other processes`);
+  report.note(
+    `by its CPU time one router takes in ${Math.round(1e6 / cpuUs)} heartbeats a second; sender and broker are other processes`,
+  );
   report.note("what it goes into: node --cpu-prof test/bench/run.ts fleet");
   await bus.drain();
 }

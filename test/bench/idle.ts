@@ -16,7 +16,8 @@ import { usageOf, type Usage } from "./proc-usage.ts";
 
 /** What an agent that has nothing to do costs its machine, probes on, heartbeats once a second. */
 export const idle: Bench = {
-  summary: "an idle agent with its probes: CPU and memory over five minutes, from source and bundled, against a bare node",
+  summary:
+    "an idle agent with its probes: CPU and memory over five minutes, from source and bundled, against a bare node",
   run,
 };
 
@@ -119,10 +120,13 @@ function tell(report: Report, watched: readonly Watched[], samples: Map<number, 
   for (const { name, pids } of watched) {
     report.note(name);
     const each = pids.map((pid) => summary(samples.get(pid) ?? [], minutes));
-    for (const [i, sums] of each.entries()) line(report, pids.length === 1 ? "" : (["agent", "probes"][i] ?? ""), sums, floor);
+    for (const [i, sums] of each.entries())
+      line(report, pids.length === 1 ? "" : (["agent", "probes"][i] ?? ""), sums, floor);
     if (each.length > 1) line(report, "both", each.reduce(added), floor);
   }
-  report.note("PSS counts what processes share once for all of them: it grows on a machine with fewer Node processes than this one");
+  report.note(
+    "PSS counts what processes share once for all of them: it grows on a machine with fewer Node processes than this one",
+  );
 }
 
 interface Summary {
@@ -162,7 +166,12 @@ function added(one: Summary, other: Summary): Summary {
   };
 }
 
-function line(report: Report, what: string, { rss, pss, own, cpuPercent, toolsPercent }: Summary, floor: Summary): void {
+function line(
+  report: Report,
+  what: string,
+  { rss, pss, own, cpuPercent, toolsPercent }: Summary,
+  floor: Summary,
+): void {
   const mb = ([median, highest]: [number, number]) => `${median.toFixed(0)} (${highest.toFixed(0)})`;
   const ratio = `${(rss[0] / floor.rss[0]).toFixed(1)} × the floor's RSS, ${(own[0] / floor.own[0]).toFixed(1)} × its own pages`;
   const tools = toolsPercent > 0 ? `, the tools it ran ${toolsPercent.toFixed(2)} %` : "";
