@@ -130,3 +130,15 @@ test("a job that nobody answers for is dropped some seconds after its deadline",
   vi.advanceTimersByTime(7000);
   expect([told(), intake.jobs.size]).toEqual([[], 0]);
 });
+
+test.each([3_600_000, -3_600_000])("a wall clock that is set by %s ms neither drops a job nor ends it", (ms) => {
+  const { submit, told, answer, work, intake } = guarded();
+  submit({ prompt: "hello", stream: true }, { ...ASKED, [HEADERS.deadline]: String(Date.now() + 60_000) });
+  vi.setSystemTime(Date.now() + ms);
+  vi.advanceTimersByTime(3000);
+  expect(intake.jobs.size).toBe(1);
+  answer(true);
+  work.runs[0]?.say("one");
+  work.runs[0]?.done();
+  expect(told()).toEqual(["accepted", "delta", "end"]);
+});

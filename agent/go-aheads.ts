@@ -15,6 +15,7 @@ interface Asked {
   job: Job;
   /** Tells its router once more that it was accepted here. */
   say: (reply: string) => void;
+  overdueAtMs: number;
   /** When its router last said that it is ours; undefined = never yet. */
   goAtMs: number | undefined;
   timer: NodeJS.Timeout | undefined;
@@ -49,7 +50,9 @@ export class GoAheads {
    */
   add(job: Job, say: (reply: string) => void): void {
     const key = (this.#count++).toString(36);
-    const asked: Asked = { job, say, goAtMs: undefined, timer: undefined };
+    // From now on by the steady clock: one that is set meanwhile makes no job overdue.
+    const overdueAtMs = performance.now() + job.facts.deadlineMs - Date.now() + OVERDUE_MS;
+    const asked: Asked = { job, say, overdueAtMs, goAtMs: undefined, timer: undefined };
     this.#asked.set(key, asked);
     this.#keys.set(job, key);
     if (job.facts.goAhead === "at once") this.#ask(key, asked);
@@ -90,7 +93,7 @@ export class GoAheads {
   #ask(key: string, asked: Asked): void {
     const say = () => asked.say(`${this.#replies}.${key}`);
     asked.timer = setInterval(() => {
-      if (Date.now() > asked.job.facts.deadlineMs + OVERDUE_MS) asked.job.cancel(true);
+      if (performance.now() > asked.overdueAtMs) asked.job.cancel(true);
       else say();
     }, ASK_AGAIN_MS);
     say();

@@ -1,5 +1,12 @@
 import { hostname } from "node:os";
-import { NODE_SCHEMA_VERSION, type Hardware, type Layer, type NodeRecord, type SealKey } from "../bus-schemas/index.ts";
+import {
+  NODE_SCHEMA_VERSION,
+  type Hardware,
+  type Layer,
+  type NodeRecord,
+  type SealKey,
+  type SleepRecord,
+} from "../bus-schemas/index.ts";
 import type { Bus } from "../service/bus.ts";
 import { encode } from "../service/codec.ts";
 import type { Log } from "../service/log.ts";
@@ -30,6 +37,8 @@ export interface HeartbeatParts {
   profile: string;
   desk: RuntimeDesk;
   hardware: () => Hardware;
+  /** Asked at each heartbeat; null = awake. */
+  sleep?: () => SleepRecord | null;
   log: Log;
 }
 
@@ -57,9 +66,11 @@ export class Heartbeat {
 
   /** While the bus is away nothing is sent: a heartbeat delivered late would be a lie. */
   send(): void {
-    const { bus, layer, nodeId } = this.#parts;
+    const { bus, layer, nodeId, sleep } = this.#parts;
+    // Asked without a bus too: it tells by the time since it was asked before whether the machine was away.
+    const asleep = sleep?.() ?? null;
     if (!bus.connected()) return;
-    bus.nc.publish(bus.subjects.heartbeat(layer, nodeId), encode(this.record(), "shared"), {
+    bus.nc.publish(bus.subjects.heartbeat(layer, nodeId), encode(this.record(asleep), "shared"), {
       headers: headersFor("shared"),
     });
   }
@@ -76,9 +87,10 @@ export class Heartbeat {
   }
 
   /** Every key of the schema in its order, so that the shared msgpack structures fit (bus-schemas/structures.ts). */
-  record(): NodeRecord {
+  record(sleep: SleepRecord | null = null): NodeRecord {
     const { bootId, costFactor, desk, hardware, layer, nodeId, profile, sealKeys, stance } = this.#parts;
-    const { status, reason } = stance.status;
+    const { status, reason } =
+      sleep === null ? stance.status : { status: "suspended" as const, reason: "about to sleep" };
     const models = desk.models;
     const load = desk.load();
     return {
@@ -106,6 +118,7 @@ export class Heartbeat {
       },
       cost_factor: costFactor,
       seal_keys: sealKeys(),
+      sleep,
       labels: {},
       last_heartbeat: new Date().toISOString(),
     };

@@ -86,7 +86,6 @@ export class Intake {
     }
     bus.listen(bus.subjects.cancels, (msg) => this.#onCancel(msg));
     this.#goAheads.start();
-    this.#pulse.start();
   }
 
   /** Waits until every job has ended; at the limit the rest fail with `draining`. */
@@ -211,9 +210,13 @@ export class Intake {
       const { error } = ended.event;
       if (error !== null && isAboutClass(error)) rejections.add("egress", MeshError.fromWire(error));
       this.#parts.onEnded(job, ended);
-      if (this.#jobs.size === 0) this.#onIdle();
+      if (this.#jobs.size > 0) return;
+      this.#pulse.stop();
+      this.#onIdle();
     };
     const job: Job = new Job(facts, answer, { nodeId, layer, energy, ...desk.placeOf(facts.model) }, onEnded, guard);
+    // Only while there is something to be late with: an idle node has no reason to wake up four times a second.
+    if (this.#jobs.size === 0) this.#pulse.start();
     this.#jobs.set(facts.jobId, job);
     desk.enqueue(job);
     return job;

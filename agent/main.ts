@@ -17,11 +17,10 @@ import { serveStructures } from "../service/structures-exchange.ts";
 import { within } from "../service/within.ts";
 import { agentConfig } from "./config.ts";
 import { serveControl } from "./control.ts";
-import { prepareEgress } from "./egress/start.ts";
 import { keepEmbedded } from "./embedded-keeper.ts";
 import { KeepWarm } from "./keep-warm.ts";
 import { ModelOrders } from "./model-orders.ts";
-import { Heartbeat } from "./heartbeat.ts";
+import { HEARTBEAT_EVERY_MS, Heartbeat } from "./heartbeat.ts";
 import { Intake } from "./intake.ts";
 import { serveLocalControl } from "./local-control/server.ts";
 import { companyFile, loadManners } from "./manners/load.ts";
@@ -34,6 +33,10 @@ import { asMember } from "./membership.ts";
 import { NodeKeys } from "./sealing/node-keys.ts";
 import { RouterKeys } from "./sealing/router-keys.ts";
 import { SealedIntake } from "./sealing/sealed-intake.ts";
+import { ClockWatch } from "./sleep/clock-watch.ts";
+import { howToWake } from "./sleep/how-to-wake.ts";
+import { Sleep } from "./sleep/sleep.ts";
+import { followSystemSleep, tellsBeforeSleep } from "./sleep/system-sleep.ts";
 import { Stance } from "./stance.ts";
 import { WorkThread } from "./work/work-thread.ts";
 
@@ -41,8 +44,13 @@ import { WorkThread } from "./work/work-thread.ts";
 const FIRST_LOOK_LIMIT_MS = 1500;
 /** Running jobs get this long to end at an orderly stop, milliseconds. */
 const DRAIN_LIMIT_MS = 7000;
-/** How often it is looked whether the key for sealed jobs is due, milliseconds. */
-const SEAL_KEY_LOOK_MS = 500;
+/** Before a sleep running jobs get this long to end, milliseconds: systemd waits 5 s for all of it. */
+const SLEEP_DRAIN_MS = 1500;
+const GOODBYE_LIMIT_MS = 1000;
+/** A bus that does not answer for so long after a sleep has forgotten us, milliseconds. */
+const REVIVE_LIMIT_MS = 2000;
+/** How often it is looked whether the key for sealed jobs is due, milliseconds: within these bounds a hundredth of its time. */
+const SEAL_KEY_LOOK_MS = { least: 500, most: 10_000 };
 
 const log = createLog("agent");
 
@@ -53,15 +61,14 @@ runProcess(log, async (lifecycle) => {
   const { nodeId, layer, costFactor } = config;
   const loaded = loadManners(config, companyFile(env));
   // Before any thread or child process starts: they inherit the environment.
-  const cloud =
-    config.providers === undefined ? undefined : prepareEgress(config.providers, config.routingConfig, env, log);
+  const cloud = config.providers === undefined ? undefined : await egressOf(config.providers, config.routingConfig);
   const nodeDir = join(config.stateDir, "agent", nodeId);
   mkdirSync(nodeDir, { recursive: true, mode: 0o700 });
 
   const bus = await connectBus(`agent-${nodeId}`, busAddressOf(config), log, { retry: true });
   lifecycle.onClose("bus", () => bus.drain());
   serveStructures(bus);
-  const metrics = new Metrics("agent");
+  const metrics = new Metrics("agent", { loopDelay: false });
   const endings = metrics.counter("jobs_ended_total", "Jobs that ended on this node", ["status"]);
   const spool = await Spool.open(spoolDir(config.cell, { env }), `agent-${nodeId}`, log);
   const events = new EventPublisher(bus, "agent", nodeId, log, spool);
@@ -135,9 +142,10 @@ runProcess(log, async (lifecycle) => {
   const bootId = newId();
   const sealKeys = new NodeKeys(config.sealKeyHours * 3_600_000);
   await sealKeys.rotate();
+  const sealKeyLookMs = Math.min(SEAL_KEY_LOOK_MS.most, Math.max(SEAL_KEY_LOOK_MS.least, config.sealKeyHours * 36_000));
   const onKeyError = (error: unknown) => log.error({ err: error }, "a new key for sealed jobs could not be made");
   startLoop(
-    { name: "seal keys", everyMs: SEAL_KEY_LOOK_MS, onError: onKeyError },
+    { name: "seal keys", everyMs: sealKeyLookMs, onError: onKeyError },
     () => sealKeys.rotate(),
     lifecycle.signal,
   );
@@ -152,6 +160,7 @@ runProcess(log, async (lifecycle) => {
     profile: loaded.profile,
     desk,
     hardware: () => probes.current(),
+    sleep: () => sleep.look(),
     log,
   });
   const intake = new Intake({
@@ -162,7 +171,7 @@ runProcess(log, async (lifecycle) => {
     rejections,
     log,
     desk,
-    closedBecause: () => stance.closedBecause,
+    closedBecause: () => sleep.closedBecause ?? stance.closedBecause,
     load: () => desk.load(),
     noRoomFor: (model) => manners.noRoomFor(model),
     energy,
@@ -186,6 +195,25 @@ runProcess(log, async (lifecycle) => {
     nowMs: Date.now,
   });
   const heartbeatNow = () => heartbeat.send();
+  const sleep: Sleep = new Sleep({
+    watch: new ClockWatch(HEARTBEAT_EVERY_MS),
+    howToWake: () => howToWake(),
+    sayGoodbye: async () => {
+      heartbeatNow();
+      // What would end in time does; the rest goes on elsewhere, for nobody knows for how long this machine sleeps.
+      await intake.drain(SLEEP_DRAIN_MS);
+      await within(bus.nc.flush(), GOODBYE_LIMIT_MS);
+    },
+    onAwake: () => {
+      void sealKeys.rotate().catch(onKeyError);
+      intake.catchUp();
+      void reviveBus(bus);
+    },
+    onClockSet: () => void sealKeys.rotate().catch(onKeyError),
+    steadyMs: () => performance.now(),
+    log,
+  });
+  if (tellsBeforeSleep()) void followSystemSleep({ onSleep: () => sleep.fallAsleep(), env }, lifecycle.signal);
   serveControl({ bus, nodeId, stance, desk, orders, events, rejections, heartbeatNow, signal: lifecycle.signal });
   const local = await serveLocalControl({ env, nodeDir, nodeId, layer, loaded, manners, stance, desk, events, log });
   lifecycle.onClose("local control", () => local.close());
@@ -244,6 +272,21 @@ runProcess(log, async (lifecycle) => {
   const healthPort = await serveHealth({ host: "127.0.0.1", port: config.healthPort, metrics, health }, lifecycle);
   announceReady("agent", { health_port: healthPort, node_id: nodeId, layer });
 });
+
+/** Loaded only where it is needed: reading YAML and prices takes memory that a person's machine should not give for it. */
+async function egressOf(providers: string, routingConfig: string | undefined) {
+  const { prepareEgress } = await import("./egress/start.ts");
+  return prepareEgress(providers, routingConfig, process.env, log);
+}
+
+/** After a sleep the other end may be long gone, which nobody would notice for seconds: pings come every five. */
+async function reviveBus(bus: Bus): Promise<void> {
+  const alive = await within(
+    bus.nc.flush().catch(() => undefined),
+    REVIVE_LIMIT_MS,
+  );
+  if (!alive && !bus.nc.isClosed()) await bus.nc.reconnect().catch(() => undefined);
+}
 
 async function onReconnect(bus: Bus, then: () => void): Promise<void> {
   for await (const { type } of bus.nc.status()) if (type === "reconnect") then();

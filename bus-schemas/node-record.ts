@@ -174,6 +174,25 @@ export const SealKey = z.object({
 });
 export type SealKey = z.infer<typeof SealKey>;
 
+/** The machine is about to sleep: its last word for now. How to wake it, as far as that is known (Wake-on-LAN). */
+export const SleepRecord = z.object({
+  /** Of the network card that wakes it, `aa:bb:cc:dd:ee:ff`. */
+  mac: z
+    .string()
+    .regex(/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/, "a MAC address")
+    .nullable()
+    .default(null),
+  /** Address at which its network hears a magic packet. */
+  broadcast: z
+    .string()
+    .regex(/^(\d{1,3}\.){3}\d{1,3}$/, "an IPv4 address")
+    .nullable()
+    .default(null),
+  /** From being woken to taking jobs; null = never seen. */
+  ready_in_seconds: Seconds.nullable().default(null),
+});
+export type SleepRecord = z.infer<typeof SleepRecord>;
+
 /**
  * `healthy`: takes jobs. `degraded`: alive, but its work path is not (see `status_reason`). `draining`: finishes what it
  * has. `cordoned`: an operator stopped it. `suspended`: its owner, or what its owner has set, has taken it back for a while, or it is
@@ -223,6 +242,8 @@ export const NodeRecord = z.object({
   cost_factor: z.number().min(0).max(1000).default(1),
   /** Keys to seal jobs to; a node without one takes no jobs of classes that require encryption. */
   seal_keys: z.array(SealKey).max(4).default([]),
+  /** null while it is awake. */
+  sleep: SleepRecord.nullable().default(null),
   labels: z.record(z.string().max(60), z.string().max(200)).default({}),
   last_heartbeat: IsoTime,
 });

@@ -140,3 +140,11 @@ test("a node whose connection the broker lost is disconnected until it is heard 
   beat("a");
   expect(states()).toEqual({ a: "ready" });
 });
+
+test("a node whose machine sleeps is asleep, however long it is silent, and not disconnected", () => {
+  const { bus, beat, states, nodes } = setup();
+  nodes.watchConnections();
+  beat("a", { status: "suspended", status_reason: "about to sleep", sleep: { mac: "02:00:00:00:00:01" } });
+  bus.deliver("mesh.main.node.gone.a", { node_id: "a", reason: "Stale Connection" });
+  expect(states()).toEqual({ a: "asleep" });
+});

@@ -6,12 +6,14 @@ import { subscribeNodesGone } from "../service/nodes-gone.ts";
 
 /** Heartbeats that may be missed before a node counts as lost. */
 const MISSED_LIMIT = 3;
-/** A node that left or was lost is forgotten after this time, milliseconds. */
+/** A node that left or was lost is forgotten after this time, milliseconds; one that sleeps and can be woken is kept longer. */
 const FORGET_AFTER_MS = 10 * 60_000;
+const KEEP_ASLEEP_MS = 14 * 86_400_000;
 
 /**
  * `joining`: it has no model yet. `ready`, `busy`: takes jobs, with or without a free slot. `cordoned`, `draining`: an
- * operator's word. `suspended`: it cannot or may not take jobs, its reason says why. `left`: it said its last word.
+ * operator's word. `suspended`: it cannot or may not take jobs, its reason says why. `asleep`: its
+ * machine sleeps. `left`: it said its last word.
  * `disconnected`: the broker lost its connection. `lost`: it fell silent.
  */
 export type SeenState =
@@ -21,6 +23,7 @@ export type SeenState =
   | "cordoned"
   | "draining"
   | "suspended"
+  | "asleep"
   | "left"
   | "disconnected"
   | "lost";
@@ -74,7 +77,8 @@ export class NodeWatcher {
     const nodes: SeenNode[] = [];
     for (const [id, { record, atMs, gone }] of this.#seen) {
       const seenAgoMs = nowMs - atMs;
-      if (seenAgoMs > FORGET_AFTER_MS) this.#seen.delete(id);
+      const keepMs = (record.sleep?.mac ?? null) === null ? FORGET_AFTER_MS : KEEP_ASLEEP_MS;
+      if (seenAgoMs > keepMs) this.#seen.delete(id);
       else nodes.push({ record, seenAgoMs, state: stateOf(record, seenAgoMs, gone) });
     }
     return nodes.sort((a, b) => a.record.node_id.localeCompare(b.record.node_id));
@@ -123,6 +127,7 @@ export function takesJobs(state: SeenState): boolean {
 function stateOf(record: NodeRecord, seenAgoMs: number, gone: boolean): SeenState {
   const { status, load } = record;
   if (status === "leaving") return "left";
+  if (record.sleep !== null) return "asleep";
   if (gone) return "disconnected";
   if (seenAgoMs > MISSED_LIMIT * Math.max(record.interval_ms, 100) * 1.1) return "lost";
   if (status === "degraded") return "suspended";

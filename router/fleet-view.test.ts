@@ -51,6 +51,44 @@ test("a last word is a leave, told once: no loss, and no job goes there", () => 
   expect([lost, node("a")?.gone, view.readyCount]).toEqual([[], true, 0]);
 });
 
+const CAN_BE_WOKEN = { mac: "02:00:00:00:00:01", broadcast: "10.0.0.255", ready_in_seconds: null };
+const ABOUT_TO_SLEEP = { status: "suspended", status_reason: "about to sleep" } as const;
+
+test("a machine that sleeps leaves and joins: no loss by its silence, no job goes there, and it is ready at its first word", () => {
+  const { view, beat, pass, gone, lost, back, node, events, types } = watched();
+  for (const id of ["a", "b", "c"]) beat(id);
+  const rest = (ms: number, seq: number) => {
+    for (let i = 0; i < ms / 1000; i++) {
+      for (const id of ["b", "c"]) beat(id, { seq: seq + i });
+      pass(1000);
+    }
+  };
+  beat("a", { seq: 1, ...ABOUT_TO_SLEEP, sleep: {} });
+  beat("a", { seq: 2, ...ABOUT_TO_SLEEP, sleep: {} });
+  expect([node("a")?.gone, view.readyCount]).toEqual([true, 2]);
+  rest(9000, 1);
+  gone("a");
+  rest(60_000, 100);
+  expect(events.of("node_left")).toEqual([{ node_id: "a", layer: "L1", reason: "about to sleep" }]);
+  expect(types()).not.toContain("node_lost");
+  // Its jobs went on elsewhere when the broker lost its connection.
+  expect(lost).toEqual(["a"]);
+  beat("a", { seq: 3 });
+  expect([node("a")?.gone, view.readyCount, back]).toEqual([false, 3, ["a"]]);
+});
+
+test("one that can be woken is known for fourteen days, one that nobody can wake for ten minutes", () => {
+  const { beat, jump, node } = watched();
+  beat("a", { ...ABOUT_TO_SLEEP, sleep: CAN_BE_WOKEN });
+  beat("b", { ...ABOUT_TO_SLEEP, sleep: {} });
+  jump(601_000);
+  expect([node("a")?.record.sleep?.mac, node("b")]).toEqual([CAN_BE_WOKEN.mac, undefined]);
+  jump(13 * 86_400_000);
+  expect(node("a")).toBeDefined();
+  jump(2 * 86_400_000);
+  expect(node("a")).toBeUndefined();
+});
+
 test("jobs that a node still holds well after its last word are lost, and so are they when it starts anew", () => {
   const { beat, pass, lost } = watched();
   beat("a");

@@ -14,6 +14,8 @@ import { Silence } from "./silence.ts";
 
 /** A node that is gone is forgotten after this time, milliseconds. */
 const FORGET_AFTER_MS = 10 * 60_000;
+/** One that sleeps and can be woken is kept longer, milliseconds: it is there, only not at once. */
+const KEEP_ASLEEP_MS = 14 * 86_400_000;
 /** A node that said its last word ends its jobs within this time, or has lost them (an agent drains for 7 s), milliseconds. */
 const LEAVE_LIMIT_MS = 10_000;
 /** Sweeps further apart than this mean that this process slept or was busy: the heartbeats wait unread, milliseconds. */
@@ -98,7 +100,8 @@ export class FleetView {
     if (known !== undefined && known.bootId === bootId && bootId !== null && seq <= known.seq) return;
     const stolen = this.#sealKeys.claim(record);
     if (stolen !== undefined) return this.#onRejected(stolen);
-    if (status === "leaving") {
+    // About to sleep is a clean leave too: it is not silent then, and its jobs go on elsewhere.
+    if (status === "leaving" || record.sleep !== null) {
       this.#sealKeys.release(nodeId);
       this.fleet.upsert(record, nowMs).gone = true;
       if (known === undefined) return;
@@ -142,7 +145,8 @@ export class FleetView {
     this.#sweptAtMs = nowMs;
     this.#outliers.sweep(nowMs);
     for (const view of this.fleet.views) {
-      if (nowMs - view.receivedAtMs > FORGET_AFTER_MS) this.#forget(view.record.node_id);
+      const keepMs = (view.record.sleep?.mac ?? null) === null ? FORGET_AFTER_MS : KEEP_ASLEEP_MS;
+      if (nowMs - view.receivedAtMs > keepMs) this.#forget(view.record.node_id);
     }
     if (nowMs < this.#judgeFromMs) return;
     for (const view of this.#silence.look(this.#views(), nowMs)) {

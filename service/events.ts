@@ -112,7 +112,8 @@ export class EventPublisher {
   readonly #log: Log;
   readonly #pending = new Map<string, PendingEvent>();
   #clock = { ms: 0, iso: "" };
-  readonly #timer: NodeJS.Timeout;
+  /** Runs while something waits, and a little longer. */
+  #timer: NodeJS.Timeout | undefined;
   readonly #acks: string;
   readonly #spool: Spool | undefined;
   #idle: (() => void) | undefined;
@@ -130,7 +131,6 @@ export class EventPublisher {
     this.#spool = spool;
     this.#acks = `${bus.inbox}.event.`;
     bus.listen(`${this.#acks}*`, (msg) => this.#onAck(msg));
-    this.#timer = setInterval(() => this.#retry(), RETRY_LOOK_MS).unref();
     for (const { id, line } of spool?.leftovers ?? []) this.#again(id, line);
   }
 
@@ -186,6 +186,7 @@ export class EventPublisher {
     // Buffer.from takes small bodies from a pool: half the time of TextEncoder.
     const event = new PendingEvent(id, subject, Buffer.from(envelope.body), headers);
     this.#pending.set(id, event);
+    this.#timer ??= setInterval(() => this.#retry(), RETRY_LOOK_MS).unref();
     this.#send(event);
     return event;
   }
@@ -251,6 +252,10 @@ export class EventPublisher {
   }
 
   #retry(): void {
+    if (this.#pending.size === 0) {
+      clearInterval(this.#timer);
+      this.#timer = undefined;
+    }
     if (!this.#bus.connected()) return;
     const nowMs = performance.now();
     let left = MAX_RESENT;

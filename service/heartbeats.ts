@@ -1,4 +1,5 @@
 import type { Msg, Subscription } from "@nats-io/nats-core";
+import { acceptsAsIs } from "../bus-schemas/accepts.ts";
 import { HEADERS, MeshError, NodeRecord, parseHeartbeatSubject } from "../bus-schemas/index.ts";
 import type { Bus } from "./bus.ts";
 import { header, readBody } from "./messages.ts";
@@ -7,6 +8,9 @@ import { learnFromPeer } from "./structures-exchange.ts";
 /** Largest heartbeat that is read, bytes. */
 const MAX_HEARTBEAT_BYTES = 256 * 1024;
 
+/** A record as our own agents send it; one that leaves something out is the schema's to read. */
+const isWholeRecord = acceptsAsIs(NodeRecord);
+
 /**
  * A heartbeat, checked: a well-formed record whose node and layer are those of its subject, because the broker's
  * permissions guard the subject, not the body.
@@ -14,7 +18,7 @@ const MAX_HEARTBEAT_BYTES = 256 * 1024;
  */
 export function readHeartbeat(msg: Msg): NodeRecord {
   if (msg.data.length > MAX_HEARTBEAT_BYTES) throw new MeshError("payload_too_large", "the heartbeat is too large");
-  const record = readBody(msg, NodeRecord);
+  const record = readBody(msg, NodeRecord, isWholeRecord);
   const said = parseHeartbeatSubject(msg.subject);
   if (record.node_id !== said?.node)
     throw new MeshError("forbidden", "node_id: not the node of the subject", { field: "node_id" });

@@ -1,18 +1,32 @@
-import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
 import type { Lifecycle } from "./lifecycle.ts";
+import { plainHttp } from "./plain-http.ts";
 
 /** Seconds; from a router's forwarding to a long answer. */
 const LATENCY_BUCKETS_S = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+
+/** The library cannot be told not to sample the loop; a sample that is due in 24 days costs nothing. Milliseconds. */
+const NEVER_MS = 2 ** 31 - 1;
+const SAMPLED_LAG = /^nodejs_eventloop_lag_(min|max|mean|stddev|p\d+)_seconds$/;
 
 /** The metrics of one process, in Prometheus' text format. Labels are names and codes, never content. */
 export class Metrics {
   readonly registry = new Registry();
 
-  constructor(process: string) {
+  /**
+   * @param loopDelay whether it is sampled how late the event loop is: a hundred wake-ups a second, which a process that mostly
+   * waits should not cost. Without it there is only what `nodejs_eventloop_lag_seconds` measures when somebody asks.
+   */
+  constructor(process: string, { loopDelay = true }: { loopDelay?: boolean } = {}) {
     this.registry.setDefaultLabels({ process });
-    collectDefaultMetrics({ register: this.registry });
+    collectDefaultMetrics({
+      register: this.registry,
+      ...(loopDelay ? {} : { eventLoopMonitoringPrecision: NEVER_MS }),
+    });
+    if (loopDelay) return;
+    for (const { name } of this.registry.getMetricsAsArray())
+      if (SAMPLED_LAG.test(name)) this.registry.removeSingleMetric(name);
   }
 
   counter<L extends string>(name: string, help: string, labelNames: readonly L[] = []): Counter<L> {
@@ -47,7 +61,7 @@ export async function serveHealth(
   lifecycle: Lifecycle,
 ): Promise<number> {
   const { host, port, metrics, health } = options;
-  const server = createServer((request, response) => {
+  const server = plainHttp.createServer((request, response) => {
     void (async () => {
       if (request.method !== "GET") return response.writeHead(405).end();
       if (request.url === "/metrics") {

@@ -1,9 +1,10 @@
 import type { MeshError } from "../bus-schemas/index.ts";
 import type { EventPublisher } from "./events.ts";
 import type { Log } from "./log.ts";
-import { startLoop, type Loop } from "./loop.ts";
 import type { Metrics } from "./metrics.ts";
 
+/** How often what was counted is reported, milliseconds. */
+const REPORT_EVERY_MS = 1000;
 /** At most so many different complaints are kept between two reports; the rest is counted together. */
 const MAX_KINDS = 100;
 
@@ -16,7 +17,9 @@ export class Rejections {
   readonly #metric;
   readonly #process: string;
   readonly #events: EventPublisher;
-  readonly #loop: Loop;
+  readonly #log: Log;
+  /** Runs while there is something to report. */
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(process: string, events: EventPublisher, metrics: Metrics, log: Log) {
     this.#process = process;
@@ -25,10 +28,7 @@ export class Rejections {
       "kind",
       "code",
     ]);
-    this.#loop = startLoop(
-      { name: "rejections", everyMs: 1000, onError: (error) => log.debug({ err: error }, "rejections wait") },
-      () => this.#report(),
-    );
+    this.#log = log;
   }
 
   /** @param kind which subject or port: `submit`, `heartbeat`, `http`, … (one subject token) */
@@ -40,11 +40,22 @@ export class Rejections {
     const entry = this.#counts.get(key);
     if (entry === undefined) this.#counts.set(key, { kind, code: error.code, field, count: 1 });
     else entry.count++;
+    this.#timer ??= setInterval(() => this.#tryToReport(), REPORT_EVERY_MS);
   }
 
   async close(): Promise<void> {
-    await this.#loop.stop();
+    clearInterval(this.#timer);
     this.#report();
+  }
+
+  #tryToReport(): void {
+    try {
+      this.#report();
+      clearInterval(this.#timer);
+      this.#timer = undefined;
+    } catch (error) {
+      this.#log.debug({ err: error }, "rejections wait");
+    }
   }
 
   #report(): void {

@@ -10,6 +10,8 @@ export interface ProcessSpec {
   name: string;
   /** Path of its main.ts. */
   entry: string;
+  /** For node itself, before the entry. */
+  nodeFlags?: readonly string[] | undefined;
   env: Readonly<Record<string, string>>;
 }
 
@@ -113,7 +115,7 @@ export class Supervisor {
   #spawn(entry: Entry): void {
     const startedAtMs = performance.now();
     // A group of its own: Ctrl-C reaches the supervisor alone, which stops the others in order.
-    const child = spawn(process.execPath, [entry.spec.entry], {
+    const child = spawn(process.execPath, [...(entry.spec.nodeFlags ?? []), entry.spec.entry], {
       // The launcher's process is for us to watch (cli/up/when-told.ts), not for them.
       env: { ...process.env, ...entry.spec.env, TIERMESH_SUPERVISED: "1", TIERMESH_PARENT_PID: undefined },
       stdio: ["pipe", "pipe", "pipe"],

@@ -1,7 +1,8 @@
-import { Agent as HttpAgent, request as httpRequest, type IncomingMessage, type RequestOptions } from "node:http";
+import type { IncomingMessage, RequestOptions } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import type { Socket } from "node:net";
 import { TLSSocket, getCACertificates } from "node:tls";
+import { plainHttp } from "../../service/plain-http.ts";
 
 /** A connection is there within this time, TLS included, milliseconds. */
 const CONNECT_LIMIT_MS = 10_000;
@@ -51,7 +52,7 @@ export function createProviderHttp(
     ...(ca === undefined ? {} : { ca: [...getCACertificates("default"), ca] }),
   });
   // Plain HTTP is to this machine only, and never by a proxy.
-  const plain = new HttpAgent({ ...KEPT, proxyEnv: {} });
+  const plain = new plainHttp.Agent({ ...KEPT, proxyEnv: {} });
 
   const send = ({ url, headers, body }: ProviderRequest, signal: AbortSignal): Promise<IncomingMessage> => {
     const target = new URL(url);
@@ -69,7 +70,7 @@ export function createProviderHttp(
       },
     };
     return new Promise((resolve, reject) => {
-      const outgoing = https ? httpsRequest(target, options) : httpRequest(target, options);
+      const outgoing = https ? httpsRequest(target, options) : plainHttp.request(target, options);
       const timer = setTimeout(() => outgoing.destroy(new ConnectTimeout("no connection in time")), connectLimitMs);
       const connected = () => clearTimeout(timer);
       let response: IncomingMessage | undefined;

@@ -2,9 +2,10 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
+import { entryUrl } from "../entries.ts";
 import { EmbeddedError } from "./errors.ts";
 
-const SERVER_FILE = fileURLToPath(new URL("./server.ts", import.meta.url));
+const SERVER_FILE = fileURLToPath(entryUrl("embedded"));
 
 /** How long loading may take, milliseconds: a slow disk and a big model of the user's own count too. */
 const READY_LIMIT_MS = 120_000;

@@ -1,7 +1,8 @@
 import { createHash, timingSafeEqual } from "node:crypto";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { ERROR_CODES, MeshError } from "../../bus-schemas/index.ts";
 import type { Log } from "../../service/log.ts";
+import { plainHttp } from "../../service/plain-http.ts";
 import { answerChat } from "./chat-answer.ts";
 import { parseChatRequest } from "./chat-request.ts";
 import { ContextOverflowError, type Generator } from "./generator.ts";
@@ -75,7 +76,7 @@ export function createEmbeddedServer(options: EmbeddedServerOptions): Server {
     await route(request, response);
   };
 
-  return createServer((request, response) => {
+  return plainHttp.createServer((request, response) => {
     handle(request, response).catch((error: unknown) => {
       if (response.destroyed) return;
       const known = toMeshError(error);

@@ -99,3 +99,22 @@ test("a disk that cannot be asked is an error, impossible space is unknown", asy
   const absurd = replayHost(undefined, { diskFreeBytes: async () => -5e12 });
   expect((await createDiskProbe().probe(absurd, UNHURRIED)).values.disk_free_gb).toBeNull();
 });
+
+test("a machine without a temperature sensor is not searched for one again every few seconds", async () => {
+  let asked = 0;
+  let nowMs = 1_800_000_000_000;
+  const host = replayHost(undefined, {
+    nowMs: () => nowMs,
+    cpuTemperature: async () => {
+      asked++;
+      return { main: null, max: null };
+    },
+  });
+  const probe = createTemperatureProbe();
+  for (let i = 0; i < 100; i++, nowMs += 5000)
+    expect((await probe.probe(host, UNHURRIED)).values).toEqual({ temperature_celsius: null });
+  expect(asked).toBe(1);
+  nowMs += 600_000;
+  await probe.probe(host, UNHURRIED);
+  expect(asked).toBe(2);
+});

@@ -1,5 +1,5 @@
 import { mkdtemp, mkdir, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { CommandRunner } from "./command.ts";
@@ -21,4 +21,12 @@ test("small files and folders are read; what is not there or no file is null or 
   } finally {
     await rm(folder, { recursive: true });
   }
+});
+
+test("this machine's memory is told, and no more of it is free than there is", async () => {
+  const host = createHost({ stateDir: tmpdir(), commands: new CommandRunner() });
+  const { totalBytes, availableBytes } = await host.memory();
+  expect(totalBytes).toBe(totalmem());
+  expect(availableBytes).toBeGreaterThan(0);
+  expect(availableBytes).toBeLessThanOrEqual(totalBytes);
 });

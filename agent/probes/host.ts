@@ -1,6 +1,5 @@
 import { open, readdir, statfs } from "node:fs/promises";
 import os from "node:os";
-import { cpuTemperature, mem } from "systeminformation";
 import { pause } from "../../service/loop.ts";
 import type { CommandRunner } from "./command.ts";
 import { loadNvml } from "./nvidia/nvml-koffi.ts";
@@ -33,11 +32,8 @@ export function createHost({ stateDir, commands, env = process.env }: HostOption
     follow: (program, args, onLine, signal) => commands.follow(program, args, limits.env, onLine, signal),
     nvml: () => loadNvml(process.platform, env),
     cores: os.cpus,
-    memory: async () => {
-      const { total, available } = await mem();
-      return { totalBytes: total, availableBytes: available };
-    },
-    cpuTemperature,
+    memory,
+    cpuTemperature: async () => (await systeminformation()).cpuTemperature(),
     diskFreeBytes: async (path) => {
       const { bavail, bsize } = await statfs(path);
       return bavail * bsize;
@@ -45,6 +41,19 @@ export function createHost({ stateDir, commands, env = process.env }: HostOption
     readText,
     list: (path) => readdir(path).catch(() => []),
   };
+}
+
+/** Loaded where it is asked something: on Linux most machines never need its 10 MB of memory. */
+const systeminformation = () => import("systeminformation");
+
+/** Linux: proc_meminfo(5), where MemAvailable is what programs can still get; a kernel before 3.14 has none. */
+async function memory(): Promise<{ totalBytes: number; availableBytes: number }> {
+  const text = process.platform === "linux" ? ((await readText("/proc/meminfo")) ?? "") : "";
+  const bytesOf = (key: string) => Number(new RegExp(`^${key}:\\s+(\\d+) kB$`, "m").exec(text)?.[1]) * 1024;
+  const [totalBytes, availableBytes] = [bytesOf("MemTotal"), bytesOf("MemAvailable")];
+  if (totalBytes > 0 && availableBytes >= 0) return { totalBytes, availableBytes };
+  const { total, available } = await (await systeminformation()).mem();
+  return { totalBytes: total, availableBytes: available };
 }
 
 /** Files of sysfs say that they are 4096 bytes long, whatever they hold: read until the end, not up to the size. */

@@ -1,10 +1,12 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { entryUrl } from "../entries.ts";
+import { THRIFTY_ENV, THRIFTY_FLAGS } from "../thrift.ts";
 import type { ProbesConfig } from "./protocol.ts";
 
-/** Small heaps: the process keeps one record of a few kilobytes. Megabytes. */
-const HEAP_FLAGS = ["--max-old-space-size=48", "--max-semi-space-size=1"];
+/** A small heap: the process keeps one record of a few kilobytes. Megabytes. */
+const HEAP_FLAGS = ["--max-old-space-size=48", ...THRIFTY_FLAGS];
 
 /** Passwords of the bus and keys of providers stay out of a process that runs other people's tools and libraries. */
 const SECRET = /^TIERMESH_|KEY|TOKEN|SECRET|PASSW|CREDENTIAL/i;
@@ -18,21 +20,30 @@ export interface LaunchOptions {
 
 /**
  * Starts the probes' process: the only place that knows how, so that a single executable can start itself instead. It leads a
- * process group of its own (on Windows there are none), which `killProbes` ends with everything that it started.
+ * process group of its own (on Windows there are none), which `endGroup` ends with everything that it started.
  */
 export function launchProbes({ config, cacheDir, env }: LaunchOptions): ChildProcess {
-  const entry = fileURLToPath(new URL("worker.ts", import.meta.url));
-  const kept = Object.fromEntries(Object.entries(env).filter(([name]) => !SECRET.test(name)));
+  const entry = fileURLToPath(entryUrl("probes"));
+  const kept = withoutSecrets(env);
   return spawn(process.execPath, [...HEAP_FLAGS, entry, JSON.stringify(config)], {
     stdio: ["ignore", "ignore", "inherit", "ipc"],
     detached: process.platform !== "win32",
     windowsHide: true,
-    env: { ...(cacheDir === undefined ? {} : { NODE_COMPILE_CACHE: join(cacheDir, "compiled") }), ...kept },
+    env: {
+      ...THRIFTY_ENV,
+      ...(cacheDir === undefined ? {} : { NODE_COMPILE_CACHE: join(cacheDir, "compiled") }),
+      ...kept,
+    },
   });
 }
 
-/** Ends the process and what it started, by force. Safe to call for one that is gone, as long as its exit was not told yet. */
-export function killProbes(child: ChildProcess): void {
+/** The environment for a program that is not ours. */
+export function withoutSecrets(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !SECRET.test(name)));
+}
+
+/** Ends a process that leads a group and what it started, by force. Safe to call for one that is gone, as long as its exit was not told yet. */
+export function endGroup(child: ChildProcess): void {
   if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
   try {
     if (process.platform === "win32") child.kill("SIGKILL");

@@ -15,7 +15,7 @@ export function createMemoryProbe(): Probe {
       const freeGb = validOrNull(Gb.max(totalGb), gbFromBytes(availableBytes));
       return {
         values: { memory_gb: totalGb, memory_free_gb: freeGb },
-        how: "systeminformation mem(): total and available",
+        how: host.platform === "linux" ? "/proc/meminfo: MemTotal, MemAvailable" : "systeminformation mem()",
       };
     },
   };

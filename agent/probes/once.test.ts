@@ -16,7 +16,7 @@ test("each value is told with where it comes from, unknown ones with where they 
     field: "memory_gb",
     value: 64,
     probe: "memory",
-    how: "systeminformation mem(): total and available",
+    how: "/proc/meminfo: MemTotal, MemAvailable",
     sampled_at: "2026-01-01T00:00:00.000Z",
   });
   const temperature = values.find(({ field }) => field === "temperature_celsius");

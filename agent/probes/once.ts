@@ -1,7 +1,7 @@
 import type { ChildProcess } from "node:child_process";
 import type { Hardware } from "../../bus-schemas/node-record.ts";
 import { HardwarePicture, unknownHardware } from "./hardware.ts";
-import { killProbes, launchProbes } from "./launch.ts";
+import { endGroup, launchProbes } from "./launch.ts";
 import type { Probe, ProbeHost, Reading } from "./probe.ts";
 import { FoundOnce, type KnownValue, type ProbeProblem } from "./protocol.ts";
 import { runProbe } from "./runner.ts";
@@ -45,7 +45,7 @@ export async function probeOnce(options: ProbeOnceOptions, signal: AbortSignal):
   child.on("error", () => told.resolve(nothing("the probes' process cannot be started")));
   const found = await told.promise;
   signal.removeEventListener("abort", onAbort);
-  killProbes(child);
+  endGroup(child);
   // One that hangs in the kernel keeps nobody waiting.
   child.unref();
   if (child.connected) child.disconnect();

@@ -3,7 +3,7 @@ import type { Hardware } from "../../bus-schemas/node-record.ts";
 import { pause } from "../../service/loop.ts";
 import { within } from "../../service/within.ts";
 import { unknownHardware, withoutMoving } from "./hardware.ts";
-import { killProbes, launchProbes } from "./launch.ts";
+import { endGroup, launchProbes } from "./launch.ts";
 import { FromProbes, type ProbeProblem, type ToProbes } from "./protocol.ts";
 
 export interface StartProbesOptions {
@@ -135,7 +135,7 @@ async function runProcess(life: Life, signal: AbortSignal): Promise<string> {
   const watchdog = setInterval(() => {
     if (++silentParts !== SILENCE_PARTS) return;
     why = `the probes' process said nothing for ${silentAfterMs / 1000} s and was replaced`;
-    killProbes(child);
+    endGroup(child);
     void within(exited, KILL_GRACE_MS).then((gone) => {
       if (!gone)
         onProblem("the probes' process hangs in a driver and cannot be killed; no other is started until it ends");
@@ -165,7 +165,7 @@ function endOnAbort(child: ChildProcess, exited: Promise<void>, signal: AbortSig
     if (child.connected) child.send(stop, () => {});
     void within(exited, STOP_LIMIT_MS).then(async (gone) => {
       if (gone) return;
-      killProbes(child);
+      endGroup(child);
       await within(exited, KILL_GRACE_MS);
       child.unref();
       if (child.connected) child.disconnect();

@@ -8,11 +8,15 @@ const SENSORS = "/sys/class/hwmon";
 /** Drivers of a processor's own sensor: Intel, AMD (kernel and zenpower), ARM boards. */
 const CPU_DRIVERS = ["coretemp", "k10temp", "zenpower", "cpu_thermal", "soc_thermal"];
 
+/** systeminformation starts a shell to look; where it found no sensor it is asked again after this time, milliseconds. */
+const LOOK_AGAIN_MS = 10 * 60_000;
+
 /**
  * CPU temperature, °C. Linux: the processor's driver in /sys/class/hwmon, no process; else systeminformation. Most virtual machines have none, and
  * macOS none without an extra package: null. Of macOS also how hot it says it is, by `pmset -g therm`, without root.
  */
 export function createTemperatureProbe(): Probe {
+  let noneAtMs: number | undefined;
   return {
     name: "temperature",
     fills: "temperature",
@@ -21,8 +25,10 @@ export function createTemperatureProbe(): Probe {
     async probe(host, signal) {
       const direct = host.platform === "linux" ? await ofHwmon(host) : null;
       if (direct !== null) return { values: { temperature_celsius: direct }, how: SENSORS };
-      const { main, max } = await host.cpuTemperature();
-      const celsius = plausible(main) ?? plausible(max);
+      const sinceNoneMs = noneAtMs === undefined ? Infinity : Math.abs(host.nowMs() - noneAtMs);
+      const celsius = sinceNoneMs < LOOK_AGAIN_MS ? null : await ofLibrary(host);
+      if (celsius !== null) noneAtMs = undefined;
+      else if (sinceNoneMs >= LOOK_AGAIN_MS) noneAtMs = host.nowMs();
       const how =
         celsius === null ? "systeminformation cpuTemperature() found no sensor" : "systeminformation cpuTemperature()";
       const values: Reading["values"] = { temperature_celsius: celsius };
@@ -33,6 +39,11 @@ export function createTemperatureProbe(): Probe {
       };
     },
   };
+}
+
+async function ofLibrary(host: ProbeHost): Promise<number | null> {
+  const { main, max } = await host.cpuTemperature();
+  return plausible(main) ?? plausible(max);
 }
 
 /** The warmest of the processors; the first sensor of each is the whole package (Tctl with AMD). */

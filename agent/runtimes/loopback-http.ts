@@ -1,5 +1,6 @@
-import { Agent, request as httpRequest, type IncomingMessage } from "node:http";
+import type { IncomingMessage } from "node:http";
 import { MeshError } from "../../bus-schemas/index.ts";
+import { plainHttp } from "../../service/plain-http.ts";
 
 /**
  * HTTP to servers on this machine, and to nothing else. node:http with an agent of our own and not `fetch`, for two reasons:
@@ -7,7 +8,7 @@ import { MeshError } from "../../bus-schemas/index.ts";
  * `fetch` gives up after 300 s without response headers, which a long prefill on a CPU exceeds.
  * `proxyEnv` says so for an agent of one's own too, which newer versions of Node otherwise give the environment's.
  */
-const AGENT = new Agent({ keepAlive: false, proxyEnv: {} });
+const AGENT = new plainHttp.Agent({ keepAlive: false, proxyEnv: {} });
 
 export const LOOPBACK_HOSTS = ["127.0.0.1", "::1"] as const;
 export type LoopbackHost = (typeof LOOPBACK_HOSTS)[number];
@@ -66,7 +67,7 @@ export function sendLoopback(
 ): Promise<IncomingMessage> {
   const body = request.body === undefined ? undefined : Buffer.from(JSON.stringify(request.body));
   return new Promise((resolve, reject) => {
-    const outgoing = httpRequest({
+    const outgoing = plainHttp.request({
       agent: AGENT,
       host: target.host,
       port: target.port,

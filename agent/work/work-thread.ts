@@ -1,6 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { MeshError, type ModelProgress } from "../../bus-schemas/index.ts";
 import type { Log } from "../../service/log.ts";
+import { entryUrl } from "../entries.ts";
 import type { RuntimeProblem } from "../runtimes/discover.ts";
 import type { ModelOrder, RuntimeChunk, RuntimeJob, RuntimeState } from "../runtimes/runtime.ts";
 import type { EmbeddedEndpoint, FromWorker, ToWorker, WorkerConfig } from "./protocol.ts";
@@ -30,6 +31,8 @@ const PING_EVERY_MS = 1000;
  * anew. Counted, not timed: when it is this thread that was held up, it sent no pings and blames nobody.
  */
 const UNANSWERED = { unresponsive: 3, restart: 30 };
+/** What is young in the thread's heap gets no more room than the flags of a thrifty start give it (agent/thrift.ts). */
+const YOUNG = { maxYoungGenerationSizeMb: 3 };
 /** Pause before a crashed work thread is started again, milliseconds; doubles up to the limit. */
 const RESTART_MS = { first: 200, limit: 10_000 };
 
@@ -58,7 +61,7 @@ export class WorkThread {
     config: WorkerConfig,
     onRuntimes: (runtimes: RuntimeState[]) => void,
     log: Log,
-    { entry = new URL("worker.ts", import.meta.url), pingEveryMs = PING_EVERY_MS, env }: WorkThreadOptions = {},
+    { entry = entryUrl("work"), pingEveryMs = PING_EVERY_MS, env }: WorkThreadOptions = {},
   ) {
     this.#env = env;
     this.#config = config;
@@ -120,6 +123,7 @@ export class WorkThread {
   #start(): Worker {
     const worker = new Worker(this.#entry, {
       workerData: this.#config,
+      resourceLimits: YOUNG,
       ...(this.#env === undefined ? {} : { env: this.#env }),
     });
     worker.on("message", (message: FromWorker) => this.#onMessage(message));

@@ -2,7 +2,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { MeshError } from "../../bus-schemas/index.ts";
 import { createLog } from "../../service/log.ts";
 import { startLoop } from "../../service/loop.ts";
-import { createEgress } from "../egress/providers.ts";
+import type { EgressConfig } from "../egress/providers.ts";
 import { createRuntimes, type FoundRuntimes } from "../runtimes/discover.ts";
 import { Watchdog } from "./watchdog.ts";
 import type { EmbeddedEndpoint, FromWorker, ToWorker, WorkerConfig } from "./protocol.ts";
@@ -11,8 +11,13 @@ import type { EmbeddedEndpoint, FromWorker, ToWorker, WorkerConfig } from "./pro
 
 /** Runtimes are looked for this often, milliseconds: a model loaded by hand shows up within seconds. */
 const INSPECT_EVERY_MS = 5000;
-/** While there is no model at all they are looked for this often: right after a start a busy machine answers late. */
+/** Where there is no model at all, and where a runtime is ill, they are looked for this often, milliseconds. */
 const INSPECT_AGAIN_MS = 500;
+/**
+ * But no longer than this where there is none, milliseconds: right after a start a busy machine answers late; later the machine
+ * simply has none, and to knock at its ports twice a second would cost an idle agent more than all the rest that it does.
+ */
+const EAGER_FOR_MS = 30_000;
 
 const port = parentPort;
 if (port === null) throw new MeshError("internal", "worker.ts runs as a worker thread of the agent");
@@ -21,13 +26,21 @@ const log = createLog("agent-work");
 let loopback = initial.loopback;
 let embedded: EmbeddedEndpoint | undefined;
 let inspectedAtMs = -Infinity;
+/** When a real runtime was there, or this thread began. */
+let anySeenAtMs = performance.now();
 let found: FoundRuntimes = { runtimes: new Map(), problems: [] };
 const now = () => performance.now();
 const runtimes =
   egress === undefined
     ? createRuntimes({ endpoints, loopback: () => loopback, embedded: () => embedded, now })
-    : createEgress({ ...egress, env: process.env, log, now, random: Math.random, onChange: inspectNow });
+    : await cloudRuntimes(egress);
 const running = new Map<number, AbortController>();
+
+/** Only a node of layer L2 needs what reads its providers' file. */
+async function cloudRuntimes(config: EgressConfig): Promise<ReturnType<typeof createRuntimes>> {
+  const { createEgress } = await import("../egress/providers.ts");
+  return createEgress({ ...config, env: process.env, log, now, random: Math.random, onChange: inspectNow });
+}
 
 function send(message: FromWorker): void {
   port?.postMessage(message);
@@ -42,6 +55,16 @@ async function inspect(signal: AbortSignal): Promise<void> {
 function tellRuntimes(): void {
   const states = [...found.runtimes.values()].map(({ state }) => state);
   send({ type: "runtimes", runtimes: states, problems: found.problems });
+}
+
+/** Whether it is worth while to look more often than usually. */
+function isEager(nowMs: number): boolean {
+  // What is known of cloud providers costs no question.
+  if (egress !== undefined) return true;
+  const states = [...found.runtimes.values()].map(({ state }) => state.record);
+  if (states.some((record) => !record.diagnostic)) anySeenAtMs = nowMs;
+  // One that is ill is looked at often: when it is well again it is used at once. So is one that has just gone.
+  return states.some(({ healthy }) => !healthy) || (nowMs !== anySeenAtMs && nowMs - anySeenAtMs < EAGER_FOR_MS);
 }
 
 /** Told at once, before an inspection, which waits for answers that do not come. */
@@ -132,12 +155,8 @@ const loop = startLoop(
     onError: (error) => log.warn({ err: error }, "runtimes could not be inspected"),
   },
   async (signal) => {
-    // What is known of cloud providers costs no question.
-    const states = [...found.runtimes.values()].map(({ state }) => state.record);
-    const any = egress === undefined && states.some((record) => !record.diagnostic);
-    // One that is ill is looked at often: when it is well again it is used at once.
-    const allWell = states.every(({ healthy }) => healthy);
-    if (any && allWell && performance.now() - inspectedAtMs < INSPECT_EVERY_MS) return;
+    const nowMs = performance.now();
+    if (nowMs - inspectedAtMs < INSPECT_EVERY_MS && !isEager(nowMs)) return;
     await inspect(signal);
   },
 );

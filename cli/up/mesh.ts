@@ -1,6 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { THRIFTY_ENV, THRIFTY_FLAGS } from "../../agent/thrift.ts";
 import { DEFAULT_CELL } from "../../bus-schemas/index.ts";
 import type { MeshClient } from "../../client/index.ts";
 import type { BusAddress } from "../../service/bus.ts";
@@ -109,11 +110,12 @@ export class Mesh {
       // For the egress process only.
       TIERMESH_PROVIDERS: "",
     };
-    const start = (name: string, folder: string, extra: Record<string, string> = {}) =>
+    const start = (name: string, folder: string, extra: Record<string, string> = {}, nodeFlags?: readonly string[]) =>
       this.#supervisor.start(
         {
           name,
           entry: join(ROOT, folder, "main.ts"),
+          nodeFlags,
           env: { ...shared, ...busVariables(this.#bus.addressFor(name)), ...extra },
         },
         READY_LIMIT_MS,
@@ -121,7 +123,12 @@ export class Mesh {
     const routerNames = Array.from({ length: routers }, (_, i) => (routers === 1 ? "router" : `router-${i + 1}`));
     await Promise.all([
       start("auditor", "auditor"),
-      start("agent", "agent", { TIERMESH_PROFILE: ownProfile(env, this.#options.stateDir) }),
+      start(
+        "agent",
+        "agent",
+        { ...THRIFTY_ENV, TIERMESH_PROFILE: ownProfile(env, this.#options.stateDir) },
+        THRIFTY_FLAGS,
+      ),
       ...(egress === undefined ? [] : [start("egress", "agent", egress)]),
       start("gateway", "gateway", { TIERMESH_GATEWAY_PORT: String(gatewayPort) }),
       ...routerNames.map((name) => start(name, "router", { TIERMESH_ROUTER_ID: name })),

@@ -7,8 +7,13 @@ export interface Report {
   note(text: string): void;
 }
 
+export interface BenchOptions {
+  /** How long to look, for a bench that only looks; undefined = its own default. */
+  minutes: number | undefined;
+}
+
 export interface Bench {
   /** What is measured against what, in one line. */
   summary: string;
-  run(report: Report): Promise<void>;
+  run(report: Report, options: BenchOptions): Promise<void>;
 }

@@ -6,8 +6,10 @@ import { codec } from "./codec.ts";
 import { decideBench } from "./decide.ts";
 import { durable } from "./durable.ts";
 import { failover } from "./failover.ts";
+import { fleet } from "./fleet.ts";
 import { gateway } from "./gateway.ts";
 import { describe, type Comparison } from "./harness.ts";
+import { idle } from "./idle.ts";
 import { queues } from "./queues.ts";
 import { router } from "./router.ts";
 import { sealed } from "./sealed.ts";
@@ -23,9 +25,11 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   queues,
   durable,
   failover,
+  fleet,
+  idle,
 };
 
-const HELP = `npm run bench -- <name> [--json]
+const HELP = `npm run bench -- <name> [--json] [--minutes N]
 
 Measures against a floor of the same run; never passes or fails.
 
@@ -33,15 +37,20 @@ ${Object.entries(BENCHES)
   .map(([name, { summary }]) => `  ${name.padEnd(8)} ${summary}`)
   .join("\n")}
 
-  --json   one JSON object at the end instead of lines
-  --help   this
+  --json      one JSON object at the end instead of lines
+  --minutes   how long to look, for idle (5)
+  --help      this
 `;
 
 const print = (text: string) => void process.stdout.write(`${text}\n`);
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { json: { type: "boolean", default: false }, help: { type: "boolean", short: "h", default: false } },
+  options: {
+    json: { type: "boolean", default: false },
+    minutes: { type: "string" },
+    help: { type: "boolean", short: "h", default: false },
+  },
 });
 const [name] = positionals;
 const bench = name === undefined ? undefined : BENCHES[name];
@@ -72,6 +81,6 @@ async function measure({ run, summary }: Bench): Promise<void> {
     },
   };
   say(`${summary}\nNode ${machine.node}, ${machine.cores} cores, ${machine.cpu}`);
-  await run(report);
+  await run(report, { minutes: values.minutes === undefined ? undefined : Number(values.minutes) });
   if (values.json) print(JSON.stringify({ bench: name, machine, comparisons, notes }));
 }

@@ -4,6 +4,8 @@ import { tempDir, type TempDir } from "./temp-dir.ts";
 
 export interface ProcOptions {
   args?: readonly string[];
+  /** For node itself. */
+  nodeFlags?: readonly string[];
   /** Added to this process's environment; undefined removes a variable. */
   env?: Readonly<Record<string, string | undefined>>;
   cwd?: string;
@@ -35,10 +37,10 @@ export interface Proc extends AsyncDisposable {
 /** State folder of programs that are given none; removed with this process. */
 let home: TempDir | undefined;
 
-/** Runs one of our programs, a `.ts` file, as a process of its own. Disposing kills it and waits for its end. */
+/** Runs one of our programs, a `.ts` or `.js` file, as a process of its own. Disposing kills it and waits for its end. */
 export function startProc(entry: string, options: ProcOptions = {}): Proc {
-  const { args = [], env = {}, cwd } = options;
-  const child = spawn(process.execPath, [entry, ...args], {
+  const { args = [], nodeFlags = [], env = {}, cwd } = options;
+  const child = spawn(process.execPath, [...nodeFlags, entry, ...args], {
     stdio: ["pipe", "pipe", "pipe"],
     // What the test runner set for itself is not for our programs, nor is the user's own mesh their home.
     env: {
