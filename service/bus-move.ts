@@ -13,7 +13,7 @@ import { within } from "./within.ts";
 
 /** A whole fleet is not to move in one moment, milliseconds; well within the servers' grace (bus-server/server-config.ts). */
 const SPREAD_MS = 1500;
-/** Until all servers of the cluster know of a new subscription, milliseconds. */
+/** Until all servers of the cluster know of a new subscription, and have what another of them had before, milliseconds. */
 const SETTLE_MS = 150;
 /** Between the last word by one connection and the first by another: what was said first arrives first, milliseconds. */
 const HOLD_MS = 100;
@@ -128,6 +128,8 @@ export class Mover {
   /** @returns what ends the second's subscriptions */
   async #toSecond(second: NatsConnection): Promise<() => void> {
     this.#overlap = { from: "first", heard: new Map(), kept: [] };
+    // What the first has heard already may be on its way to the other server yet: it must be known when it comes there.
+    await pause(SETTLE_MS);
     const subscriptions = Array.from(this.#listeners.values(), (listener) =>
       this.#subscribe(second, listener, "second"),
     );

@@ -46,6 +46,6 @@ export function launchProbes(): ChildProcess {
   return child as unknown as ChildProcess;
 }
 
-export function killProbes(): void {
+export function endGroup(): void {
   // There is no process.
 }
