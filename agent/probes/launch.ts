@@ -29,7 +29,11 @@ export function launchProbes({ config, cacheDir, env }: LaunchOptions): ChildPro
     stdio: ["ignore", "ignore", "inherit", "ipc"],
     detached: process.platform !== "win32",
     windowsHide: true,
-    env: { ...THRIFTY_ENV, ...(cacheDir === undefined ? {} : { NODE_COMPILE_CACHE: join(cacheDir, "compiled") }), ...kept },
+    env: {
+      ...THRIFTY_ENV,
+      ...(cacheDir === undefined ? {} : { NODE_COMPILE_CACHE: join(cacheDir, "compiled") }),
+      ...kept,
+    },
   });
 }
 
