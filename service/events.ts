@@ -252,10 +252,7 @@ export class EventPublisher {
   }
 
   #retry(): void {
-    if (this.#pending.size === 0) {
-      clearInterval(this.#timer);
-      this.#timer = undefined;
-    }
+    if (this.#pending.size === 0) this.#timer = void clearInterval(this.#timer);
     if (!this.#bus.connected()) return;
     const nowMs = performance.now();
     let left = MAX_RESENT;

@@ -8,16 +8,9 @@ import { endGroup, withoutSecrets } from "../probes/launch.ts";
  * systemd-logind holds a sleep up for us (by default 5 s at most) while the first of these runs, and the second prints logind's word
  * that it is about to sleep. One ends with the other.
  */
-const WATCH = [
-  ...[
-    "systemd-inhibit",
-    "--what=sleep",
-    "--mode=delay",
-    "--who=Tiermesh",
-    "--why=Tells the mesh before the machine sleeps",
-  ],
-  ...["gdbus", "monitor", "--system", "--dest", "org.freedesktop.login1", "--object-path", "/org/freedesktop/login1"],
-];
+const HOLD = "systemd-inhibit --what=sleep --mode=delay --who=Tiermesh";
+const FOLLOW = "gdbus monitor --system --dest org.freedesktop.login1 --object-path /org/freedesktop/login1";
+const WATCH = [...HOLD.split(" "), "--why=Tells the mesh before the machine sleeps", ...FOLLOW.split(" ")];
 const ABOUT_TO_SLEEP = /\.PrepareForSleep \(true,?\)/;
 /** Pause before the watch is started again, milliseconds: after a sleep at once, one that ended by itself less and less often. */
 const AGAIN_MS = { afterSleep: 2000, first: 5000, limit: 600_000 };

@@ -39,6 +39,11 @@ export class EventHeap {
     }
   }
 
+  /** How many of a process's events are still to come. */
+  count(proc: Proc): number {
+    return this.#events.filter((event) => event.proc === proc && !event.cancelled).length;
+  }
+
   #push(event: WorldEvent): void {
     const events = this.#events;
     let at = events.length;

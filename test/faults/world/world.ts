@@ -69,6 +69,11 @@ export class World {
     this.at(this.nowMs, body, proc);
   }
 
+  /** Timers and messages of `proc` that are still to come. */
+  waiting(proc: Proc): number {
+    return this.#heap.count(proc);
+  }
+
   note(what: string): void {
     this.trace.add(this.nowMs, this.current?.name ?? "world", what);
   }
