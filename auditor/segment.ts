@@ -96,11 +96,16 @@ export function readPlace(data: Buffer, start: number, end: number): EntryPlace 
   return {
     sequence: Number(sequence),
     streamSequence: Number(streamSequence),
-    jobId: jobId ?? null,
-    type: type ?? null,
+    jobId: jobId === undefined ? null : ownCopy(jobId),
+    type: type === undefined ? null : ownCopy(type),
     offset: start,
     length: end - start,
   };
+}
+
+/** A part of a text keeps the whole text in memory (V8), and the index keeps this part for as long as its segment is looked up. */
+function ownCopy(text: string): string {
+  return Buffer.from(text, "latin1").toString("latin1");
 }
 
 function isJson(text: string): boolean {

@@ -6,7 +6,8 @@ import { endGroup, withoutSecrets } from "../probes/launch.ts";
 
 /**
  * systemd-logind holds a sleep up for us (by default 5 s at most) while the first of these runs, and the second prints logind's word
- * that it is about to sleep. One ends with the other.
+ * that it is about to sleep. One ends with the other. An agent that was killed leaves them behind until logind's next word: writing it
+ * to nobody ends the second, so no sleep is held up.
  */
 const HOLD = "systemd-inhibit --what=sleep --mode=delay --who=Tiermesh";
 const FOLLOW = "gdbus monitor --system --dest org.freedesktop.login1 --object-path /org/freedesktop/login1";

@@ -10,6 +10,7 @@ import { trendOf, type Trend } from "./trend.ts";
 
 /** A job is submitted so often, milliseconds. */
 const JOB_EVERY_MS = 250;
+const SEGMENT_BYTES = 256 * 1024;
 /** The first part of the time is not judged: code is compiled, pools and caches are filled. Share. */
 const WARM_UP = 0.4;
 /** Growth that is certain and more than this is a leak, by the hour. RSS is looser: what an allocator keeps is not a leak. */
@@ -21,7 +22,13 @@ export async function soakReal(minutes: number, say: (line: string) => void): Pr
   mkdirSync(path.join(folder.path, "reports"));
   const reports = path.join(folder.path, "reports");
   const preload = pathToFileURL(path.join(import.meta.dirname, "self-report.ts")).href;
-  await using mesh = await startMesh({ SOAK_DIR: reports, NODE_OPTIONS: `--import=${preload}`, LOG_LEVEL: "error" });
+  await using mesh = await startMesh({
+    SOAK_DIR: reports,
+    NODE_OPTIONS: `--import=${preload}`,
+    LOG_LEVEL: "error",
+    // The auditor looks up its newest four segments: these are full long before the time that is judged.
+    TIERMESH_AUDIT_SEGMENT_BYTES: String(SEGMENT_BYTES),
+  });
   const client = await MeshClient.connect(mesh.address);
   const untilMs = performance.now() + minutes * 60_000;
   const counts: Record<string, number> = {};
