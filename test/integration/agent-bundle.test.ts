@@ -25,6 +25,7 @@ test("the bundled agent starts its thread and its process from its own folder, t
         TIERMESH_CACHE_DIR: path.join(folder.path, "cache"),
         TIERMESH_EMBEDDED: "off",
         TIERMESH_LOOPBACK: "true",
+        TIERMESH_PROFILE: "server",
       },
     }),
   );
