@@ -4,6 +4,8 @@ import path from "node:path";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { headers } from "@nats-io/nats-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { parseVerifierKey } from "../../auditor/tlog/keys.ts";
+import { verifyLog, type Verified } from "../../auditor/tlog/verify.ts";
 import { AuditPage, type AuditEntry, type AuditQueryInput, type LogEntry } from "../../bus-schemas/index.ts";
 import { connectBus, type Bus } from "../../service/bus.ts";
 import { EventPublisher } from "../../service/events.ts";
@@ -74,6 +76,11 @@ function linesOf(folder: string): LogEntry[] {
   return lines.map((line) => JSON.parse(line) as LogEntry);
 }
 
+function verifyTree(folder: string): Verified {
+  const key = parseVerifierKey(readFileSync(path.join(folder, "log-key.pub"), "utf8"));
+  return verifyLog(path.join(folder, "tlog"), key);
+}
+
 const left = { node_id: "n1", layer: "L1", reason: null } as const;
 const record = () => events.record("node_left", left);
 
@@ -101,7 +108,25 @@ test("kill -9 in the middle of the stream, again and again: each acknowledged ev
   });
   auditor.kill("SIGTERM");
   expect((await auditor.exited).code).toBe(0);
+  expect(verifyTree(folder)).toMatchObject({ problems: [], checkpoint: { size: total } });
   await auditor[Symbol.asyncDispose]();
+});
+
+test("what is acknowledged to the stream is covered by a signed checkpoint, within seconds and without being asked", async () => {
+  const folder = path.join(dir.path, "covered");
+  await using auditor = await startAuditor(folder);
+  const manager = await jetstreamManager(bus.nc);
+  const before = (await manager.streams.info("AUDIT")).state.messages;
+  await Promise.all(Array.from({ length: 3 }, () => record().durable));
+  await waitFor(
+    async () => {
+      const { ack_floor } = await manager.consumers.info("AUDIT", "auditor");
+      expect(ack_floor.stream_seq).toBe(before + 3);
+    },
+    { timeout: 40_000 },
+  );
+  expect(verifyTree(folder)).toMatchObject({ problems: [], uncovered: 0, checkpoint: { size: before + 3 } });
+  expect(await auditor.health()).toMatchObject({ tree_size: before + 3 });
 });
 
 test("the log is the truth: what its disk lost comes again, although the consumer had acknowledged it", async () => {
@@ -236,6 +261,31 @@ test.runIf(process.platform === "linux")(
     expect((linesOf(folder) as AuditEntry[]).map((entry) => entry.sequence)).toEqual(
       Array.from({ length: before + 50 }, (_, i) => i + 1),
     );
+    expect(verifyTree(folder).problems).toEqual([]);
     await waitFor(async () => expect(await auditor.health()).toMatchObject({ ok: true, problem: null }));
   },
 );
+
+// Last, because the others count the stream's messages against the log's entries.
+test("an event that the stream has twice enters once; one with its id from another sender is another event", async () => {
+  const folder = path.join(dir.path, "twice");
+  await using _auditor = await startAuditor(folder);
+  const manager = await jetstreamManager(bus.nc);
+  const before = (await manager.streams.info("AUDIT")).state.messages;
+  const publish = (sender: string) => {
+    const event = headers();
+    event.set("ce-specversion", "1.0");
+    event.set("ce-type", "tiermesh.node_left");
+    event.set("ce-id", "01J0000000000000000000TWICE");
+    event.set("ce-source", `test/${sender}`);
+    event.set("ce-time", "2026-01-02T03:04:05.678Z");
+    bus.nc.publish(bus.subjects.event("node_left", "none", "test", sender), JSON.stringify(left), { headers: event });
+  };
+  for (const sender of ["a", "a", "b", "a"]) publish(sender);
+  const last = record();
+  await last.durable;
+  await waitFor(async () => expect((await ask({ limit: 1 })).events[0]?.id).toBe(last.id), { timeout: 20_000 });
+  const stored = (linesOf(folder) as AuditEntry[]).filter((entry) => entry.stream_sequence > before);
+  expect(stored.map((entry) => entry.source)).toEqual(["test/a", "test/b", "test/test"]);
+  expect(stored.map((entry) => entry.stream_sequence)).toEqual([before + 1, before + 3, before + 5]);
+});
