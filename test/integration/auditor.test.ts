@@ -4,14 +4,13 @@ import path from "node:path";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { headers } from "@nats-io/nats-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { parseVerifierKey } from "../../auditor/tlog/keys.ts";
-import { verifyLog, type Verified } from "../../auditor/tlog/verify.ts";
 import { AuditPage, type AuditEntry, type AuditQueryInput, type LogEntry } from "../../bus-schemas/index.ts";
 import { connectBus, type Bus } from "../../service/bus.ts";
 import { EventPublisher } from "../../service/events.ts";
 import { createLog } from "../../service/log.ts";
 import { startTestBus, type TestBus } from "../kit/bus.ts";
 import { startProc, type Proc } from "../kit/proc.ts";
+import { verifyTree } from "../kit/signed-log.ts";
 import { tempDir } from "../kit/temp-dir.ts";
 import { waitFor } from "../kit/wait-for.ts";
 
@@ -76,9 +75,10 @@ function linesOf(folder: string): LogEntry[] {
   return lines.map((line) => JSON.parse(line) as LogEntry);
 }
 
-function verifyTree(folder: string): Verified {
-  const key = parseVerifierKey(readFileSync(path.join(folder, "log-key.pub"), "utf8"));
-  return verifyLog(path.join(folder, "tlog"), key);
+/** Runs `tiermesh …` without a mesh; its exit code. */
+async function tiermesh(...args: string[]): Promise<number | null> {
+  await using proc = startProc(path.join(import.meta.dirname, "..", "..", "cli", "main.ts"), { args });
+  return (await proc.exited).code;
 }
 
 const left = { node_id: "n1", layer: "L1", reason: null } as const;
@@ -179,7 +179,7 @@ test("garbage on event subjects is kept as rejected entries and does not stop th
   expect(await auditor.health()).toMatchObject({ ok: true, rejected: 4 });
 });
 
-test("a job's entries are found by its id; a malformed question gets a typed error that names the field", async () => {
+test("a job's entries are found by its id, and its ending gets a receipt; a malformed question gets a typed error", async () => {
   const folder = path.join(dir.path, "asked");
   await using _auditor = await startAuditor(folder);
   const job = {
@@ -203,6 +203,15 @@ test("a job's entries are found by its id; a malformed question gets a typed err
     },
     { timeout: 20_000 },
   );
+  const file = path.join(dir.path, "job.tlog-proof");
+  await waitFor(
+    async () => expect(await tiermesh("audit", "receipt", job.job_id, "--offline", folder, "--out", file)).toBe(0),
+    { timeout: 20_000 },
+  );
+  const key = path.join(folder, "log-key.pub");
+  expect(await tiermesh("audit", "verify", "--receipt", file, "--key", key)).toBe(0);
+  expect(await tiermesh("audit", "verify", "--offline", folder, "--key", key)).toBe(0);
+  expect(await tiermesh("audit", "verify", "--receipt", key, "--key", key)).toBe(1);
   const reply = await bus.nc.request(bus.subjects.auditQuery, '{"limit":0}', { timeout: 3000 });
   expect(reply.json()).toMatchObject({ events: [], error: { code: "bad_request", field: "limit" } });
   const garbage = await bus.nc.request(bus.subjects.auditQuery, Uint8Array.of(1, 2, 3), { timeout: 3000 });
