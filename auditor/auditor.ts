@@ -3,6 +3,7 @@ import type { Bus } from "../service/bus.ts";
 import type { Log } from "../service/log.ts";
 import { startLoop, type Loop } from "../service/loop.ts";
 import type { Metrics } from "../service/metrics.ts";
+import { AuditTree } from "./audit-tree.ts";
 import type { LogIndex } from "./log-index.ts";
 import { SessionEnded, recordSession } from "./recorder.ts";
 import { SegmentLog, type SegmentLogOptions } from "./segment-log.ts";
@@ -21,6 +22,7 @@ export class Auditor {
   readonly #stored;
   readonly #seconds;
   #segments: SegmentLog | undefined;
+  #tree: AuditTree | undefined;
   #index: LogIndex | undefined;
   #problem: string | undefined = "starting";
   #diskFailed = false;
@@ -56,6 +58,8 @@ export class Auditor {
       ok: this.#problem === undefined && this.#bus.connected(),
       problem: this.#problem ?? null,
       sequence: this.#segments?.sequence ?? this.#index?.last ?? 0,
+      /** Entries that the newest signed checkpoint covers. */
+      tree_size: this.#tree?.size ?? null,
       stream_sequence: this.#segments?.streamSequence ?? null,
       pending: this.#pending,
       rejected: this.#rejected,
@@ -81,6 +85,7 @@ export class Auditor {
     this.#index = this.#segments.index;
     if (this.#diskFailed) await this.#segments.probe(ROOM_BYTES);
     this.#diskFailed = false;
+    this.#tree ??= await AuditTree.open(this.#folder, this.#segments, this.#bus.subjects.prefix);
     this.#session = new AbortController();
     const hooks = {
       onReady: (pending: number) => {
@@ -91,7 +96,8 @@ export class Auditor {
       onStored: (entries: readonly LogEntry[], seconds: number, pending: number) =>
         this.#count(entries, seconds, pending),
     };
-    await recordSession(this.#bus, this.#segments, hooks, AbortSignal.any([signal, this.#session.signal]));
+    const record = { log: this.#segments, tree: this.#tree };
+    await recordSession(this.#bus, record, hooks, AbortSignal.any([signal, this.#session.signal]));
   }
 
   #count(entries: readonly LogEntry[], seconds: number, pending: number): void {
@@ -107,14 +113,18 @@ export class Auditor {
     if (error instanceof SessionEnded)
       return this.#log.info({ why: error.message }, "taking up the audit stream again");
     const disk = isDiskError(error);
-    this.#problem = disk
-      ? `the disk does not take the audit log (${error.code}); events wait in the stream until it does`
-      : `the audit stream cannot be read: ${error instanceof MeshError || error instanceof Error ? error.message.slice(0, 200) : "unknown"}`;
+    const what = error instanceof Error ? error.message.slice(0, 300) : "unknown";
+    if (disk)
+      this.#problem = `the disk does not take the audit log (${error.code}); events wait in the stream until it does`;
+    else if (this.#tree === undefined && error instanceof MeshError)
+      this.#problem = `the signed log cannot be gone on with: ${what}; events wait in the stream until it can`;
+    else this.#problem = `the audit stream cannot be read: ${what}`;
     this.#log.error({ err: error }, this.#problem);
     if (!disk) return;
     this.#diskFailed = true;
     void this.#segments?.close().catch(() => undefined);
     this.#segments = undefined;
+    this.#tree = undefined;
   }
 }
 
@@ -123,6 +133,8 @@ function isDiskError(error: unknown): error is NodeJS.ErrnoException {
   const { syscall } = (error ?? {}) as NodeJS.ErrnoException;
   return (
     syscall !== undefined &&
-    ["write", "fsync", "fdatasync", "open", "ftruncate", "mkdir", "read", "scandir", "unlink"].includes(syscall)
+    ["write", "fsync", "fdatasync", "open", "ftruncate", "mkdir", "read", "scandir", "unlink", "rename", "rm"].includes(
+      syscall,
+    )
   );
 }

@@ -19,6 +19,7 @@ interface IndexedSegment {
 export class LogIndex {
   readonly #segments: IndexedSegment[] = [];
   readonly #jobs = new Map<string, number[]>();
+  readonly #keys = new Set<string>();
   readonly #maxSegments: number;
 
   /** @param maxSegments more segments than this are not kept; the oldest go first. */
@@ -41,7 +42,8 @@ export class LogIndex {
     this.#segments.push({ file, first, entries: [] });
     if (this.#segments.length <= this.#maxSegments) return;
     const dropped = this.#segments.shift();
-    for (const { jobId } of dropped?.entries ?? []) {
+    for (const { jobId, key } of dropped?.entries ?? []) {
+      if (key !== null) this.#keys.delete(key);
       if (jobId === null) continue;
       const left = this.#jobs.get(jobId)?.filter((sequence) => sequence >= this.first) ?? [];
       if (left.length === 0) this.#jobs.delete(jobId);
@@ -54,11 +56,17 @@ export class LogIndex {
     const segment = this.#segments.at(-1);
     for (const place of places) {
       segment?.entries.push(place);
+      if (place.key !== null) this.#keys.add(place.key);
       if (place.jobId === null) continue;
       const known = this.#jobs.get(place.jobId);
       if (known === undefined) this.#jobs.set(place.jobId, [place.sequence]);
       else known.push(place.sequence);
     }
+  }
+
+  /** Whether an event with this `eventKey` is in the newest segments. */
+  has(key: string): boolean {
+    return this.#keys.has(key);
   }
 
   /** The events a question is for, oldest first, at most `limit`. */

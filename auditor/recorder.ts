@@ -1,9 +1,11 @@
 /**
  * Takes the stream AUDIT into the log on disk.
  * 1. The log is the truth: the durable consumer is set to what the log has, never the other way round.
- * 2. An event is acknowledged only after its line was fsynced; one fsync serves all events that waited for it.
+ * 2. An event is acknowledged only after its line was fsynced and a checkpoint of the signed tree covers it; one fsync,
+ *    and one checkpoint, serve all events that waited for it.
  * 3. Events enter in the stream's order. A hole in the consumer's delivery numbers (messages lost with a connection)
  *    ends the session, and the next one starts behind the log's last entry. So nothing is missed, nothing enters twice.
+ * 4. An event that the stream has twice, because its sender did not learn that it was stored (ADR 0008), enters once.
  */
 import {
   AckPolicy,
@@ -17,8 +19,10 @@ import {
 import type { LogEntry } from "../bus-schemas/index.ts";
 import type { Bus } from "../service/bus.ts";
 import { ensureAuditStream } from "../service/streams.ts";
+import type { AuditTree } from "./audit-tree.ts";
 import { toEntry } from "./entry.ts";
 import type { SegmentLog } from "./segment-log.ts";
+import { eventKey } from "./segment.ts";
 
 /** Name of the durable consumer: `nats consumer info AUDIT auditor` shows how far the auditor is. */
 export const CONSUMER = "auditor";
@@ -28,6 +32,15 @@ const MAX_UNACKED = 4096;
 const BATCH = 1024;
 /** Longer than any fsync; what is not acknowledged by then is sent again, which ends the session. Nanoseconds. */
 const ACK_WAIT_NS = 60 * 1_000_000_000;
+/** A checkpoint is signed when so many entries wait for it, or this long after the first of them came, milliseconds. */
+const CHECKPOINT_ENTRIES = 1000;
+const CHECKPOINT_MS = 1000;
+
+/** Where the entries go. */
+export interface Record {
+  log: SegmentLog;
+  tree: AuditTree;
+}
 
 export interface RecorderHooks {
   /** Entries that are durable now. */
@@ -42,7 +55,7 @@ export class SessionEnded extends Error {}
 /** Runs one session until `signal` aborts (then it returns, with all that it took stored) or something breaks (throws). */
 export async function recordSession(
   bus: Bus,
-  log: SegmentLog,
+  { log, tree }: Record,
   hooks: RecorderHooks,
   signal: AbortSignal,
 ): Promise<void> {
@@ -61,6 +74,7 @@ export async function recordSession(
     wake();
   };
   const stop = () => wake();
+  const cover = new Cover(tree, stop);
   signal.addEventListener("abort", stop, { once: true });
 
   const messages = await (
@@ -91,31 +105,84 @@ export async function recordSession(
 
   try {
     while (ended === undefined && !(signal.aborted && waiting.length === 0)) {
-      if (waiting.length === 0) await new Promise<void>((resolve) => (wake = resolve));
-      else await store(waiting.splice(0, BATCH), log, hooks);
+      if (cover.due) await cover.now();
+      else if (waiting.length === 0) await new Promise<void>((resolve) => (wake = resolve));
+      else cover.add(await store(waiting.splice(0, BATCH), log, hooks));
       if (signal.aborted) await messages.close();
     }
+    if (ended === undefined) await cover.now();
   } finally {
+    cover.stop();
     signal.removeEventListener("abort", stop);
     await messages.close();
   }
   if (ended !== undefined) throw ended;
 }
 
-async function store(batch: readonly JsMsg[], log: SegmentLog, hooks: RecorderHooks): Promise<void> {
+/** Puts stored entries into the tree, and acknowledges their messages when a checkpoint covers them. */
+class Cover {
+  readonly #tree: AuditTree;
+  readonly #wake: () => void;
+  #newest: JsMsg | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #late: boolean;
+
+  /** @param wake called when a checkpoint has become due with time. */
+  constructor(tree: AuditTree, wake: () => void) {
+    this.#tree = tree;
+    this.#wake = wake;
+    // A session that broke may have left some; their messages are not sent again, because the log has them.
+    this.#late = tree.waiting > 0;
+  }
+
+  get due(): boolean {
+    return this.#late || this.#tree.waiting >= CHECKPOINT_ENTRIES;
+  }
+
+  add({ entries, newest }: { entries: readonly LogEntry[]; newest: JsMsg | undefined }): void {
+    this.#tree.add(entries);
+    this.#newest = newest ?? this.#newest;
+    this.#timer ??= setTimeout(() => {
+      this.#late = true;
+      this.#wake();
+    }, CHECKPOINT_MS);
+  }
+
+  async now(): Promise<void> {
+    this.stop();
+    await this.#tree.cover();
+    this.#late = false;
+    // The consumer acknowledges in order (AckPolicy.All): the last one stands for all before it.
+    this.#newest?.ack();
+    this.#newest = undefined;
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+}
+
+async function store(batch: readonly JsMsg[], log: SegmentLog, hooks: RecorderHooks) {
   const startMs = performance.now();
-  const fresh = batch.filter((msg) => msg.seq > log.streamSequence);
-  const entries = fresh.map((msg, i) =>
-    toEntry(
-      { subject: msg.subject, streamSequence: msg.seq, data: msg.data, header: (name) => msg.headers?.get(name) ?? "" },
-      log.sequence + 1 + i,
-    ),
-  );
+  const entries: LogEntry[] = [];
+  const keys = new Set<string>();
+  for (const msg of batch) {
+    if (msg.seq <= log.streamSequence) continue;
+    const header = (name: string) => msg.headers?.get(name) ?? "";
+    const stored = { subject: msg.subject, streamSequence: msg.seq, data: msg.data, header };
+    const entry = toEntry(stored, log.sequence + 1 + entries.length);
+    if ("id" in entry) {
+      const key = eventKey(entry);
+      if (keys.has(key) || log.index.has(key)) continue;
+      keys.add(key);
+    }
+    entries.push(entry);
+  }
   if (entries.length > 0) await log.append(entries);
   const newest = batch.at(-1);
-  // The consumer acknowledges in order (AckPolicy.All): the last one stands for all before it.
-  newest?.ack();
   hooks.onStored(entries, (performance.now() - startMs) / 1000, newest?.info.pending ?? 0);
+  return { entries, newest };
 }
 
 /** Begins a new segment when the stream is not the one that the log was written from, or lost its newest events. */

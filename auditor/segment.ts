@@ -19,6 +19,8 @@ export interface EntryPlace {
   jobId: string | null;
   /** Event type, or null for a rejected message. */
   type: string | null;
+  /** What tells the event from all others ({@link eventKey}), or null for a rejected message. */
+  key: string | null;
   /** Of its line in the segment, bytes, without the line end. */
   offset: number;
   length: number;
@@ -37,11 +39,19 @@ const NAME = /^segment-(\d{6,})\.jsonl$/;
 const NEWLINE = 10;
 /** Head of an entry's line, as `entryLine` writes it. */
 const HEAD =
-  /^\{"sequence":(\d+),"stream_sequence":(\d+),"job_id":(?:null|"([A-Za-z0-9_-]+)"),(?:"rejected":|"id":"(?:[^"\\]|\\.)*","source":"(?:[^"\\]|\\.)*","type":"(\w+)")/;
+  /^\{"sequence":(\d+),"stream_sequence":(\d+),"job_id":(?:null|"([A-Za-z0-9_-]+)"),(?:"rejected":|("id":"(?:[^"\\]|\\.)*","source":"(?:[^"\\]|\\.)*"),"type":"(\w+)")/;
 /** Long enough for any head: two positions, a job id, an event id and a source, escaped. */
 const HEAD_BYTES = 2048;
 /** A crash can damage only what was written last; so much of a segment's end is parsed whole, bytes. */
 const CHECKED_TAIL_BYTES = 4 * 1024 * 1024;
+
+/**
+ * An event's id and source, as the head of its line has them. The source counts, because the broker vouches for it: else
+ * one sender could keep another's event out of the log by using its id first.
+ */
+export function eventKey({ id, source }: { id: string; source: string }): string {
+  return Buffer.from(`"id":${JSON.stringify(id)},"source":${JSON.stringify(source)}`).toString("latin1");
+}
 
 /** `segment-000001.jsonl` for 1. */
 export function segmentFile(folder: string, number: number): string {
@@ -76,7 +86,8 @@ export async function scanSegment(file: string): Promise<ScannedSegment> {
   return scanned;
 }
 
-function readHeader(line: string): SegmentHeader | undefined {
+/** The header in a segment's first line; undefined when it is none. */
+export function readHeader(line: string): SegmentHeader | undefined {
   try {
     const header = JSON.parse(line) as Partial<SegmentHeader>;
     const numbers = [header.segment, header.first_sequence, header.after_stream_sequence];
@@ -92,12 +103,13 @@ function readHeader(line: string): SegmentHeader | undefined {
 export function readPlace(data: Buffer, start: number, end: number): EntryPlace | undefined {
   const match = HEAD.exec(data.toString("latin1", start, Math.min(end, start + HEAD_BYTES)));
   if (match === null || data[end - 1] !== 0x7d) return undefined;
-  const [, sequence, streamSequence, jobId, type] = match;
+  const [, sequence, streamSequence, jobId, key, type] = match;
   return {
     sequence: Number(sequence),
     streamSequence: Number(streamSequence),
     jobId: jobId === undefined ? null : ownCopy(jobId),
     type: type === undefined ? null : ownCopy(type),
+    key: key === undefined ? null : ownCopy(key),
     offset: start,
     length: end - start,
   };

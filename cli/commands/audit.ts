@@ -1,7 +1,9 @@
-import { InvalidArgumentError } from "commander";
-import { EVENT_TYPES, type AuditEntry, type AuditQueryInput, type EventType } from "../../bus-schemas/index.ts";
+import { InvalidArgumentError, Option } from "commander";
+import { EVENT_TYPES, JobId, type AuditEntry, type AuditQueryInput, type EventType } from "../../bus-schemas/index.ts";
 import type { MeshClient } from "../../client/index.ts";
 import { pause } from "../../service/loop.ts";
+import { receipt, type ReceiptFlags } from "../audit/receipt.ts";
+import { verify, type VerifyFlags } from "../audit/verify.ts";
 import { queryAudit } from "../audit-client.ts";
 import { examples, type CommandModule } from "../command.ts";
 import { auditLine } from "../format/audit.ts";
@@ -19,6 +21,9 @@ interface TailFlags {
 
 /** How often `--follow` asks for what is new, milliseconds. */
 const FOLLOW_EVERY_MS = 500;
+
+const OFFLINE = "the auditor's folder or a copy of its tlog; this machine's auditor's if not said";
+const KEY_FLAG = ["--key <file>", "the log's verifier key as you were given it (the auditor's log-key.pub)"] as const;
 
 export const audit: CommandModule = (program) => {
   const command = program.command("audit").description("the record of what the mesh did");
@@ -70,6 +75,43 @@ export const audit: CommandModule = (program) => {
       ),
     )
     .action((job: string | undefined, flags: ReplayFlags) => replay(job, flags));
+  command
+    .command("verify")
+    .description(
+      "checks the signed log from its files alone: checkpoint, every tile, every entry (or a receipt); ends with 1 when anything is wrong",
+    )
+    .option("--offline <folder>", OFFLINE)
+    .option(...KEY_FLAG)
+    .option("--checkpoint <file...>", "checkpoints of this log that you kept: it must still begin with them", [])
+    .addOption(
+      new Option("--receipt <file>", "check this .tlog-proof instead; needs no log").conflicts([
+        "offline",
+        "checkpoint",
+      ]),
+    )
+    .option("--json", "as JSON")
+    .addHelpText(
+      "after",
+      examples(
+        "tiermesh audit verify",
+        "tiermesh audit verify --offline /mnt/copy/tlog --key log-key.pub --checkpoint checkpoint-of-may",
+        "tiermesh audit verify --receipt 01J8Z3….tlog-proof --key log-key.pub",
+      ),
+    )
+    .action(verify satisfies (flags: VerifyFlags) => void);
+  command
+    .command("receipt")
+    .description("writes a .tlog-proof that the ending of a job is in the signed log; anyone can check it without us")
+    .argument("<job>", "the job's id", jobId)
+    .option("--offline <folder>", OFFLINE)
+    .option(...KEY_FLAG)
+    .option("--out <file>", "where to; JOB.tlog-proof in this folder if not said")
+    .option("--json", "as JSON")
+    .addHelpText(
+      "after",
+      examples("tiermesh audit receipt 01J8Z3…", "tiermesh audit receipt 01J8Z3… --out evidence/may.tlog-proof --json"),
+    )
+    .action(receipt satisfies (job: string, flags: ReceiptFlags) => void);
 };
 
 async function show(client: MeshClient, query: AuditQueryInput, json: boolean): Promise<number> {
@@ -82,6 +124,11 @@ function eventType(text: string): EventType {
   const known = EVENT_TYPES.find((type) => type === text);
   if (known === undefined) throw new InvalidArgumentError(`one of ${EVENT_TYPES.join(", ")}`);
   return known;
+}
+
+function jobId(text: string): string {
+  if (!JobId.safeParse(text).success) throw new InvalidArgumentError("8 to 64 letters, digits, _ and -");
+  return text;
 }
 
 function count(text: string): number {

@@ -64,7 +64,7 @@ export async function collect(mesh: ClusterMesh, clients: string, faults: FaultN
 function readLog(folder: string): LogLine[] {
   return readdirSync(folder)
     .toSorted()
-    .filter((name) => name !== "lock")
+    .filter((name) => name.endsWith(".jsonl"))
     .flatMap((name) => readFileSync(path.join(folder, name), "utf8").split("\n"))
     .filter((line) => line.startsWith('{"sequence"') && line.endsWith("}"))
     .map((line) => JSON.parse(line) as LogLine);

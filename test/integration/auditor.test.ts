@@ -10,6 +10,7 @@ import { EventPublisher } from "../../service/events.ts";
 import { createLog } from "../../service/log.ts";
 import { startTestBus, type TestBus } from "../kit/bus.ts";
 import { startProc, type Proc } from "../kit/proc.ts";
+import { verifyTree } from "../kit/signed-log.ts";
 import { tempDir } from "../kit/temp-dir.ts";
 import { waitFor } from "../kit/wait-for.ts";
 
@@ -74,6 +75,12 @@ function linesOf(folder: string): LogEntry[] {
   return lines.map((line) => JSON.parse(line) as LogEntry);
 }
 
+/** Runs `tiermesh …` without a mesh; its exit code. */
+async function tiermesh(...args: string[]): Promise<number | null> {
+  await using proc = startProc(path.join(import.meta.dirname, "..", "..", "cli", "main.ts"), { args });
+  return (await proc.exited).code;
+}
+
 const left = { node_id: "n1", layer: "L1", reason: null } as const;
 const record = () => events.record("node_left", left);
 
@@ -101,7 +108,25 @@ test("kill -9 in the middle of the stream, again and again: each acknowledged ev
   });
   auditor.kill("SIGTERM");
   expect((await auditor.exited).code).toBe(0);
+  expect(verifyTree(folder)).toMatchObject({ problems: [], checkpoint: { size: total } });
   await auditor[Symbol.asyncDispose]();
+});
+
+test("what is acknowledged to the stream is covered by a signed checkpoint, within seconds and without being asked", async () => {
+  const folder = path.join(dir.path, "covered");
+  await using auditor = await startAuditor(folder);
+  const manager = await jetstreamManager(bus.nc);
+  const before = (await manager.streams.info("AUDIT")).state.messages;
+  await Promise.all(Array.from({ length: 3 }, () => record().durable));
+  await waitFor(
+    async () => {
+      const { ack_floor } = await manager.consumers.info("AUDIT", "auditor");
+      expect(ack_floor.stream_seq).toBe(before + 3);
+    },
+    { timeout: 40_000 },
+  );
+  expect(verifyTree(folder)).toMatchObject({ problems: [], uncovered: 0, checkpoint: { size: before + 3 } });
+  expect(await auditor.health()).toMatchObject({ tree_size: before + 3 });
 });
 
 test("the log is the truth: what its disk lost comes again, although the consumer had acknowledged it", async () => {
@@ -154,7 +179,7 @@ test("garbage on event subjects is kept as rejected entries and does not stop th
   expect(await auditor.health()).toMatchObject({ ok: true, rejected: 4 });
 });
 
-test("a job's entries are found by its id; a malformed question gets a typed error that names the field", async () => {
+test("a job's entries are found by its id, and its ending gets a receipt; a malformed question gets a typed error", async () => {
   const folder = path.join(dir.path, "asked");
   await using _auditor = await startAuditor(folder);
   const job = {
@@ -178,6 +203,15 @@ test("a job's entries are found by its id; a malformed question gets a typed err
     },
     { timeout: 20_000 },
   );
+  const file = path.join(dir.path, "job.tlog-proof");
+  await waitFor(
+    async () => expect(await tiermesh("audit", "receipt", job.job_id, "--offline", folder, "--out", file)).toBe(0),
+    { timeout: 20_000 },
+  );
+  const key = path.join(folder, "log-key.pub");
+  expect(await tiermesh("audit", "verify", "--receipt", file, "--key", key)).toBe(0);
+  expect(await tiermesh("audit", "verify", "--offline", folder, "--key", key)).toBe(0);
+  expect(await tiermesh("audit", "verify", "--receipt", key, "--key", key)).toBe(1);
   const reply = await bus.nc.request(bus.subjects.auditQuery, '{"limit":0}', { timeout: 3000 });
   expect(reply.json()).toMatchObject({ events: [], error: { code: "bad_request", field: "limit" } });
   const garbage = await bus.nc.request(bus.subjects.auditQuery, Uint8Array.of(1, 2, 3), { timeout: 3000 });
@@ -236,6 +270,31 @@ test.runIf(process.platform === "linux")(
     expect((linesOf(folder) as AuditEntry[]).map((entry) => entry.sequence)).toEqual(
       Array.from({ length: before + 50 }, (_, i) => i + 1),
     );
+    expect(verifyTree(folder).problems).toEqual([]);
     await waitFor(async () => expect(await auditor.health()).toMatchObject({ ok: true, problem: null }));
   },
 );
+
+// Last, because the others count the stream's messages against the log's entries.
+test("an event that the stream has twice enters once; one with its id from another sender is another event", async () => {
+  const folder = path.join(dir.path, "twice");
+  await using _auditor = await startAuditor(folder);
+  const manager = await jetstreamManager(bus.nc);
+  const before = (await manager.streams.info("AUDIT")).state.messages;
+  const publish = (sender: string) => {
+    const event = headers();
+    event.set("ce-specversion", "1.0");
+    event.set("ce-type", "tiermesh.node_left");
+    event.set("ce-id", "01J0000000000000000000TWICE");
+    event.set("ce-source", `test/${sender}`);
+    event.set("ce-time", "2026-01-02T03:04:05.678Z");
+    bus.nc.publish(bus.subjects.event("node_left", "none", "test", sender), JSON.stringify(left), { headers: event });
+  };
+  for (const sender of ["a", "a", "b", "a"]) publish(sender);
+  const last = record();
+  await last.durable;
+  await waitFor(async () => expect((await ask({ limit: 1 })).events[0]?.id).toBe(last.id), { timeout: 20_000 });
+  const stored = (linesOf(folder) as AuditEntry[]).filter((entry) => entry.stream_sequence > before);
+  expect(stored.map((entry) => entry.source)).toEqual(["test/a", "test/b", "test/test"]);
+  expect(stored.map((entry) => entry.stream_sequence)).toEqual([before + 1, before + 3, before + 5]);
+});

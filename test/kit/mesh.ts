@@ -140,9 +140,19 @@ export async function startMesh(
     texts: (name) =>
       readdirSync(path.join(home, name), { recursive: true, withFileTypes: true })
         .filter((entry) => entry.isFile())
-        .map((entry) => readFileSync(path.join(entry.parentPath, entry.name), "latin1")),
+        .flatMap((entry) => readIfThere(path.join(entry.parentPath, entry.name))),
     [Symbol.asyncDispose]: dispose,
   };
+}
+
+/** A file's bytes as text; none when it has gone since it was listed, as the auditor's partial tiles do. */
+function readIfThere(file: string): string[] {
+  try {
+    return [readFileSync(file, "latin1")];
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw error;
+  }
 }
 
 /** Runs `tiermesh <args>` to its end. */

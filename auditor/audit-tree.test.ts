@@ -1,0 +1,174 @@
+import { appendFile, cp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import path from "node:path";
+import fc from "fast-check";
+import { afterEach, expect, test } from "vitest";
+import type { AuditEntry, LogEntry } from "../bus-schemas/index.ts";
+import { tempDir, type TempDir } from "../test/kit/temp-dir.ts";
+import { AuditTree } from "./audit-tree.ts";
+import { SegmentLog } from "./segment-log.ts";
+import { decodeBundle } from "./tlog/bundle.ts";
+import { parseVerifierKey } from "./tlog/keys.ts";
+import { verifyLog } from "./tlog/verify.ts";
+import { canonicalJson, treeEntry } from "./tree-entry.ts";
+
+const opened: SegmentLog[] = [];
+const folders: TempDir[] = [];
+afterEach(async () => {
+  for (const log of opened.splice(0)) await log.close();
+  for (const folder of folders.splice(0)) await folder.remove();
+});
+
+function folder(): string {
+  const dir = tempDir("tiermesh-tree-");
+  folders.push(dir);
+  return dir.path;
+}
+
+function event(sequence: number): AuditEntry {
+  return {
+    sequence,
+    stream_sequence: sequence,
+    job_id: null,
+    id: `id-${sequence}`,
+    source: "router/r1",
+    type: "node_left",
+    time: "2026-01-02T03:04:05Z",
+    security_level: null,
+    traceparent: null,
+    data: { node_id: "n1", layer: "L1", reason: null },
+  };
+}
+
+async function openSegments(dir: string): Promise<SegmentLog> {
+  const log = await SegmentLog.open(dir, { segmentBytes: 4096 });
+  opened.push(log);
+  if (log.streamCreated === undefined) await log.startStream("2026-01-01T00:00:00Z", 0);
+  return log;
+}
+
+async function append(log: SegmentLog, count: number): Promise<LogEntry[]> {
+  const entries = Array.from({ length: count }, (_, i) => event(log.sequence + 1 + i));
+  for (const entry of entries) await log.append([entry]);
+  return entries;
+}
+
+async function check(dir: string) {
+  const key = parseVerifierKey(await readFile(path.join(dir, "log-key.pub"), "utf8"));
+  return verifyLog(path.join(dir, "tlog"), key);
+}
+
+test("entries enter the signed tree as canonical JSON, in the log's order", async () => {
+  const dir = folder();
+  const log = await openSegments(dir);
+  const tree = await AuditTree.open(dir, log, "mesh.main");
+  const entries = await append(log, 3);
+  tree.add(entries);
+  expect([tree.size, tree.waiting]).toEqual([0, 3]);
+  await tree.cover();
+  expect([tree.size, tree.waiting]).toEqual([3, 0]);
+  expect(await check(dir)).toMatchObject({ problems: [], checkpoint: { size: 3 } });
+  const bundle = decodeBundle(await readFile(path.join(dir, "tlog", "tile", "entries", "000.p", "3")));
+  expect(bundle?.map(String)).toEqual(entries.map(canonicalJson));
+});
+
+test("the key is made once, readable by its owner only, and its name says which mesh it is of", async () => {
+  const dir = folder();
+  const log = await openSegments(dir);
+  await AuditTree.open(dir, log, "mesh.main");
+  const made = await readFile(path.join(dir, "log-key"), "utf8");
+  // Windows has no such mode.
+  const mode = process.platform === "win32" ? 0o600 : (await stat(path.join(dir, "log-key"))).mode & 0o777;
+  expect(mode).toBe(0o600);
+  expect(await readFile(path.join(dir, "log-key.pub"), "utf8")).toMatch(
+    /^tiermesh\.internal\/mesh\.main\/[0-9a-f]{8}\+[0-9a-f]{8}\+\S+\n$/,
+  );
+  await rm(path.join(dir, "log-key.pub"));
+  await AuditTree.open(dir, log, "mesh.main");
+  expect(await readFile(path.join(dir, "log-key"), "utf8")).toBe(made);
+  expect(await check(dir)).toMatchObject({ problems: [] });
+});
+
+test("what the segments have beyond the tree, after a crash or from before there was one, is added when it is opened", async () => {
+  const dir = folder();
+  let log = await openSegments(dir);
+  await append(log, 40);
+  const tree = await AuditTree.open(dir, log, "mesh.main");
+  expect(tree.size).toBe(40);
+  tree.add(await append(log, 5));
+  await append(log, 20);
+  await log.close();
+  log = await openSegments(dir);
+  expect((await AuditTree.open(dir, log, "mesh.main")).size).toBe(65);
+  expect(await check(dir)).toMatchObject({ problems: [], checkpoint: { size: 65 } });
+});
+
+test("the same log gives the same tree, however it came into it", async () => {
+  const dir = folder();
+  const log = await openSegments(dir);
+  const tree = await AuditTree.open(dir, log, "mesh.main");
+  for (const count of [3, 20, 7]) {
+    tree.add(await append(log, count));
+    await tree.cover();
+  }
+  const copy = folder();
+  await cp(dir, copy, { recursive: true });
+  await rm(path.join(copy, "tlog"), { recursive: true });
+  await AuditTree.open(copy, await openSegments(copy), "mesh.main");
+  const checkpoint = (place: string) => readFile(path.join(place, "tlog", "checkpoint"), "utf8");
+  expect(await checkpoint(copy)).toBe(await checkpoint(dir));
+});
+
+test("a tree that has more than the segments, a key that is gone and a damaged segment are not gone on with", async () => {
+  const dir = folder();
+  const log = await openSegments(dir);
+  await append(log, 30);
+  await AuditTree.open(dir, log, "mesh.main");
+  const lost = folder();
+  await cp(dir, lost, { recursive: true });
+  await rm(path.join(lost, "segment-000001.jsonl"));
+  for (let number = 2; number < 9; number++) await rm(path.join(lost, `segment-00000${number}.jsonl`), { force: true });
+  await expect(AuditTree.open(lost, await openSegments(lost), "mesh.main")).rejects.toThrow(
+    "the signed tree has entry 30, but the segments",
+  );
+  const damaged = folder();
+  await cp(dir, damaged, { recursive: true });
+  await rm(path.join(damaged, "tlog"), { recursive: true });
+  await appendFile(path.join(damaged, "segment-000001.jsonl"), "no entry\n");
+  const segments = await openSegments(damaged);
+  await expect(AuditTree.open(damaged, segments, "mesh.main")).rejects.toThrow(/segment-000001\.jsonl:\d+: damaged/);
+  await rm(path.join(dir, "log-key"));
+  await expect(AuditTree.open(dir, log, "mesh.main")).rejects.toThrow("log-key is gone");
+  await writeFile(path.join(dir, "log-key"), "PRIVATE+KEY+x+00000000+AAAA");
+  await expect(AuditTree.open(dir, log, "mesh.main")).rejects.toMatchObject({ code: "bad_config" });
+});
+
+test("an entry too large for a tile enters with its data's hash", () => {
+  const large = { ...event(1), data: { text: "ü".repeat(40_000), a: 1 } };
+  const entry = treeEntry(large);
+  expect(entry.length).toBeLessThan(1000);
+  expect(JSON.parse(entry.toString())).toMatchObject({
+    id: "id-1",
+    data_bytes: 80_017,
+    data_sha256: expect.stringMatching(/^[0-9a-f]{64}$/),
+  });
+  expect(JSON.parse(entry.toString())).not.toHaveProperty("data");
+});
+
+test("canonical JSON does not depend on the order of members and reads back as the same value", () => {
+  fc.assert(
+    fc.property(fc.jsonValue(), (value) => {
+      const text = canonicalJson(value);
+      expect(JSON.parse(text)).toEqual(JSON.parse(JSON.stringify(value)));
+      const turned = JSON.parse(text, (_, inner: unknown) =>
+        typeof inner === "object" && inner !== null && !Array.isArray(inner)
+          ? Object.fromEntries(Object.entries(inner).reverse())
+          : inner,
+      ) as unknown;
+      expect(canonicalJson(turned)).toBe(text);
+    }),
+  );
+  // RFC 8785, section 3.2.3: sorted by UTF-16 code units, so an emoji comes before U+FB33.
+  expect(canonicalJson({ "\u20ac": 1, "\r": 2, "\ufb33": 3, "1": 4, "\u{1f600}": 5, "a b": 6, a: 7 })).toBe(
+    '{"\\r":2,"1":4,"a":7,"a b":6,"€":1,"😀":5,"\ufb33":3}',
+  );
+});

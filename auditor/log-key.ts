@@ -1,0 +1,39 @@
+import path from "node:path";
+import { MeshError } from "../bus-schemas/index.ts";
+import { DISK, replaceFiles } from "./tlog/files.ts";
+import { generatePrivateKey, parsePrivateKey, type NoteSigner } from "./tlog/keys.ts";
+import { CHECKPOINT_FILE } from "./tlog/writer.ts";
+
+/** Folder of the signed log below the auditor's: all that a stranger needs, and nothing that he must not have. */
+export const TLOG_FOLDER = "tlog";
+/** The log's private key below the auditor's folder, readable by its owner only. */
+const KEY_FILE = "log-key";
+/** The key's public half, as strangers are given it. */
+export const VERIFIER_KEY_FILE = "log-key.pub";
+
+/**
+ * The key that signs the log of an auditor's folder; made at the first start. `mesh` goes into its name, `mesh.main`.
+ * @throws MeshError `bad_config` when the key is malformed, or gone although it has signed; the file system's errors.
+ */
+export async function openLogKey(folder: string, mesh: string): Promise<NoteSigner> {
+  const file = path.join(folder, KEY_FILE);
+  const known = (await DISK.read(file))?.toString();
+  if (known === undefined && (await DISK.read(path.join(folder, TLOG_FOLDER, CHECKPOINT_FILE))) !== undefined)
+    throw new MeshError("bad_config", `${file} is gone, but it has signed the log; restore it`);
+  const text = known ?? `${generatePrivateKey((unique) => `tiermesh.internal/${mesh}/${unique}`)}\n`;
+  const signer = named(file, text);
+  if (known === undefined) await replaceFiles(DISK, new Map([[file, Buffer.from(text)]]));
+  const verifierFile = path.join(folder, VERIFIER_KEY_FILE);
+  const verifierKey = `${signer.verifierKey}\n`;
+  if ((await DISK.read(verifierFile))?.toString() !== verifierKey)
+    await replaceFiles(DISK, new Map([[verifierFile, Buffer.from(verifierKey)]]));
+  return signer;
+}
+
+function named(file: string, text: string): NoteSigner {
+  try {
+    return parsePrivateKey(text);
+  } catch (error) {
+    throw new MeshError("bad_config", `${file}: ${MeshError.from(error).message}`);
+  }
+}

@@ -1,0 +1,37 @@
+/** Checkpoints by c2sp.org/tlog-checkpoint: a signed note that says how many entries a log has, and its root. Pure. */
+import { MeshError } from "../../bus-schemas/index.ts";
+import { decodeBase64 } from "./base64.ts";
+import { HASH_BYTES } from "./hash.ts";
+import type { NoteSigner, NoteVerifier } from "./keys.ts";
+import { openNote, signNote } from "./note.ts";
+
+export interface Checkpoint {
+  /** Which log it is; the same as the name of the log's key. */
+  origin: string;
+  /** Number of entries. */
+  size: number;
+  root: Uint8Array;
+}
+
+/** The checkpoint of the signer's own log, as a signed note. */
+export function signCheckpoint({ size, root }: Omit<Checkpoint, "origin">, signer: NoteSigner): string {
+  return signNote(`${signer.name}\n${size}\n${Buffer.from(root).toString("base64")}\n`, [signer]);
+}
+
+/**
+ * A checkpoint of the log whose key this is.
+ * @throws MeshError `bad_request`: not signed by that key, of another log, or not in the format.
+ */
+export function openCheckpoint(note: Uint8Array, key: NoteVerifier): Checkpoint {
+  const [origin = "", size = "", base64 = "", ...extensions] = openNote(note, [key]).text.split("\n");
+  const root = decodeBase64(base64);
+  const readable =
+    /^(?:0|[1-9]\d{0,15})$/.test(size) &&
+    Number.isSafeInteger(Number(size)) &&
+    root?.length === HASH_BYTES &&
+    extensions.pop() === "" &&
+    !extensions.includes("");
+  if (!readable) throw new MeshError("bad_request", "a note that is not a checkpoint: origin, size, root");
+  if (origin !== key.name) throw new MeshError("bad_request", "a checkpoint of another log than the key's");
+  return { origin, size: Number(size), root };
+}

@@ -1,0 +1,62 @@
+/** Signed notes by c2sp.org/signed-note: a text, an empty line, and a line for each signature. Pure. */
+import { MeshError } from "../../bus-schemas/index.ts";
+import { decodeBase64 } from "./base64.ts";
+import type { NoteSigner, NoteVerifier } from "./keys.ts";
+
+/** More signatures than this are refused; the format asks for 16 at least. */
+const MAX_SIGNATURES = 100;
+/** A key id in front of each signature, bytes. */
+const KEY_ID_BYTES = 4;
+
+const SIGNATURE = /^— ([^\s+]+) (\S+)$/;
+/** Control characters below U+0020, but the newline: the others, U+007F and above, are allowed. */
+const CONTROL = /(?!\n|[\u007f-\u009f])\p{Cc}/u;
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** `text` ends with a newline. Returns the note. */
+export function signNote(text: string, signers: readonly NoteSigner[]): string {
+  const lines = signers.map((signer) => {
+    const id = Buffer.alloc(KEY_ID_BYTES);
+    id.writeUInt32BE(signer.keyId);
+    return `— ${signer.name} ${Buffer.concat([id, signer.sign(Buffer.from(text))]).toString("base64")}\n`;
+  });
+  return `${text}\n${lines.join("")}`;
+}
+
+/**
+ * The text of a note that at least one of the keys has signed. Signatures of other keys, of whatever type, are passed over.
+ * @throws MeshError `bad_request`: not a note, a known key's signature is wrong, or there is none by a known key.
+ */
+export function openNote(note: Uint8Array, verifiers: readonly NoteVerifier[]): { text: string; signedBy: string[] } {
+  const whole = decode(note);
+  const end = whole.lastIndexOf("\n\n");
+  const lines = whole.slice(end + 2).split("\n");
+  if (end < 0 || lines.pop() !== "" || lines.length === 0) throw bad("not a signed note: it has no signatures");
+  if (lines.length > MAX_SIGNATURES) throw bad(`a note with more than ${MAX_SIGNATURES} signatures`);
+  const text = whole.slice(0, end + 1);
+  const signedBy = lines.flatMap((line) => {
+    const [, name = "", base64 = ""] = SIGNATURE.exec(line) ?? [];
+    const bytes = decodeBase64(base64);
+    if (bytes === undefined || bytes.length <= KEY_ID_BYTES) throw bad("a note with a malformed signature line");
+    const known = verifiers.find((key) => key.name === name && key.keyId === bytes.readUInt32BE(0));
+    if (known === undefined) return [];
+    if (!known.verify(Buffer.from(text), bytes.subarray(KEY_ID_BYTES))) throw bad(`the signature of ${name} is wrong`);
+    return [name];
+  });
+  if (signedBy.length === 0) throw bad(`not signed by ${verifiers.map((key) => key.name).join(" or ")}`);
+  return { text, signedBy };
+}
+
+function decode(note: Uint8Array): string {
+  try {
+    const text = utf8.decode(note);
+    if (!CONTROL.test(text)) return text;
+  } catch {
+    // Told below.
+  }
+  throw bad("not a signed note: not plain UTF-8 text");
+}
+
+function bad(why: string): MeshError {
+  return new MeshError("bad_request", why);
+}

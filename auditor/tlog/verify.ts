@@ -1,0 +1,150 @@
+/** Checks a log's folder from its bytes alone, as a stranger would: checkpoint, every entry, every tile. */
+import { readFileSync, readdirSync } from "node:fs";
+import path from "node:path";
+import { MeshError } from "../../bus-schemas/index.ts";
+import { encodeBundle } from "./bundle.ts";
+import { openCheckpoint, type Checkpoint } from "./checkpoint.ts";
+import { UNFINISHED } from "./files.ts";
+import { leafHash } from "./hash.ts";
+import type { NoteVerifier } from "./keys.ts";
+import { BadTile, TileReader } from "./reader.ts";
+import { TILE_WIDTH, levelCount, parseTilePath, tilePath, widthOf, type Tile } from "./tiles.ts";
+import { perfectRoot, rootOf, same } from "./tree.ts";
+import { CHECKPOINT_FILE } from "./writer.ts";
+
+/** Something that is wrong with a log. */
+export interface Problem {
+  /** File below the log's folder. */
+  file: string;
+  what: string;
+}
+
+export interface Verified {
+  /** Null when it cannot be trusted; then nothing else was checked against it. */
+  checkpoint: Checkpoint | null;
+  problems: Problem[];
+  /** Files of tiles beyond the checkpoint: a writer at work, or one that crashed, leaves them. Not checked. */
+  uncovered: number;
+}
+
+export interface VerifyOptions {
+  /** Checkpoints of this log that were kept elsewhere: each must be of a beginning of the log. */
+  kept?: readonly Uint8Array[];
+}
+
+/** Never throws for what a log's files hold; @throws MeshError `bad_request` when the folder cannot be read at all. */
+export function verifyLog(folder: string, key: NoteVerifier, options: VerifyOptions = {}): Verified {
+  const problems: Problem[] = [];
+  const checkpoint = attempt(problems, CHECKPOINT_FILE, () => openCheckpoint(readCheckpoint(folder), key));
+  if (checkpoint === undefined) return { checkpoint: null, problems, uncovered: 0 };
+  const { size, root } = checkpoint;
+  const reader = new TileReader(folder, size);
+  checkEntries(reader, size, problems);
+  checkLevels(reader, size, problems);
+  attempt(problems, CHECKPOINT_FILE, () => {
+    if (!same(rootOf(size, reader.subtrees), root))
+      problems.push({ file: CHECKPOINT_FILE, what: "its root is not that of the tiles" });
+  });
+  for (const note of options.kept ?? []) checkKept(note, key, reader, size, problems);
+  const uncovered = checkOthers(folder, reader, size, problems);
+  const different = new Map(problems.map((problem) => [`${problem.file} ${problem.what}`, problem]));
+  return { checkpoint, problems: [...different.values()], uncovered };
+}
+
+/** The newest checkpoint of a log, as it was written. @throws MeshError `bad_request` when it is not there. */
+export function readCheckpoint(folder: string): Buffer {
+  try {
+    return readFileSync(path.join(folder, CHECKPOINT_FILE));
+  } catch (cause) {
+    throw new MeshError("bad_request", "missing or not readable", { cause });
+  }
+}
+
+function checkEntries(reader: TileReader, size: number, problems: Problem[]): void {
+  for (let index = 0; widthOf("entries", index, size) > 0; index++) {
+    attempt(problems, fileOf("entries", index, size), () => {
+      const entries = reader.bundle(index);
+      const hashes = reader.tile(0, index);
+      entries.forEach((entry, i) => {
+        if (same(leafHash(entry), hashes[i] ?? entry)) return;
+        const at = index * TILE_WIDTH + i;
+        problems.push({ file: fileOf("entries", index, size), what: `entry ${at} is not the one that the tree has` });
+      });
+    });
+  }
+}
+
+/** Each hash above level 0 is the root of a full tile below. */
+function checkLevels(reader: TileReader, size: number, problems: Problem[]): void {
+  for (let level = 1; levelCount(level, size) > 0; level++) {
+    for (let below = 0; below < levelCount(level, size); below++) {
+      attempt(problems, fileOf(level - 1, below, size), () => {
+        const hash = reader.tile(level, Math.floor(below / TILE_WIDTH))[below % TILE_WIDTH];
+        if (hash !== undefined && same(perfectRoot(reader.tile(level - 1, below)), hash)) return;
+        problems.push({ file: fileOf(level - 1, below, size), what: "does not hash to its place in the tile above" });
+      });
+    }
+  }
+}
+
+function checkKept(note: Uint8Array, key: NoteVerifier, reader: TileReader, size: number, problems: Problem[]): void {
+  const file = "kept checkpoint";
+  attempt(problems, file, () => {
+    const old = openCheckpoint(note, key);
+    if (old.size > size) problems.push({ file, what: `is of ${old.size} entries, the log has only ${size}` });
+    else if (!same(rootOf(old.size, reader.subtrees), old.root))
+      problems.push({ file, what: `the first ${old.size} entries are not those that it was signed for` });
+  });
+}
+
+/** Files that the checks above did not read: partial tiles of earlier checkpoints, and what does not belong here. */
+function checkOthers(folder: string, reader: TileReader, size: number, problems: Problem[]): number {
+  let uncovered = 0;
+  for (const file of filesBelow(folder, "tile")) {
+    if (file.endsWith(UNFINISHED)) continue;
+    const tile = parseTilePath(file);
+    if (tile === undefined) {
+      problems.push({ file, what: "is no file of a log" });
+      continue;
+    }
+    const { level, index, width } = tile;
+    if (widthOf(level, index, size) < width) uncovered++;
+    else
+      attempt(problems, file, () => {
+        const whole =
+          level === "entries"
+            ? encodeBundle(reader.bundle(index).slice(0, width))
+            : Buffer.concat(reader.tile(level, index).slice(0, width));
+        if (!same(whole, readFileSync(path.join(folder, file))))
+          problems.push({ file, what: "is not the beginning of the tile that the checkpoint covers" });
+      });
+  }
+  return uncovered;
+}
+
+/** Files below a folder of the log, as paths with `/` from the log's folder. */
+function filesBelow(folder: string, name: string): string[] {
+  try {
+    return readdirSync(path.join(folder, name), { recursive: true, withFileTypes: true })
+      .filter((found) => !found.isDirectory())
+      .map((found) => path.relative(folder, path.join(found.parentPath, found.name)).replaceAll(path.sep, "/"));
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw new MeshError("bad_request", `${folder}: cannot be read`, { cause });
+  }
+}
+
+function fileOf(level: Tile["level"], index: number, size: number): string {
+  return tilePath({ level, index, width: widthOf(level, index, size) });
+}
+
+/** What `work` returns, or undefined with what is wrong noted: under the tile's own file, or under `file`. */
+function attempt<T>(problems: Problem[], file: string, work: () => T): T | undefined {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof BadTile) problems.push({ file: error.file, what: error.why });
+    else problems.push({ file, what: MeshError.from(error, "internal", "cannot be read").message });
+    return undefined;
+  }
+}

@@ -1,0 +1,127 @@
+/**
+ * The one writer of a log in a folder. A checkpoint is written only when every tile and bundle it covers is on the disk,
+ * and is replaced by a rename. So a crash between any two steps leaves the last checkpoint and all that it covers; what
+ * was written beyond it is written again, with the same content if the same entries come again.
+ */
+import path from "node:path";
+import { MeshError } from "../../bus-schemas/index.ts";
+import { decodeBundle } from "./bundle.ts";
+import { openCheckpoint, signCheckpoint, type Checkpoint } from "./checkpoint.ts";
+import { DISK, replaceFiles, type Disk } from "./files.ts";
+import { EMPTY, frontierRoot, grow, type Frontier } from "./frontier.ts";
+import { HASH_BYTES, leafHash } from "./hash.ts";
+import { parseVerifierKey, type NoteSigner } from "./keys.ts";
+import { TILE_WIDTH, levelCount, tilePath, widthOf, type Tile } from "./tiles.ts";
+import { same } from "./tree.ts";
+
+/** The newest checkpoint of a log, in its folder. */
+export const CHECKPOINT_FILE = "checkpoint";
+
+export class TlogWriter {
+  readonly #folder: string;
+  readonly #signer: NoteSigner;
+  readonly #disk: Disk;
+  #frontier: Frontier = EMPTY;
+
+  private constructor(folder: string, signer: NoteSigner, disk: Disk) {
+    this.#folder = folder;
+    this.#signer = signer;
+    this.#disk = disk;
+  }
+
+  /**
+   * Opens the log of a folder, or begins one where there is none.
+   * @throws MeshError `conflict` when the right edge of the log does not hash to its checkpoint, or the checkpoint is
+   *   missing or not this key's; the file system's errors.
+   */
+  static async open(folder: string, signer: NoteSigner, disk: Disk = DISK): Promise<TlogWriter> {
+    const writer = new TlogWriter(folder, signer, disk);
+    const note = await disk.read(path.join(folder, CHECKPOINT_FILE));
+    if (note === undefined) await writer.#begin();
+    else await writer.#goOn(note);
+    return writer;
+  }
+
+  /** Entries that the newest checkpoint covers. */
+  get size(): number {
+    return this.#frontier.size;
+  }
+
+  /** The last entries that the checkpoint covers: those of the last bundle, or one at least unless the log is empty. */
+  async lastEntry(): Promise<Uint8Array | undefined> {
+    const { size, bundle } = this.#frontier;
+    if (bundle.length > 0 || size === 0) return bundle.at(-1);
+    return (await this.#bundle(levelCount(1, size) - 1, TILE_WIDTH)).at(-1);
+  }
+
+  /**
+   * Appends entries and signs the tree with them; all is durable when it returns. When it throws, nothing counts as
+   * appended and it may be called again.
+   * @throws MeshError `payload_too_large` for an entry above 65,535 bytes; the file system's errors.
+   */
+  async append(entries: readonly Uint8Array[]): Promise<void> {
+    if (entries.length === 0) return;
+    const { frontier, files, filled } = grow(this.#frontier, entries);
+    const place = (name: string) => path.join(this.#folder, name);
+    await replaceFiles(this.#disk, new Map([...files].map(([name, data]) => [place(name), data])));
+    await this.#sign(frontier);
+    this.#frontier = frontier;
+    // The full tile stands for its partial forms (tlog-tiles, "Partial Tiles").
+    for (const tile of filled) await this.#disk.remove(place(`${tilePath(tile)}.p`));
+  }
+
+  async #begin(): Promise<void> {
+    // A first checkpoint comes before the first tile, so tiles without one mean that it was taken away.
+    if ((await this.#disk.list(path.join(this.#folder, "tile"))).length > 0)
+      throw damaged(`${this.#folder} has tiles but no checkpoint; restore it`);
+    await this.#sign(EMPTY);
+  }
+
+  async #goOn(note: Buffer): Promise<void> {
+    const { size, root } = this.#read(note);
+    const levels: Uint8Array[][] = [];
+    for (let level = 0; levelCount(level, size) > 0; level++) {
+      const index = levelCount(level + 1, size);
+      const width = widthOf(level, index, size);
+      const tile = width === 0 ? Buffer.alloc(0) : await this.#tile({ level, index, width });
+      levels.push(Array.from({ length: width }, (_, i) => tile.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES)));
+    }
+    const partial = widthOf("entries", levelCount(1, size), size);
+    const bundle = partial === 0 ? [] : (await this.#bundle(levelCount(1, size), partial)).slice(0, partial);
+    const frontier: Frontier = { size, levels, bundle };
+    const hashed = bundle.every((entry, i) => same(leafHash(entry), levels[0]?.[i] ?? Buffer.alloc(0)));
+    if (!hashed || bundle.length !== partial || !same(frontierRoot(frontier), root))
+      throw damaged(`the tiles in ${this.#folder} do not hash to its checkpoint; \`tiermesh audit verify\` says where`);
+    this.#frontier = frontier;
+  }
+
+  #read(note: Buffer): Checkpoint {
+    try {
+      return openCheckpoint(note, parseVerifierKey(this.#signer.verifierKey));
+    } catch (error) {
+      throw damaged(`${path.join(this.#folder, CHECKPOINT_FILE)}: ${MeshError.from(error).message}`);
+    }
+  }
+
+  /** A tile or bundle as the disk has it: the partial one, or the full one that took its place. */
+  async #tile(tile: Tile): Promise<Buffer> {
+    for (const width of [tile.width, TILE_WIDTH]) {
+      const data = await this.#disk.read(path.join(this.#folder, tilePath({ ...tile, width })));
+      if (data !== undefined) return data;
+    }
+    throw damaged(`${path.join(this.#folder, tilePath(tile))} is missing; restore it`);
+  }
+
+  async #bundle(index: number, width: number): Promise<Buffer[]> {
+    return decodeBundle(await this.#tile({ level: "entries", index, width })) ?? [];
+  }
+
+  async #sign(frontier: Frontier): Promise<void> {
+    const note = signCheckpoint({ size: frontier.size, root: frontierRoot(frontier) }, this.#signer);
+    await replaceFiles(this.#disk, new Map([[path.join(this.#folder, CHECKPOINT_FILE), Buffer.from(note)]]));
+  }
+}
+
+function damaged(why: string): MeshError {
+  return new MeshError("conflict", why);
+}

@@ -1,0 +1,70 @@
+import { writeFileSync } from "node:fs";
+import { openCheckpoint } from "../../auditor/tlog/checkpoint.ts";
+import { checkProof, formatProof } from "../../auditor/tlog/proof.ts";
+import { TileReader } from "../../auditor/tlog/reader.ts";
+import { TILE_WIDTH } from "../../auditor/tlog/tiles.ts";
+import { inclusionProof } from "../../auditor/tlog/tree.ts";
+import { readCheckpoint } from "../../auditor/tlog/verify.ts";
+import { MeshError, type AuditEntry, type EventType } from "../../bus-schemas/index.ts";
+import { print, printJson } from "../format/terminal.ts";
+import { logPlace } from "./log-folder.ts";
+
+export interface ReceiptFlags {
+  offline?: string;
+  key?: string;
+  out?: string;
+  json?: boolean;
+}
+
+/** What ends a job; a durable one may be given up. */
+const ENDINGS: ReadonlySet<EventType> = new Set(["job_ended", "job_dead"]);
+
+interface Found {
+  index: number;
+  bytes: Buffer;
+  entry: AuditEntry;
+}
+
+/** @throws MeshError `not_found` while no checkpoint covers an ending of the job; `bad_request` when the log does not verify. */
+export function receipt(jobId: string, { offline, key: keyFile, out, json }: ReceiptFlags): void {
+  const { folder, key } = logPlace(offline, keyFile);
+  const note = readCheckpoint(folder);
+  const { size } = openCheckpoint(note, key);
+  const reader = new TileReader(folder, size);
+  const found = endingOf(jobId, reader, size);
+  if (found === undefined)
+    throw new MeshError(
+      "not_found",
+      `no ending of job ${jobId} in the ${size} entries of ${folder}; a job that has just ended is there within two seconds`,
+    );
+  const { index, bytes, entry } = found;
+  const hashes = inclusionProof(index, size, reader.subtrees);
+  const proof = { entry: bytes, index, hashes, checkpoint: note.toString() };
+  checkProof(proof, key);
+  const file = out ?? `${jobId}.tlog-proof`;
+  write(file, formatProof(proof));
+  const { type, time } = entry;
+  if (json === true) printJson({ job_id: jobId, file, origin: key.name, size, index, type, time });
+  else print(`${file}: ${type} of ${time} is entry ${index} of ${size}`);
+}
+
+/** The newest ending of a job. */
+function endingOf(jobId: string, reader: TileReader, size: number): Found | undefined {
+  const needle = `"job_id":"${jobId}"`;
+  for (let bundle = Math.ceil(size / TILE_WIDTH) - 1; bundle >= 0; bundle--) {
+    for (const [i, bytes] of [...reader.bundle(bundle).entries()].reverse()) {
+      if (!bytes.includes(needle)) continue;
+      const entry = JSON.parse(bytes.toString()) as AuditEntry;
+      if (entry.job_id === jobId && ENDINGS.has(entry.type)) return { index: bundle * TILE_WIDTH + i, bytes, entry };
+    }
+  }
+  return undefined;
+}
+
+function write(file: string, text: string): void {
+  try {
+    writeFileSync(file, text);
+  } catch (cause) {
+    throw new MeshError("bad_request", `${file}: cannot be written`, { cause });
+  }
+}
