@@ -20,6 +20,7 @@ import { serveControl } from "./control.ts";
 import { keepEmbedded } from "./embedded-keeper.ts";
 import { KeepWarm } from "./keep-warm.ts";
 import { ModelOrders } from "./model-orders.ts";
+import { onlyOne } from "./only-one.ts";
 import { HEARTBEAT_EVERY_MS, Heartbeat } from "./heartbeat.ts";
 import { Intake } from "./intake.ts";
 import { serveLocalControl } from "./local-control/server.ts";
@@ -64,6 +65,8 @@ runProcess(log, async (lifecycle) => {
   const cloud = config.providers === undefined ? undefined : await egressOf(config.providers, config.routingConfig);
   const nodeDir = join(config.stateDir, "agent", nodeId);
   mkdirSync(nodeDir, { recursive: true, mode: 0o700 });
+  const lock = await onlyOne({ nodeDir, nodeId, log }, lifecycle.signal);
+  lifecycle.onClose("lock", () => lock.release());
 
   const bus = await connectBus(`agent-${nodeId}`, busAddressOf(config), log, { retry: true });
   lifecycle.onClose("bus", () => bus.drain());
