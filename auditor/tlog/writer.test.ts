@@ -235,6 +235,18 @@ test("what is wrong is said with its file and entry", async () => {
   expect(verifyLog(dir, key).problems).toEqual([{ file: "tile/entries/000", what: "missing" }]);
 });
 
+test("an entry that was changed together with its own hash is seen by the tile above", async () => {
+  const dir = await logOf(300);
+  const [bundle = "", tile = ""] = ["tile/entries/000", "tile/0/000"].map((name) => path.join(dir, name));
+  const [entriesBytes, hashes] = [await readFile(bundle), await readFile(tile)];
+  const at = entriesBytes.indexOf(entry(24));
+  entriesBytes[at + 6]! ^= 1;
+  hashes.set(leafHash(entriesBytes.subarray(at, at + entry(24).length)), 24 * 32);
+  await Promise.all([writeFile(bundle, entriesBytes), writeFile(tile, hashes)]);
+  const what = "does not hash to its place in the tile above";
+  expect(verifyLog(dir, key).problems).toEqual([{ file: "tile/0/000", what }]);
+});
+
 test("entries in another order, another log's checkpoint, an older one and another key's are seen", async () => {
   const dir = await logOf(40, 20);
   const note = path.join(dir, "checkpoint");
