@@ -71,19 +71,6 @@ test("a cancel that means another node's try leaves this one's alone; one that m
   expect([intake.jobs.size, frames().length, events.of("job_ended")]).toEqual([0, said, []]);
 });
 
-test("that a job has ended while the bus was away its router hears once, when it is there again", () => {
-  const { bus, submit, work, verdicts, intake } = agentParts();
-  submit(whole);
-  bus.away = true;
-  work.runs[0]?.say("all of it");
-  work.runs[0]?.done();
-  expect(verdicts().map(({ type }) => type)).toEqual(["accepted"]);
-  bus.away = false;
-  intake.catchUp();
-  intake.catchUp();
-  expect(verdicts().slice(1)).toMatchObject([{ type: "ended", status: "finished" }]);
-});
-
 test("an answer that another node began is a last message of the assistant's for the runtime", () => {
   const { submit, work } = agentParts();
   submit({ ...stream, continue_from: "one two " });

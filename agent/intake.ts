@@ -24,6 +24,7 @@ import { Answer } from "./answer.ts";
 import { askOf, isAboutClass } from "./ask.ts";
 import { Parcels } from "./durable/parcels.ts";
 import { runEnded } from "./durable/run-ended.ts";
+import { Endings } from "./endings.ts";
 import { GoAheads } from "./go-aheads.ts";
 import { Job, type Ended, type JobFacts } from "./job.ts";
 import { refuse, type Ask } from "./model/admission.ts";
@@ -52,8 +53,6 @@ export interface IntakeParts {
 
 /** A router takes a job back within this time, or it is gone, milliseconds. */
 const TAKE_BACK_LIMIT_MS = 2000;
-/** Endings that wait for the bus, at most. */
-const MAX_UNTOLD = 1000;
 
 /** Takes jobs off the bus: checks, accepts or refuses at once, and hands what was accepted to the runtimes' desk. */
 export class Intake {
@@ -64,14 +63,14 @@ export class Intake {
   readonly #pulse = new Pulse(() => this.#goAheads.askAll());
   /** Jobs that no router has taken back yet. */
   readonly #handedBack = new Map<string, NodeJS.Timeout>();
-  /** Endings that a router is told when the bus is back. */
-  readonly #untold: [string, Verdict][] = [];
+  readonly #endings: Endings;
   #onIdle: () => void = () => undefined;
 
   constructor(parts: IntakeParts) {
     this.#parts = parts;
     this.#parcels = new Parcels(parts.bus);
     this.#goAheads = new GoAheads(parts.bus);
+    this.#endings = new Endings(parts.bus);
   }
 
   get jobs(): ReadonlyMap<string, Job> {
@@ -86,6 +85,7 @@ export class Intake {
     }
     bus.listen(bus.subjects.cancels, (msg) => this.#onCancel(msg));
     this.#goAheads.start();
+    this.#endings.start();
   }
 
   /** Waits until every job has ended; at the limit the rest fail with `draining`. */
@@ -192,24 +192,20 @@ export class Intake {
       this.#goAheads.remove(job);
       const parcel = facts.fence === undefined ? undefined : this.#parcels.find(facts.jobId);
       if (ended.superseded) parcel?.gone();
-      this.tell(parcel?.to.verdicts ?? verdicts, {
-        type: "ended",
-        job_id: facts.jobId,
-        node_id: nodeId,
-        queue: facts.queue,
-        load: this.#parts.load(),
-        status: ended.status,
-        timing: ended.timing,
-        error: ended.event.error,
-        handed_back: ended.handedBack,
-      });
+      // Its place is free before the load is told.
+      this.#parts.onEnded(job, ended);
+      const { status, timing, handedBack: handed_back, event } = ended;
+      const common = { job_id: facts.jobId, node_id: nodeId, queue: facts.queue };
+      const word = { type: "ended" as const, ...common, status, timing, error: event.error, handed_back };
+      const router = parcel?.to.verdicts ?? verdicts;
+      if (router !== undefined)
+        this.#endings.add((reply) => this.tell(router, { ...word, load: this.#parts.load() }, reply));
       if (facts.fence !== undefined) this.#recordRun(facts, facts.fence, ended);
       else if (ended.tellAnyway !== undefined) this.#untilTaken(facts, ended, ended.tellAnyway);
       else if (!ended.superseded && !ended.handedBack) this.#record(facts, ended);
       // Admission took it and the egress gate did not: one of the two walls has a hole.
       const { error } = ended.event;
       if (error !== null && isAboutClass(error)) rejections.add("egress", MeshError.fromWire(error));
-      this.#parts.onEnded(job, ended);
       if (this.#jobs.size > 0) return;
       this.#pulse.stop();
       this.#onIdle();
@@ -270,7 +266,7 @@ export class Intake {
   /** The bus is back: tells the routers what could not be told, and asks what of the jobs here is still this node's. */
   catchUp(): void {
     this.#goAheads.askAll();
-    for (const [reply, verdict] of this.#untold.splice(0)) this.tell(reply, verdict);
+    this.#endings.catchUp();
   }
 
   /** Tells a router. Whatever subject a message names, an agent speaks there only if it is one for verdicts, or an inbox. */
@@ -278,10 +274,6 @@ export class Intake {
     const { bus, nodeId } = this.#parts;
     const { nc, subjects } = bus;
     const [router = "", , dispatch = ""] = reply.split(".").slice(-3);
-    if (verdict.type === "ended" && !bus.connected() && !nc.isClosed()) {
-      if (this.#untold.length < MAX_UNTOLD) this.#untold.push([reply, verdict]);
-      return;
-    }
     if (nc.isClosed() || (reply !== subjects.verdict(router, nodeId, dispatch) && !isInbox(reply))) return;
     const to = answerTo === undefined ? {} : { reply: answerTo };
     nc.publish(reply, encode(verdict, "shared"), { headers: headersFor("shared"), ...to });

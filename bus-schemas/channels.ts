@@ -6,7 +6,7 @@ import { DURABLE_CHANNELS } from "./channels-durable.ts";
 import { Decision } from "./decision.ts";
 import { JobReceipt } from "./durable.ts";
 import { EVENTS, EVENT_TYPES } from "./events.ts";
-import { CancelRequest, GoAhead, JobRequest, JobResult, StreamFrame, Verdict, WorkingFrame } from "./job.ts";
+import { CancelRequest, GoAhead, Heard, JobRequest, JobResult, StreamFrame, Verdict, WorkingFrame } from "./job.ts";
 import { NodeGone, NodeRecord } from "./node-record.ts";
 import { RegistryAdd, RegistryJoin, RegistryReply, RegistryRevoke } from "./registry.ts";
 import { StructureTable } from "./structures.ts";
@@ -145,7 +145,10 @@ export const CHANNELS: readonly Channel[] = [
     to: "router",
     guarantee: "Reply subject of job.run; the broker answers 503 on it when the agent is gone.",
     messages: [{ name: "Verdict", summary: "Accepted or refused, later ended.", schema: Verdict }],
-    reply: [{ name: "GoAhead", summary: "To accepted: whether the job is still that node's.", schema: GoAhead }],
+    reply: [
+      { name: "GoAhead", summary: "To accepted: whether the job is still that node's.", schema: GoAhead },
+      { name: "Heard", summary: "To ended: it need not be told again.", schema: Heard },
+    ],
   },
   {
     name: "jobCancel",

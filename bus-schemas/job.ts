@@ -228,6 +228,10 @@ export type Verdict = z.infer<typeof Verdict>;
 export const GoAhead = z.object({ go: z.boolean() });
 export type GoAhead = z.infer<typeof GoAhead>;
 
+/** router → agent: an ending was heard, and need not be told again. */
+export const Heard = z.object({ heard: z.literal(true) });
+export type Heard = z.infer<typeof Heard>;
+
 /** Body of a cancel; an empty one is a plain cancel. */
 export const CancelRequest = z.object({
   /** The caller has submitted the job again and wants no ending of this try. */

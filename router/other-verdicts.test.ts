@@ -26,3 +26,13 @@ test("of a verdict to another router the load is taken, and nothing else", async
   expect([bus.sent, rejected]).toEqual([[], []]);
   expect([fleet.fleet.size, fleet.fleet.view("a")?.gone]).toEqual([1, false]);
 });
+
+test("an ending to this router is confirmed, also of a job that it does not know any more; one to another router is not", () => {
+  const { parts, bus, join } = routerParts();
+  new Dispatcher(parts).start();
+  join(nodeRecord("a"));
+  const ended = { type: "ended", job_id: "job-00001", node_id: "a", load: LOAD, status: "finished", timing: null };
+  bus.deliver("mesh.main.job.verdict.router-1.a.7", ended, { reply: "_INBOX.agent.ended.0" });
+  bus.deliver("mesh.main.job.verdict.router-2.a.7", ended, { reply: "_INBOX.agent.ended.1" });
+  expect(bus.sent.map(({ subject, json }) => [subject, json()])).toEqual([["_INBOX.agent.ended.0", { heard: true }]]);
+});

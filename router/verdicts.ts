@@ -4,6 +4,7 @@ import {
   MeshError,
   Verdict,
   type GoAhead,
+  type Heard,
   lastToken,
   verdictNode,
   verdictRouter,
@@ -74,6 +75,7 @@ export class Verdicts {
     const { fleet, rejections } = this.#parts;
     if (msg.headers?.code === 503 && msg.data.length === 0) return listener.onNobody?.(token);
     const verdict = this.#read(msg, (error) => rejections.add("verdict", error));
+    if (verdict?.type === "ended") respond(msg, { heard: true } satisfies Heard);
     const dispatch = verdict === undefined ? undefined : listener.find(token);
     if (verdict !== undefined && dispatch === undefined && verdict.type !== "accepted") listener.onLate?.(token);
     if (verdict === undefined || dispatch === undefined) return goAhead(msg, verdict, false);

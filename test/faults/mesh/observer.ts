@@ -26,7 +26,7 @@ export class Observer implements ConnectionEvents {
   /** By the subject on which the word is awaited. */
   readonly #awaited = new Map<string, { proc: Proc; jobId: string; untilMs: number }>();
 
-  readonly #accepted = new Set<string>();
+  readonly #words = new Set<string>();
 
   constructor(world: World, history: History, audit: AuditStream, agents: () => readonly SimAgent[]) {
     this.#world = world;
@@ -104,9 +104,9 @@ export class Observer implements ConnectionEvents {
     };
     const agent = this.#agents().find((member) => member.proc === proc);
     if (agent === undefined) return;
-    // Said again, it is the question whether the job is still that node's.
-    if (type === "accepted" && this.#accepted.size === this.#accepted.add(`${proc.name} ${message.subject}`).size)
-      return;
+    // Said again, it is the question whether the job is still that node's, or an ending that nobody has confirmed.
+    const word = type === "accepted" ? `${proc.name} ${message.subject}` : message.reply;
+    if (type !== "refused" && word !== "" && this.#words.size === this.#words.add(word).size) return;
     this.#history.words.push({ atMs: this.#world.nowMs, node: agent.name, boot: agent.boot, type, jobId });
   }
 
