@@ -21,7 +21,7 @@ const WAIT_MS = { least: 500, spread: 1000 };
 /** Until all servers of the cluster know of a new subscription, milliseconds. */
 const SETTLE_MS = 150;
 /** Between the last word by one connection and the first by another: what was said first arrives first, milliseconds. */
-const HOLD_MS = 250;
+const HOLD_MS = 150;
 /** A connection that does not answer within this time will not any more, milliseconds. */
 const FLUSH_LIMIT_MS = 1000;
 /** The first connection is back within this time, milliseconds; until then the second does its work. */

@@ -18,7 +18,7 @@ const GIB = 1024 ** 3;
  * Makes sure that the AUDIT stream takes every event of this cell; an existing one is brought to these settings, which on a
  * bus with permissions only its keeper may do.
  * Its replicas stay as they are; the keeper of a cluster raises them (cli/bus/replicas.ts).
- * Events stay until the auditor's log has them and the limits below pass: 30 days or 8 GiB.
+ * Events stay for 30 days; at 8 GiB no more are taken until old ones go.
  */
 export async function ensureAuditStream(bus: Bus): Promise<JetStreamManager> {
   const manager = await jetstreamManager(bus.nc, { checkAPI: false });
@@ -29,6 +29,11 @@ export async function ensureAuditStream(bus: Bus): Promise<JetStreamManager> {
     storage: StorageType.File,
     max_age: 30 * DAY_NS,
     max_bytes: 8 * GIB,
+    // A full stream refuses; producers keep what they have to say, and nothing that needs a record runs.
+    discard: DiscardPolicy.New,
+    // Nobody takes a record out again, whatever he may.
+    deny_delete: true,
+    deny_purge: true,
     duplicate_window: DUPLICATE_WINDOW_NS,
   });
   return manager;

@@ -1,5 +1,6 @@
 import { basename } from "node:path";
 import { MeshError } from "../../bus-schemas/index.ts";
+import { forgetFormerKey, keptStorageKey } from "../../service/bus-server/index.ts";
 import { connectBus, type Bus, type BusAddress } from "../../service/bus.ts";
 import { EventPublisher } from "../../service/events.ts";
 import { hostToken } from "../../service/host-token.ts";
@@ -97,6 +98,7 @@ export class Broker {
         stateDir: folder,
         ...settings,
         tls: certificates?.files,
+        key: settings.encrypt ? () => keptStorageKey(folder) : undefined,
         cluster: settings.cluster === undefined ? undefined : clusterOptions(settings.cluster, settings.port),
         accounts: () => accounts,
         onProgress: say,
@@ -104,6 +106,7 @@ export class Broker {
       },
       signal,
     );
+    forgetFormerKey(folder);
     const setAccounts = async (text: string) => {
       accounts = text;
       await server.bus.setAccounts(text);

@@ -6,6 +6,7 @@ import {
   startEmbeddedBus,
   type ClusterOptions,
   type EmbeddedBus,
+  type StorageKey,
   type TlsFiles,
 } from "../../service/bus-server/index.ts";
 import { pause } from "../../service/loop.ts";
@@ -17,6 +18,9 @@ export interface BusKeeperOptions {
   port: number;
   tls?: TlsFiles | undefined;
   cluster?: ClusterOptions | undefined;
+  sync?: "always" | "interval" | undefined;
+  /** What streams are encrypted with, asked for at each start; undefined = they lie in clear. */
+  key?: (() => StorageKey) | undefined;
   /** Text of the accounts file, asked for at each start. */
   accounts: () => string;
   onProgress: (line: string) => void;
@@ -108,6 +112,6 @@ export class BusKeeper {
   }
 }
 
-function serverOptions({ stateDir, host, port, tls, cluster, accounts }: BusKeeperOptions) {
-  return { stateDir, host, port, tls, cluster, accounts: accounts() };
+function serverOptions({ stateDir, host, port, tls, cluster, sync, key, accounts }: BusKeeperOptions) {
+  return { stateDir, host, port, tls, cluster, sync, key: key?.(), accounts: accounts() };
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { hostname, networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
@@ -23,6 +23,10 @@ export const BusSettings = z.strictObject({
   cert_file: z.string().optional(),
   key_file: z.string().optional(),
   ca_file: z.string().optional(),
+  /** always = each message is on the disk before it is acknowledged; what `bus init` writes. interval = every two minutes. */
+  sync: z.enum(["always", "interval"]).default("interval"),
+  /** Streams are encrypted on the disk, by a key in the bus's folder. */
+  encrypt: z.boolean().default(false),
   /** One server of several. */
   cluster: ClusterSettings.optional(),
 });
@@ -34,6 +38,11 @@ const LOCAL_NAMES = ["localhost", "127.0.0.1", "::1"];
 /** Where the bus of a state folder is. */
 export function busFolder(stateDir: string): string {
   return join(stateDir, "bus");
+}
+
+/** Whether a folder has settings of its own. */
+export function hasBusSettings(folder: string): boolean {
+  return existsSync(settingsFile(folder));
 }
 
 /** The settings of a folder, or the usual ones. @throws MeshError `bad_config` naming file and field */

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { busFiles, renderConfig, replaceFile } from "../../service/bus-server/index.ts";
+import { busFiles, keptStorageKey, renderConfig, replaceFile } from "../../service/bus-server/index.ts";
 import { keptCredentials } from "../../service/bus-server/credentials.ts";
 import { busCertificates } from "./bus-certificates.ts";
 import { writeBusSettings, type BusSettings } from "./bus-settings.ts";
@@ -37,12 +37,17 @@ export async function initBus(
   const certificates = await busCertificates(folder, settings, say);
   await replaceFile(files.accounts, users.render(users.lastEntries(), Date.now()));
   // Without a version: what the oldest server that we run understands.
-  const { host, port } = settings;
+  const { host, port, sync } = settings;
+  const key = settings.encrypt ? keptStorageKey(folder) : undefined;
   const access = { accountsFile: files.accounts };
   const routeSecret = await keptCredentials(files.credentials);
   const cluster = settings.cluster === undefined ? undefined : clusterOptions(settings.cluster, port);
   const tls = certificates?.files;
-  await replaceFile(files.config, renderConfig({ host, port, stateDir: folder, access, routeSecret, cluster, tls }));
+  const storage = { sync, key };
+  await replaceFile(
+    files.config,
+    renderConfig({ host, port, stateDir: folder, access, routeSecret, cluster, tls, ...storage }),
+  );
   const names = KEY_NAMES.filter((name) => existsSync(users.keyFile(name)));
   return {
     folder,

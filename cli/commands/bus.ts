@@ -3,10 +3,19 @@ import { Option, type Command } from "commander";
 import { MeshError, TOOL_INBOX } from "../../bus-schemas/index.ts";
 import { readNkeyFile } from "../../service/access/nkey-file.ts";
 import type { BusAddress } from "../../service/bus.ts";
+import { changeStorageKey } from "../../service/bus-server/index.ts";
 import { createLog } from "../../service/log.ts";
 import { stateDir } from "../../service/paths.ts";
 import { Broker } from "../bus/broker.ts";
-import { busFolder, checkBusSettings, isLoopback, readBusSettings, speaksTls } from "../bus/bus-settings.ts";
+import {
+  busFolder,
+  checkBusSettings,
+  hasBusSettings,
+  isLoopback,
+  readBusSettings,
+  speaksTls,
+  type BusSettings,
+} from "../bus/bus-settings.ts";
 import { makeBundle } from "../bus/bundle.ts";
 import { parseRoutes } from "../bus/cluster.ts";
 import { initBus } from "../bus/init.ts";
@@ -33,6 +42,9 @@ interface InitFlags {
   cert?: string;
   key?: string;
   ca?: string;
+  sync?: string;
+  encrypt?: boolean;
+  newStorageKey?: boolean;
   cluster?: string;
   server?: string;
   routes?: string;
@@ -58,6 +70,14 @@ function addInit(command: Command): void {
     .addOption(new Option("--cluster <name>", "one server of a cluster, with --routes").argParser(subjectToken))
     .option("--routes <list>", "all its servers: host:port,… or name=host:port,…; the names are n1, n2, … otherwise")
     .addOption(new Option("--server <name>", "which of them this machine is").argParser(subjectToken))
+    .addOption(
+      new Option(
+        "--sync <when>",
+        "messages are on the disk before they are acknowledged (always), or two minutes later",
+      ).choices(["always", "interval"]),
+    )
+    .option("--encrypt", "what the bus stores is encrypted, by a key in its folder")
+    .option("--new-storage-key", "with a bus that encrypts: a new key from its next start on")
     .option("--out <dir>", "a folder for each server of the cluster, ready to be copied; nothing is changed here")
     .option("--from <folder>", "with --out: the bus that grows into the cluster, whose keys and nodes are kept")
     .option("--json", "as JSON")
@@ -67,6 +87,7 @@ function addInit(command: Command): void {
         "tiermesh bus init                               # for this machine only",
         "tiermesh bus init --host 0.0.0.0 --url tls://bus.example:4222",
         "tiermesh bus init --host 10.0.0.5 --cert bus.pem --key bus.key --ca company-ca.pem",
+        "tiermesh bus init --encrypt                     # streams are encrypted on the disk; keep a copy of storage-key",
         "tiermesh bus init --cluster main --routes bus1.example:6222,bus2.example:6222,bus3.example:6222 --out bundle",
         "tiermesh bus init --cluster main --server n1 --routes 10.0.0.1,10.0.0.2,10.0.0.3   # this folder's bus as one of them",
       ),
@@ -75,17 +96,34 @@ function addInit(command: Command): void {
       const folder = busFolder(stateDir());
       if (flags.out !== undefined) return bundle(flags.out, flags);
       if (flags.from !== undefined) throw new MeshError("bad_config", "--from goes with --out", { field: "from" });
-      const made = await initBus(folder, settingsFrom(flags, folder), note);
+      const settings = settingsFrom(flags, folder);
+      if (flags.newStorageKey === true) changeKey(folder, settings.encrypt);
+      const made = await initBus(folder, settings, note);
       if (flags.json === true) return printJson(made);
       print(`${made.existed ? "the bus as it was, with these settings" : "a new bus"} in ${folder}`);
       print(`configuration  ${made.config}`);
       print(`permissions    ${made.accounts}`);
       print(`keys           ${join(folder, "keys")}: ${Object.keys(made.keys).join(", ")}`);
+      print(`storage        ${storageOf(settings)}`);
       print(
         `TLS            ${made.ca_file === null ? "none: it listens on loopback only" : `authority ${made.ca_file}`}`,
       );
       print("next           tiermesh up (the whole mesh), or tiermesh bus run (the bus alone)");
     });
+}
+
+function changeKey(folder: string, encrypts: boolean): void {
+  if (!encrypts)
+    throw new MeshError("bad_config", "--new-storage-key: this bus does not encrypt; add --encrypt", {
+      field: "new-storage-key",
+    });
+  changeStorageKey(folder);
+}
+
+function storageOf({ sync, encrypt }: BusSettings): string {
+  const when =
+    sync === "always" ? "each message on the disk before it is acknowledged" : "on the disk every two minutes";
+  return `${when}; ${encrypt ? "encrypted (keep a copy of storage-key: nothing else reads it)" : "in clear (--encrypt)"}`;
 }
 
 function settingsFrom(flags: InitFlags, folder: string) {
@@ -99,6 +137,9 @@ function settingsFrom(flags: InitFlags, folder: string) {
     cert_file: flags.cert,
     key_file: flags.key,
     ca_file: flags.ca,
+    // A new one of a company's; what is there keeps its own way.
+    sync: flags.sync ?? (hasBusSettings(folder) ? undefined : "always"),
+    encrypt: flags.encrypt,
     cluster: clusterFrom(flags),
   };
   const before = flags.tls === undefined ? readBusSettings(folder) : withoutFiles(readBusSettings(folder));

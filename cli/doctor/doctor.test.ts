@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { unknownHardware } from "../../agent/probes/hardware.ts";
@@ -8,6 +8,7 @@ import { busAuthority } from "./certificate.ts";
 import { describe, hardware } from "./hardware.ts";
 import { CHECKS } from "./index.ts";
 import { manners } from "./manners.ts";
+import { storage } from "./storage.ts";
 
 const folder = tempDir("tiermesh-doctor-");
 afterAll(() => folder.remove());
@@ -38,6 +39,25 @@ test("the authority that the bus is checked by is shown with its end and fingerp
       says: expect.stringMatching(/CN=Ours until \d{4}-\d\d-\d\d, SHA-256 ([0-9A-F]{2}:){31}/),
     });
   }
+});
+
+test("what the bus loses with the power is said, and what to do; a bus elsewhere is not looked at", async () => {
+  const home = join(folder.path, "storage");
+  const env = { TIERMESH_HOME: home, TIERMESH_CACHE_DIR: home, PATH: home };
+  expect(await storage.check(env)).toMatchObject({ level: "ok", says: expect.stringMatching(/no bus/) });
+  const write = (settings: object) => {
+    mkdirSync(join(home, "bus"), { recursive: true });
+    writeFileSync(join(home, "bus", "bus.json"), JSON.stringify(settings));
+  };
+  write({ sync: "interval", encrypt: true });
+  expect(await storage.check(env)).toMatchObject({
+    level: "warn",
+    says: expect.stringMatching(/^encrypted; .* power/),
+    todo: expect.stringMatching(/--sync always/),
+  });
+  expect(await storage.check({ ...env, TIERMESH_NATS_URL: "nats://elsewhere:4222" })).toMatchObject({ level: "ok" });
+  write({ sync: "sometimes" });
+  expect(await storage.check(env)).toMatchObject({ level: "warn", says: expect.stringMatching(/sync/) });
 });
 
 test("the hardware check shows this machine as its agent will", async () => {

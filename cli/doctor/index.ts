@@ -5,6 +5,7 @@ import { hardware } from "./hardware.ts";
 import { disk, machine, node } from "./machine.ts";
 import { manners } from "./manners.ts";
 import { auditor, models, router } from "./mesh.ts";
+import { storage } from "./storage.ts";
 
 /** Everything `tiermesh doctor` looks at, from the ground up. */
 export const CHECKS: readonly Check[] = [
@@ -16,6 +17,7 @@ export const CHECKS: readonly Check[] = [
   natsServer,
   busAuthority,
   bus,
+  storage,
   router,
   models,
   auditor,

@@ -9,10 +9,10 @@ import { endLeftover } from "./leftover.ts";
 import { describeHolder, type PortHolder, whoHoldsPort } from "./port-holder.ts";
 import { infoOf, portsOf, type ServerPorts } from "./ready.ts";
 import { ReloadWatch, replaceFile } from "./reload.ts";
-import { busFiles, type ClusterOptions, renderConfig, type TlsFiles } from "./server-config.ts";
+import { busFiles, type ClusterOptions, renderConfig, type StorageOptions, type TlsFiles } from "./server-config.ts";
 import { readServerVersion } from "./server-version.ts";
 
-export interface EmbeddedBusOptions {
+export interface EmbeddedBusOptions extends StorageOptions {
   /** Path of the nats-server, from obtainNatsServer. */
   binary: string;
   /** Folder of this bus alone; made (mode 0700) if it is not there. Data, credentials and lock live in it. */
@@ -143,6 +143,8 @@ async function startLocked(options: EmbeddedBusOptions, lock: FileLock): Promise
     cluster,
     accounts,
     tls,
+    sync,
+    key,
     onLog = () => {},
     readyTimeoutMs = 30_000,
     signal,
@@ -163,9 +165,11 @@ async function startLocked(options: EmbeddedBusOptions, lock: FileLock): Promise
     stateDir,
     cluster,
     tls,
+    sync,
+    key,
     access,
     routeSecret: credentials,
-    version: tls === undefined ? undefined : await readServerVersion(binary, signal),
+    version: tls === undefined && sync !== "always" ? undefined : await readServerVersion(binary, signal),
   });
   await writeFile(files.config, config, { mode: 0o600 });
   const wanted = [port, monitorPort ?? 0, cluster?.port ?? 0].filter((each) => each !== 0);

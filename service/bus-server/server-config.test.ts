@@ -63,3 +63,18 @@ test("a server that does not know min_version is not given it", () => {
   expect(renderConfig({ ...base, tls, version: "2.10.29" })).not.toContain("min_version");
   expect(renderConfig({ ...base, tls })).not.toContain("min_version");
 });
+
+test("storage is the server's default unless more is asked for, and nothing is said that an old server would refuse", () => {
+  expect(renderConfig(base)).not.toMatch(/sync_interval|cipher|key/);
+  expect(renderConfig({ ...base, sync: "always", version: "2.10.0" })).toContain("\n  sync_interval: always\n");
+  for (const version of ["2.9.25", undefined])
+    expect(renderConfig({ ...base, sync: "always", version })).toMatch(
+      /\n {2}# from nats-server 2\.10 on: sync_interval/,
+    );
+});
+
+test("streams are encrypted by the key, and read by the one before it while there is one", () => {
+  const text = renderConfig({ ...base, key: { key: "new" } });
+  expect(text).toMatch(/cipher: aes\n {2}key: "new"\n\}/);
+  expect(renderConfig({ ...base, key: { key: "new", former: "old" } })).toContain('prev_key: "old"');
+});
