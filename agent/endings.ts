@@ -1,17 +1,22 @@
 import type { Msg } from "@nats-io/nats-core";
-import { lastToken } from "../bus-schemas/index.ts";
+import { Heard, lastToken, type GoAhead } from "../bus-schemas/index.ts";
 import type { Bus } from "../service/bus.ts";
+import { readBody, respond } from "../service/messages.ts";
 
 /** A router that has not confirmed an ending is told again after this time, and then after twice the last one, milliseconds. */
 const AGAIN_MS = 500;
 /** Routers of an older version confirm nothing: told so often, an ending is taken for heard. */
 const TIMES = 5;
+/** So long a router may ask whether a job that was handed back is its own, milliseconds: until it has noticed that a node is lost. */
+const ASKED_FOR_MS = 10_000;
 /** Endings that wait to be confirmed, at most; the oldest has been told and is left at that. */
 const MAX_WAITING = 1000;
 
 interface Ending {
   /** Tells the router; its confirmation goes to the subject that it is given. */
   say: (reply: string) => void;
+  /** Of a job that was handed back: its router's question, whether it may go on. */
+  take: (() => boolean) | undefined;
   told: number;
   timer: NodeJS.Timeout | undefined;
 }
@@ -35,10 +40,11 @@ export class Endings {
     this.#bus.listen(`${this.#replies}.*`, (msg) => this.#onConfirmed(msg));
   }
 
-  add(say: (reply: string) => void): void {
+  /** @param take of a job that was handed back: answers its router's question, whether it may go on */
+  add(say: (reply: string) => void, take?: () => boolean): void {
     const key = (this.#count++).toString(36);
     if (this.#waiting.size >= MAX_WAITING) this.#forget(this.#waiting.keys().next().value ?? "");
-    const ending: Ending = { say, told: 0, timer: undefined };
+    const ending: Ending = { say, take, told: 0, timer: undefined };
     this.#waiting.set(key, ending);
     this.#tell(key, ending);
   }
@@ -46,6 +52,7 @@ export class Endings {
   /** The bus is back: what was said last before it went may have been lost with it. */
   catchUp(): void {
     for (const [key, ending] of this.#waiting) {
+      if (ending.told >= TIMES) continue;
       clearTimeout(ending.timer);
       ending.told = 0;
       this.#tell(key, ending);
@@ -60,7 +67,7 @@ export class Endings {
     ending.timer = setTimeout(
       () => {
         if (++ending.told < TIMES) this.#tell(key, ending);
-        else this.#forget(key);
+        else this.#confirmed(key, ending);
       },
       AGAIN_MS * 2 ** ending.told,
     );
@@ -68,7 +75,20 @@ export class Endings {
   }
 
   #onConfirmed(msg: Msg): void {
-    this.#forget(lastToken(msg.subject));
+    const key = lastToken(msg.subject);
+    const ending = this.#waiting.get(key);
+    if (ending === undefined) return;
+    if (ending.take !== undefined && readBody(msg, Heard).take) respond(msg, { go: ending.take() } satisfies GoAhead);
+    this.#confirmed(key, ending);
+  }
+
+  /** It is not told again; who may still ask about it gets the same answer. */
+  #confirmed(key: string, ending: Ending): void {
+    clearTimeout(ending.timer);
+    if (ending.take === undefined) return this.#forget(key);
+    ending.told = TIMES;
+    ending.timer = setTimeout(() => this.#forget(key), ASKED_FOR_MS);
+    ending.timer.unref();
   }
 
   #forget(key: string): void {

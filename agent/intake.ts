@@ -26,6 +26,7 @@ import { Parcels } from "./durable/parcels.ts";
 import { runEnded } from "./durable/run-ended.ts";
 import { Endings } from "./endings.ts";
 import { GoAheads } from "./go-aheads.ts";
+import { HandedBack } from "./handed-back.ts";
 import { Job, type Ended, type JobFacts } from "./job.ts";
 import { refuse, type Ask } from "./model/admission.ts";
 import type { EnergyMeter } from "./model/energy.ts";
@@ -51,9 +52,6 @@ export interface IntakeParts {
   onEnded: (job: Job, ended: Ended) => void;
 }
 
-/** A router takes a job back within this time, or it is gone, milliseconds. */
-const TAKE_BACK_LIMIT_MS = 2000;
-
 /** Takes jobs off the bus: checks, accepts or refuses at once, and hands what was accepted to the runtimes' desk. */
 export class Intake {
   readonly #parts: IntakeParts;
@@ -61,8 +59,7 @@ export class Intake {
   readonly #parcels: Parcels;
   readonly #goAheads: GoAheads;
   readonly #pulse = new Pulse(() => this.#goAheads.askAll());
-  /** Jobs that no router has taken back yet. */
-  readonly #handedBack = new Map<string, NodeJS.Timeout>();
+  readonly #handedBack: HandedBack;
   readonly #endings: Endings;
   #onIdle: () => void = () => undefined;
 
@@ -71,6 +68,7 @@ export class Intake {
     this.#parcels = new Parcels(parts.bus);
     this.#goAheads = new GoAheads(parts.bus);
     this.#endings = new Endings(parts.bus);
+    this.#handedBack = new HandedBack(parts.bus);
   }
 
   get jobs(): ReadonlyMap<string, Job> {
@@ -198,10 +196,15 @@ export class Intake {
       const common = { job_id: facts.jobId, node_id: nodeId, queue: facts.queue };
       const word = { type: "ended" as const, ...common, status, timing, error: event.error, handed_back };
       const router = parcel?.to.verdicts ?? verdicts;
+      const { tellAnyway } = ended;
+      const tell = () => {
+        tellAnyway?.();
+        this.#record(facts, ended);
+      };
+      const take = tellAnyway === undefined ? undefined : this.#handedBack.add(facts.jobId, tell);
       if (router !== undefined)
-        this.#endings.add((reply) => this.tell(router, { ...word, load: this.#parts.load() }, reply));
+        this.#endings.add((reply) => this.tell(router, { ...word, load: this.#parts.load() }, reply), take);
       if (facts.fence !== undefined) this.#recordRun(facts, facts.fence, ended);
-      else if (ended.tellAnyway !== undefined) this.#untilTaken(facts, ended, ended.tellAnyway);
       else if (!ended.superseded && !ended.handedBack) this.#record(facts, ended);
       // Admission took it and the egress gate did not: one of the two walls has a hole.
       const { error } = ended.event;
@@ -237,20 +240,9 @@ export class Intake {
     }
   }
 
-  /** The router that takes a job back says so to all; one that is gone does not, and then the caller is told here. */
-  #untilTaken(facts: JobFacts, ended: Ended, tellAnyway: () => void): void {
-    const timer = setTimeout(() => {
-      this.#handedBack.delete(facts.jobId);
-      tellAnyway();
-      this.#record(facts, ended);
-    }, TAKE_BACK_LIMIT_MS);
-    this.#handedBack.set(facts.jobId, timer);
-  }
-
   #onCancel(msg: Msg): void {
     const jobId = lastToken(msg.subject);
-    clearTimeout(this.#handedBack.get(jobId));
-    this.#handedBack.delete(jobId);
+    this.#handedBack.superseded(jobId);
     const job = this.#jobs.get(jobId);
     const parcel = this.#parcels.find(jobId);
     if (job === undefined && parcel === undefined) return;

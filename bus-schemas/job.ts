@@ -229,7 +229,11 @@ export const GoAhead = z.object({ go: z.boolean() });
 export type GoAhead = z.infer<typeof GoAhead>;
 
 /** router → agent: an ending was heard, and need not be told again. */
-export const Heard = z.object({ heard: z.literal(true) });
+export const Heard = z.object({
+  heard: z.literal(true),
+  /** Of a job that was handed back: may the router go on with it? The node answers with a GoAhead. */
+  take: z.boolean().default(false),
+});
 export type Heard = z.infer<typeof Heard>;
 
 /** Body of a cancel; an empty one is a plain cancel. */

@@ -12,6 +12,7 @@ import { HandOver, OVERDUE_MS } from "./hand-over.ts";
 import { Hedges } from "./hedges.ts";
 import { KnownJobs } from "./known-jobs.ts";
 import type { RouterParts } from "./parts.ts";
+import { TakeBacks } from "./take-backs.ts";
 import { Retries } from "./retries.ts";
 import { Verdicts } from "./verdicts.ts";
 import { Line } from "./waiting/line.ts";
@@ -34,6 +35,7 @@ export class Dispatcher {
   readonly #parts: RouterParts;
   readonly #endings: Endings;
   readonly #table = new DispatchTable();
+  readonly #takeBacks: TakeBacks;
   #sweptAtMs = -Infinity;
 
   constructor(parts: RouterParts) {
@@ -48,6 +50,7 @@ export class Dispatcher {
     );
     this.retries = new Retries(parts, this);
     this.hedges = new Hedges(parts, this);
+    this.#takeBacks = new TakeBacks(parts.bus);
     this.#endings = new Endings(parts, (jobId) => this.known.ended(jobId));
     this.handOver = new HandOver(parts, this.#endings);
     parts.fleet.onTheWay = (nodeId) => this.#table.onTheWay(nodeId);
@@ -64,7 +67,7 @@ export class Dispatcher {
       find: (token) => this.#table.find(token),
       answered: (token) => this.#table.answered(token),
       onLate: (late) => this.#table.dropAbandoned((_, token) => token === late),
-      onVerdict: (verdict, dispatch, token) => this.#onVerdict(verdict, dispatch, token),
+      onVerdict: (verdict, dispatch, token, reply) => this.#onVerdict(verdict, dispatch, token, reply),
       onNobody: (token) => this.#onNobody(token),
       mayTell: (dispatch) => this.hedges.mayTell(dispatch),
     });
@@ -77,6 +80,7 @@ export class Dispatcher {
       },
     );
     this.verdicts.start();
+    this.#takeBacks.start();
     bus.listen(bus.subjects.cancels, (msg) => this.#onCancel(msg));
   }
 
@@ -165,7 +169,7 @@ export class Dispatcher {
     this.retries.redispatch(dispatch, new MeshError("node_lost", `${dispatch.nodeId} is not on the bus`));
   }
 
-  #onVerdict(verdict: Verdict, dispatch: Dispatch, token: string): void {
+  #onVerdict(verdict: Verdict, dispatch: Dispatch, token: string, reply: string): void {
     const { bus, fleet, metrics } = this.#parts;
     if (verdict.type === "accepted") {
       if (this.#table.markRunning(token) === undefined) return;
@@ -175,16 +179,27 @@ export class Dispatcher {
       return;
     }
     // A job that a node has accepted is that node's to end, or to hand back as ended.
-    if (verdict.type === "refused" && this.#table.waiting(token) === undefined) return;
+    if (verdict.type === "ended") {
+      if (!verdict.handed_back || dispatch.stream) return this.#onEnded(verdict, dispatch, token);
+      const stands = () => this.#table.find(token) !== undefined;
+      return this.#takeBacks.ask(token, reply, stands, (mine) => {
+        if (!stands()) return;
+        // Its node has told the caller, having waited in vain: nobody else of its group may.
+        if (!mine) this.hedges.mayTell(dispatch);
+        this.#onEnded({ ...verdict, handed_back: mine }, dispatch, token);
+      });
+    }
+    if (this.#table.waiting(token) === undefined) return;
     this.#table.remove(token);
     fleet.onDone(dispatch.nodeId);
+    fleet.onRefused(dispatch.nodeId);
+    if (!this.hedges.left(dispatch)) this.retries.redispatch(dispatch, MeshError.fromWire(verdict.error));
+  }
+
+  #onEnded(verdict: Extract<Verdict, { type: "ended" }>, dispatch: Dispatch, token: string): void {
+    this.#table.remove(token);
+    this.#parts.fleet.onDone(dispatch.nodeId);
     const goesOn = this.hedges.left(dispatch);
-    if (verdict.type === "refused") {
-      fleet.onRefused(dispatch.nodeId);
-      if (goesOn) return;
-      this.retries.redispatch(dispatch, MeshError.fromWire(verdict.error));
-      return;
-    }
     const error = this.handOver.onEnded(dispatch, verdict);
     if (goesOn) return;
     if (verdict.status === "finished") this.known.finished(dispatch.jobId);

@@ -34,5 +34,7 @@ test("an ending to this router is confirmed, also of a job that it does not know
   const ended = { type: "ended", job_id: "job-00001", node_id: "a", load: LOAD, status: "finished", timing: null };
   bus.deliver("mesh.main.job.verdict.router-1.a.7", ended, { reply: "_INBOX.agent.ended.0" });
   bus.deliver("mesh.main.job.verdict.router-2.a.7", ended, { reply: "_INBOX.agent.ended.1" });
-  expect(bus.sent.map(({ subject, json }) => [subject, json()])).toEqual([["_INBOX.agent.ended.0", { heard: true }]]);
+  expect(bus.sent.map(({ subject, json }) => [subject, json()])).toEqual([
+    ["_INBOX.agent.ended.0", { heard: true, take: false }],
+  ]);
 });

@@ -23,8 +23,8 @@ export interface VerdictListener<D extends Asked = Dispatch> {
   find(token: string): D | undefined;
   /** The node that was asked has said something of it; its load is taken next. */
   answered?(token: string): void;
-  /** A word of the node that was asked; its load is taken already. */
-  onVerdict(verdict: Verdict, dispatch: D, token: string): void;
+  /** A word of the node that was asked; its load is taken already. @param reply where the node listens for an answer, or "" */
+  onVerdict(verdict: Verdict, dispatch: D, token: string, reply: string): void;
   /** The node has ended or refused a dispatch that is not known any more. */
   onLate?(token: string): void;
   /** A node asks whether the dispatch, which stands, is its to tell of. */
@@ -75,7 +75,7 @@ export class Verdicts {
     const { fleet, rejections } = this.#parts;
     if (msg.headers?.code === 503 && msg.data.length === 0) return listener.onNobody?.(token);
     const verdict = this.#read(msg, (error) => rejections.add("verdict", error));
-    if (verdict?.type === "ended") respond(msg, { heard: true } satisfies Heard);
+    if (verdict?.type === "ended") respond(msg, { heard: true, take: false } satisfies Heard);
     const dispatch = verdict === undefined ? undefined : listener.find(token);
     if (verdict !== undefined && dispatch === undefined && verdict.type !== "accepted") listener.onLate?.(token);
     if (verdict === undefined || dispatch === undefined) return goAhead(msg, verdict, false);
@@ -88,7 +88,7 @@ export class Verdicts {
     }
     listener.answered?.(token);
     fleet.onLoad(dispatch.nodeId, verdict.load);
-    listener.onVerdict(verdict, dispatch, token);
+    listener.onVerdict(verdict, dispatch, token, msg.reply ?? "");
     if (verdict.type === "accepted" && msg.reply !== undefined && msg.reply !== "")
       goAhead(msg, verdict, listener.find(token) !== undefined && (listener.mayTell?.(dispatch) ?? true));
     this.#onHeard(true);

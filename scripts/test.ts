@@ -1,7 +1,7 @@
 /**
  * Runs the test projects and ends with one line, `N passed, N failed`, summed over all of them.
  * The fast projects run together, then integration alone, because its processes want the machine for themselves.
- * Up to three files of integration that failed are run once more, alone: a machine that stood still for a second is no fault of
+ * Up to three files that failed are run once more, alone: a machine that stood still for a second is no fault of
  * the code's. Such a file is named at the end as unsteady; its first failure stays in the output and wants to be understood.
  * Arguments are handed to vitest: `npm test -- router` runs the files whose path contains "router".
  */
@@ -11,10 +11,8 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 
-const runs = [
-  { projects: ["unit", "contract", "boundaries"], secondTries: 0 },
-  { projects: ["integration"], secondTries: 3 },
-];
+const runs = [["unit", "contract", "boundaries"], ["integration"]];
+const SECOND_TRIES = 3;
 const root = join(import.meta.dirname, "..");
 const vitest = join(dirname(createRequire(import.meta.url).resolve("vitest/package.json")), "vitest.mjs");
 const args = process.argv.slice(2);
@@ -86,10 +84,10 @@ function failedFiles(files: Outcome["files"]): string[] {
 
 const total = { passed: 0, failed: 0, skipped: 0 };
 const unsteady: string[] = [];
-for (const { projects, secondTries } of runs) {
+for (const projects of runs) {
   const { files, brokeDown } = await outcomeOf(projects, args);
   const failed = failedFiles(files);
-  if (failed.length > 0 && failed.length <= secondTries) {
+  if (failed.length > 0 && failed.length <= SECOND_TRIES) {
     console.log(`Once more, alone: ${failed.map((file) => relative(root, file)).join(", ")}`);
     const again = await outcomeOf(projects, failed);
     for (const file of failed) {
