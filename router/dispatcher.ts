@@ -35,7 +35,7 @@ export class Dispatcher {
   readonly #parts: RouterParts;
   readonly #endings: Endings;
   readonly #table = new DispatchTable();
-  readonly #takeBacks: TakeBacks;
+  readonly takeBacks: TakeBacks;
   #sweptAtMs = -Infinity;
 
   constructor(parts: RouterParts) {
@@ -50,7 +50,7 @@ export class Dispatcher {
     );
     this.retries = new Retries(parts, this);
     this.hedges = new Hedges(parts, this);
-    this.#takeBacks = new TakeBacks(parts.bus);
+    this.takeBacks = new TakeBacks(parts.bus);
     this.#endings = new Endings(parts, (jobId) => this.known.ended(jobId));
     this.handOver = new HandOver(parts, this.#endings);
     parts.fleet.onTheWay = (nodeId) => this.#table.onTheWay(nodeId);
@@ -80,7 +80,7 @@ export class Dispatcher {
       },
     );
     this.verdicts.start();
-    this.#takeBacks.start();
+    this.takeBacks.start();
     bus.listen(bus.subjects.cancels, (msg) => this.#onCancel(msg));
   }
 
@@ -182,7 +182,7 @@ export class Dispatcher {
     if (verdict.type === "ended") {
       if (!verdict.handed_back || dispatch.stream) return this.#onEnded(verdict, dispatch, token);
       const stands = () => this.#table.find(token) !== undefined;
-      return this.#takeBacks.ask(token, reply, stands, (mine) => {
+      return this.takeBacks.ask(token, reply, stands, (mine) => {
         if (!stands()) return;
         // Its node has told the caller, having waited in vain: nobody else of its group may.
         if (!mine) this.hedges.mayTell(dispatch);

@@ -165,6 +165,16 @@ class LetsBothTell extends Sabotage {
   }
 }
 
+/** A job that was handed back is gone on with, whatever its node has told meanwhile. */
+class TakesUnasked extends Sabotage {
+  override dispatcher(parts: RouterParts): Dispatcher {
+    const dispatcher = new Dispatcher(parts);
+    const ask: Dispatcher["takeBacks"]["ask"] = (_token, _to, _stands, then) => then(true);
+    Object.assign(dispatcher.takeBacks, { ask });
+    return dispatcher;
+  }
+}
+
 /** What an agent could not record before its death is lost. */
 class LosesItsSpool extends Sabotage {
   override agentSpool(spool: Spool): Spool {
@@ -266,6 +276,12 @@ export const SABOTAGES: readonly {
     make: () => new LetsBothTell(),
     foundBy: "at most one ending for a request by hand, and nothing after it",
     plan: { hedgeAfterMs: 60, byHand: 0.6, faults: [], faultCount: 0 },
+  },
+  {
+    name: "a router that goes on with what was handed back without asking",
+    make: () => new TakesUnasked(),
+    foundBy: "at most one ending for a request by hand, and nothing after it",
+    plan: { faults: ["pause"], faultCount: 20, byHand: 0.8, manners: { fails: 0.6, hangs: 0, slow: 0.3, bursts: 0 } },
   },
   {
     name: "a node that says each ending twice",
