@@ -3,7 +3,7 @@ import type { Bus } from "../../service/bus.ts";
 import type { Log } from "../../service/log.ts";
 import { readBody, respond } from "../../service/messages.ts";
 import type { Rejections } from "../../service/rejections.ts";
-import { sendMagicPacket } from "./magic-packet.ts";
+import type { sendMagicPacket } from "./magic-packet.ts";
 import { ownNetworks } from "./this-network.ts";
 
 /** The same wake again within this time is not sent another packet, milliseconds. */
@@ -48,9 +48,15 @@ export function serveWakeNeighbour(parts: WakeNeighbourParts): void {
   });
 }
 
+/** Loaded only where it is needed: most agents never wake anybody, and UDP takes memory. */
+const sendWhenLoaded: typeof sendMagicPacket = async (...args) => {
+  const { sendMagicPacket } = await import("./magic-packet.ts");
+  return sendMagicPacket(...args);
+};
+
 /** @returns datagrams that were sent */
 async function wake(parts: WakeNeighbourParts, sent: Map<string, number>, order: MagicOrder): Promise<number> {
-  const { log, networks = ownNetworks, nowMs, send = sendMagicPacket } = parts;
+  const { log, networks = ownNetworks, nowMs, send = sendWhenLoaded } = parts;
   const { address, mac, network, node_id: sleeper, wake_id: id } = order;
   const through = networks().find((own) => own.network === network);
   if (through === undefined)

@@ -9,7 +9,7 @@ import { operator } from "../policy/source.ts";
 import { withClient } from "../with-client.ts";
 
 /** The router says something every second; after this silence it is gone, milliseconds. The first word waits for the neighbours. */
-const SILENCE_LIMIT_MS = 15_000;
+const SILENCE_LIMIT_MS = 20_000;
 
 /** `tiermesh node wake <node>` */
 export function addWakeVerb(parent: Command): void {

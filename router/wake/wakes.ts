@@ -19,7 +19,7 @@ import { Neighbours } from "./neighbours.ts";
 import type { Sleepers } from "./sleepers.ts";
 
 /** A neighbour answers within this time, milliseconds: it sends three times with pauses. */
-const ANSWER_LIMIT_MS = 3000;
+const ANSWER_LIMIT_MS = 5000;
 /** Neighbours that are asked for one wake, one after the other until one has sent the packet. */
 const MAX_NEIGHBOURS = 3;
 /** A wake that could not even be written down is tried again after this time, milliseconds. */
