@@ -87,11 +87,11 @@ const job = (security_level: string, timeout_ms = 60_000) =>
   mesh.client.submit({ prompt: "words=5", model: SHARED_MODEL, security_level, timeout_ms });
 
 const tried: string[] = [];
-/** As its caller comes back: an agent that has just started, on a busy machine, may be too slow to accept its first job in time. */
+/** As its caller comes back, once the machine is up: an agent that has just started on a busy one may be too slow for its first job. */
 async function served(level: string): ReturnType<typeof job> {
   const result = await job(level);
   tried.push(result.job_id);
-  return result.error?.code === "node_lost" ? served(level) : result;
+  return result.error?.retryable === true && woken.length > 0 ? served(level) : result;
 }
 
 test("by default no job wakes a machine: it is refused, for who can come back", async () => {
