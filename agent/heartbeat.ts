@@ -37,6 +37,8 @@ export interface HeartbeatParts {
   profile: string;
   desk: RuntimeDesk;
   hardware: () => Hardware;
+  /** Networks where it can wake a neighbour. */
+  networks?: () => string[];
   /** Asked at each heartbeat; null = awake. */
   sleep?: () => SleepRecord | null;
   log: Log;
@@ -88,7 +90,7 @@ export class Heartbeat {
 
   /** Every key of the schema in its order, so that the shared msgpack structures fit (bus-schemas/structures.ts). */
   record(sleep: SleepRecord | null = null): NodeRecord {
-    const { bootId, costFactor, desk, hardware, layer, nodeId, profile, sealKeys, stance } = this.#parts;
+    const { bootId, costFactor, desk, hardware, layer, networks, nodeId, profile, sealKeys, stance } = this.#parts;
     const { status, reason } =
       sleep === null ? stance.status : { status: "suspended" as const, reason: "about to sleep" };
     const models = desk.models;
@@ -118,6 +120,7 @@ export class Heartbeat {
       },
       cost_factor: costFactor,
       seal_keys: sealKeys(),
+      networks: networks?.() ?? [],
       sleep,
       labels: {},
       last_heartbeat: new Date().toISOString(),

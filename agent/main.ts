@@ -1,6 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { connectBus, type Bus } from "../service/bus.ts";
+import { connectBus } from "../service/bus.ts";
 import { busAddressOf } from "../service/config.ts";
 import { EventPublisher } from "../service/events.ts";
 import { createLog } from "../service/log.ts";
@@ -28,6 +28,7 @@ import { companyFile, loadManners } from "./manners/load.ts";
 import { slotsOf } from "./manners/slots.ts";
 import { startManners } from "./manners/start.ts";
 import { startProbes } from "./probes/start.ts";
+import { onReconnect, reviveBus } from "./reconnect.ts";
 import { RuntimeDesk } from "./runtime-desk.ts";
 import { EnergyMeter } from "./model/energy.ts";
 import { asMember } from "./membership.ts";
@@ -36,8 +37,10 @@ import { RouterKeys } from "./sealing/router-keys.ts";
 import { SealedIntake } from "./sealing/sealed-intake.ts";
 import { ClockWatch } from "./sleep/clock-watch.ts";
 import { howToWake } from "./sleep/how-to-wake.ts";
+import { NetworkList } from "./sleep/network-list.ts";
 import { Sleep } from "./sleep/sleep.ts";
 import { followSystemSleep, tellsBeforeSleep } from "./sleep/system-sleep.ts";
+import { serveWakeNeighbour } from "./sleep/wake-neighbour.ts";
 import { Stance } from "./stance.ts";
 import { WorkThread } from "./work/work-thread.ts";
 
@@ -48,8 +51,6 @@ const DRAIN_LIMIT_MS = 7000;
 /** Before a sleep running jobs get this long to end, milliseconds: systemd waits 5 s for all of it. */
 const SLEEP_DRAIN_MS = 1500;
 const GOODBYE_LIMIT_MS = 1000;
-/** A bus that does not answer for so long after a sleep has forgotten us, milliseconds. */
-const REVIVE_LIMIT_MS = 2000;
 /** How often it is looked whether the key for sealed jobs is due, milliseconds: within these bounds a hundredth of its time. */
 const SEAL_KEY_LOOK_MS = { least: 500, most: 10_000 };
 
@@ -152,6 +153,7 @@ runProcess(log, async (lifecycle) => {
     () => sealKeys.rotate(),
     lifecycle.signal,
   );
+  const networks = new NetworkList(() => performance.now());
   const heartbeat = new Heartbeat({
     bus,
     nodeId,
@@ -163,6 +165,7 @@ runProcess(log, async (lifecycle) => {
     profile: loaded.profile,
     desk,
     hardware: () => probes.current(),
+    networks: () => networks.look(),
     sleep: () => sleep.look(),
     log,
   });
@@ -200,7 +203,8 @@ runProcess(log, async (lifecycle) => {
   const heartbeatNow = () => heartbeat.send();
   const sleep: Sleep = new Sleep({
     watch: new ClockWatch(HEARTBEAT_EVERY_MS),
-    howToWake: () => howToWake(),
+    // What it would not take awake, it is not woken for.
+    howToWake: async () => ({ ...(await howToWake()), closed_because: stance.closedBecause?.slice(0, 200) ?? null }),
     sayGoodbye: async () => {
       heartbeatNow();
       // What would end in time does; the rest goes on elsewhere, for nobody knows for how long this machine sleeps.
@@ -209,6 +213,7 @@ runProcess(log, async (lifecycle) => {
     },
     onAwake: () => {
       void sealKeys.rotate().catch(onKeyError);
+      networks.forget();
       intake.catchUp();
       void reviveBus(bus);
     },
@@ -217,6 +222,7 @@ runProcess(log, async (lifecycle) => {
     log,
   });
   if (tellsBeforeSleep()) void followSystemSleep({ onSleep: () => sleep.fallAsleep(), env }, lifecycle.signal);
+  serveWakeNeighbour({ bus, nodeId, rejections, log, nowMs: () => performance.now() });
   serveControl({ bus, nodeId, stance, desk, orders, events, rejections, heartbeatNow, signal: lifecycle.signal });
   const local = await serveLocalControl({ env, nodeDir, nodeId, layer, loaded, manners, stance, desk, events, log });
   lifecycle.onClose("local control", () => local.close());
@@ -280,17 +286,4 @@ runProcess(log, async (lifecycle) => {
 async function egressOf(providers: string, routingConfig: string | undefined) {
   const { prepareEgress } = await import("./egress/start.ts");
   return prepareEgress(providers, routingConfig, process.env, log);
-}
-
-/** After a sleep the other end may be long gone, which nobody would notice for seconds: pings come every five. */
-async function reviveBus(bus: Bus): Promise<void> {
-  const alive = await within(
-    bus.nc.flush().catch(() => undefined),
-    REVIVE_LIMIT_MS,
-  );
-  if (!alive && !bus.nc.isClosed()) await bus.nc.reconnect().catch(() => undefined);
-}
-
-async function onReconnect(bus: Bus, then: () => void): Promise<void> {
-  for await (const { type } of bus.nc.status()) if (type === "reconnect") then();
 }

@@ -11,6 +11,7 @@ import { NodeGone, NodeRecord } from "./node-record.ts";
 import { RegistryAdd, RegistryJoin, RegistryReply, RegistryRevoke } from "./registry.ts";
 import { StructureTable } from "./structures.ts";
 import { RouterKey, RouteQuery, TicketReply } from "./ticket.ts";
+import { MagicOrder, MagicReply, WakeReply, WakeRequest } from "./wake.ts";
 
 /** What may stand in a subject's place of that name. */
 export const CHANNEL_PARAMETERS = {
@@ -172,6 +173,30 @@ export const CHANNELS: readonly Channel[] = [
       },
     ],
     reply: [{ name: "ControlReply", summary: "What the node did, or how far it is.", schema: ControlReply }],
+  },
+  {
+    name: "nodeWake",
+    address: address((s) => s.wake),
+    from: "operator",
+    to: "router (one of a queue group)",
+    guarantee: "Request; one reply a second until the machine is ready or has not come up.",
+    messages: [{ name: "WakeRequest", summary: "A machine that sleeps is wanted.", schema: WakeRequest }],
+    reply: [{ name: "WakeReply", summary: "How far it is.", schema: WakeReply }],
+  },
+  {
+    name: "nodeMagic",
+    address: address((s) => s.magic("_node_")),
+    from: "router",
+    to: "agent",
+    guarantee: "Request; one reply. The same wake again within a minute is answered, and nothing is sent.",
+    messages: [
+      {
+        name: "MagicOrder",
+        summary: "Wake a machine of a network that you are in, by a magic packet.",
+        schema: MagicOrder,
+      },
+    ],
+    reply: [{ name: "MagicReply", summary: "How many packets were sent, or why none.", schema: MagicReply }],
   },
   {
     name: "nodeGone",

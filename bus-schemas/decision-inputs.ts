@@ -84,6 +84,8 @@ export const NodeInputs = z.object({
   no_seal_key: z.literal(true).optional(),
   /** The broker said that it is gone. */
   gone: z.literal(true).optional(),
+  /** Its machine sleeps. */
+  asleep: z.literal(true).optional(),
   /** Its silence did not count: too many were silent at once, or the router itself was late. */
   excused: z.literal(true).optional(),
   /** Why the router spared it: jobs failed there in a row. */

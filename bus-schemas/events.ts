@@ -7,6 +7,7 @@ import { DURABLE_EVENTS } from "./events-durable.ts";
 import { Cost, Outcome, Timing, Usage } from "./job.ts";
 import { NODE_STATES, UserKey } from "./registry.ts";
 import { Count, IsoTime, JobId, Label, ModelName, NodeId, SubjectToken, WattHours } from "./units.ts";
+import { WAKE_OUTCOMES } from "./wake.ts";
 
 /** A policy as decisions name it. */
 const PolicyName = z.string().min(1).max(100);
@@ -143,6 +144,27 @@ export const EVENTS = {
       silent_ms: Count,
       /** What showed it. */
       by: z.enum(["silence", "disconnect"]).default("silence"),
+    }),
+  },
+  node_woken: {
+    by: ["router"],
+    ofJob: false,
+    summary: "A machine that slept was woken by a neighbour's magic packet, or did not come up by it.",
+    data: z.object({
+      node_id: NodeId,
+      layer: Layer,
+      /** A router, for a job, or an operator. */
+      asked_by: Label,
+      /** The first job that wanted it. */
+      job_id: JobId.nullable(),
+      /** Who sent the packet. */
+      neighbour: NodeId,
+      outcome: z.enum(WAKE_OUTCOMES),
+      /** From the order until the node took jobs, or was given up. */
+      after_ms: Count,
+      reason: Label.nullable(),
+      /** Jobs wake it no more before then; null = they may. */
+      not_before: IsoTime.nullable(),
     }),
   },
   node_ejected: {

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { Layer } from "./classes.ts";
 import { MODEL_ACTIONS } from "./control.ts";
+import { Ipv4, MacAddress, Network } from "./network-address.ts";
 import {
   Celsius,
   Count,
@@ -177,18 +178,16 @@ export type SealKey = z.infer<typeof SealKey>;
 /** The machine is about to sleep: its last word for now. How to wake it, as far as that is known (Wake-on-LAN). */
 export const SleepRecord = z.object({
   /** Of the network card that wakes it, `aa:bb:cc:dd:ee:ff`. */
-  mac: z
-    .string()
-    .regex(/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/, "a MAC address")
-    .nullable()
-    .default(null),
+  mac: MacAddress.nullable().default(null),
   /** Address at which its network hears a magic packet. */
-  broadcast: z
-    .string()
-    .regex(/^(\d{1,3}\.){3}\d{1,3}$/, "an IPv4 address")
-    .nullable()
-    .default(null),
-  /** From being woken to taking jobs; null = never seen. */
+  broadcast: Ipv4.nullable().default(null),
+  /** The network of that card: who is in it can wake it. */
+  network: Network.nullable().default(null),
+  /** Its own address there. */
+  address: Ipv4.nullable().default(null),
+  /** Why it would take no jobs if it were awake: an operator's word or its owner's limits. It is not woken for jobs then. */
+  closed_because: Label.nullable().default(null),
+  /** From being woken to taking jobs, as routers have learned it (wake.ts); null = never seen, and always in the node's own word. */
   ready_in_seconds: Seconds.nullable().default(null),
 });
 export type SleepRecord = z.infer<typeof SleepRecord>;
@@ -208,6 +207,9 @@ export const NodeGone = z.object({
   reason: Label.nullable().default(null),
 });
 export type NodeGone = z.infer<typeof NodeGone>;
+
+/** Networks in a record, at most. */
+export const MAX_NETWORKS = 8;
 
 /** What a node says of itself every second. SEED's 节点注册示例 parses as it stands. */
 export const NodeRecord = z.object({
@@ -242,6 +244,8 @@ export const NodeRecord = z.object({
   cost_factor: z.number().min(0).max(1000).default(1),
   /** Keys to seal jobs to; a node without one takes no jobs of classes that require encryption. */
   seal_keys: z.array(SealKey).max(4).default([]),
+  /** IPv4 networks that it is in: there it can wake a neighbour. */
+  networks: z.array(Network).max(MAX_NETWORKS).default([]),
   /** null while it is awake. */
   sleep: SleepRecord.nullable().default(null),
   labels: z.record(z.string().max(60), z.string().max(200)).default({}),

@@ -149,6 +149,7 @@ function agentTemplate(process: "agent", classes: readonly string[], denied: rea
         ]),
         { subject: s.cancels, why: "cancelled jobs" },
         { subject: s.control(node), why: "an operator's word" },
+        { subject: s.magic(node), why: "to wake a neighbour" },
         { subject: s.routerKeys, why: "keys of tickets" },
         codec(s),
         ...micro("agent"),
@@ -174,12 +175,16 @@ const TEMPLATES: Record<Role, Template> = {
       ...records(s, "router", "*"),
       ...reads(s.policyBucket.stream, "the policy"),
       ...reads(s.qualityBucket.stream, "quality of models"),
+      { subject: s.sleepBucket.keys, why: "machines that sleep" },
+      ...reads(s.sleepBucket.stream, "machines that sleep"),
+      { subject: s.magic("*"), why: "has a machine woken" },
       answers,
       codec(s),
     ],
     subscribe: [
       { subject: s.submits, why: "jobs" },
       { subject: s.route, why: "where would it go; tickets" },
+      { subject: s.wake, why: "an operator wants a machine" },
       ...hearsQueues(s),
       { subject: s.heartbeats, why: "the fleet" },
       { subject: s.nodesGone, why: "connections that the broker lost" },
@@ -227,6 +232,7 @@ const TEMPLATES: Record<Role, Template> = {
     publish: [
       ...calls(s),
       { subject: s.control("*"), why: "cordon, drain, resume, models" },
+      { subject: s.wake, why: "wakes a machine" },
       { subject: s.auditQuery, why: "the log" },
       ...operatesQueues(s),
       ...[s.registryAdd, s.registryRevoke, s.registryList].map((subject) => ({ subject, why: "who may join" })),
@@ -234,6 +240,7 @@ const TEMPLATES: Record<Role, Template> = {
       ...reads(s.policyBucket.stream, "the policy"),
       { subject: s.qualityBucket.keys, why: "quality of models" },
       ...reads(s.qualityBucket.stream, "quality of models"),
+      ...reads(s.sleepBucket.stream, "machines that sleep"),
       ...reads(s.auditStream, "events that happened"),
       { subject: `$JS.API.CONSUMER.INFO.${s.auditStream}.auditor`, why: "how far the auditor is" },
       { subject: "$JS.API.INFO", why: "tools ask whether there is JetStream" },
@@ -252,7 +259,13 @@ const TEMPLATES: Record<Role, Template> = {
   keeper: (s, { inbox }) => ({
     publish: [
       ...records(s, "keeper", "*"),
-      ...[s.auditStream, s.policyBucket.stream, s.qualityBucket.stream, s.nodesBucket.stream].flatMap((stream) =>
+      ...[
+        s.auditStream,
+        s.policyBucket.stream,
+        s.qualityBucket.stream,
+        s.nodesBucket.stream,
+        s.sleepBucket.stream,
+      ].flatMap((stream) =>
         ["CREATE", "UPDATE", "INFO", "MSG.GET"].map((verb) => ({
           subject: `$JS.API.STREAM.${verb}.${stream}`,
           why: "makes the streams",

@@ -41,6 +41,13 @@ const SEED_CLASSES = {
   P2: { allowed_layers: ["L0", "L1", "L2"], audit_level: "basic" },
 } as const;
 
+/** Whether jobs may wake machines that sleep (ADR 0024). */
+export const WakePolicy = z.strictObject({
+  enabled: z.boolean().default(false),
+  /** A machine that is not ready so long after it was woken has not come up, and no job waits longer for one. */
+  max_wait_s: z.number().min(1).max(3600).default(120),
+});
+
 /** SEED 基础路由策略, the value of `routing_policy`. What is left out takes SEED's own values. */
 export const RoutingPolicy = z.strictObject({
   defaults: z
@@ -67,6 +74,7 @@ export const RoutingPolicy = z.strictObject({
     rag: { priority: 80, max_concurrency: 40, timeout_ms: 60_000 },
     media: { priority: 60, max_concurrency: 16, timeout_ms: 600_000, batch_window_ms: 5000 },
   }),
+  wake_on_lan: WakePolicy.prefault({}),
 });
 export type RoutingPolicy = z.infer<typeof RoutingPolicy>;
 

@@ -31,6 +31,7 @@ function spell(cell: string, token: (value: string) => string) {
   const policyBucket = `tiermesh-policy-${cell}`;
   const qualityBucket = `tiermesh-quality-${cell}`;
   const nodesBucket = `tiermesh-nodes-${cell}`;
+  const sleepBucket = `tiermesh-sleep-${cell}`;
   const ofCell = (stream: string) => (cell === DEFAULT_CELL ? stream : `${stream}_${cell}`);
   return {
     prefix,
@@ -61,6 +62,13 @@ function spell(cell: string, token: (value: string) => string) {
       stream: `KV_${nodesBucket}`,
       prefix: `$KV.${nodesBucket}.`,
       keys: `$KV.${nodesBucket}.>`,
+    },
+    /** JetStream KV bucket of nodes that sleep, and how they were woken (wake.ts), one key each. */
+    sleepBucket: {
+      name: sleepBucket,
+      stream: `KV_${sleepBucket}`,
+      prefix: `$KV.${sleepBucket}.`,
+      keys: `$KV.${sleepBucket}.>`,
     },
     /** agent → routers, monitor, gateway; every second, the whole node record. */
     heartbeat: (layer: Layer, node: string) => `${prefix}.heartbeat.${layer}.${token(node)}`,
@@ -109,6 +117,10 @@ function spell(cell: string, token: (value: string) => string) {
     cancels: `${prefix}.job.cancel.*`,
     /** operator → agent. */
     control: (node: string) => `${prefix}.node.control.${token(node)}`,
+    /** operator → routers: a machine that sleeps is wanted (wake.ts). */
+    wake: `${prefix}.node.wake`,
+    /** router → agent: send a magic packet to a neighbour of yours. */
+    magic: (node: string) => `${prefix}.node.magic.${token(node)}`,
     /** the broker's keeper → routers: the broker has lost a node's connection (ADR 0016). */
     nodeGone: (node: string) => `${prefix}.node.gone.${token(node)}`,
     nodesGone: `${prefix}.node.gone.*`,

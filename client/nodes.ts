@@ -3,12 +3,12 @@ import type { NodeRecord } from "../bus-schemas/index.ts";
 import type { Bus } from "../service/bus.ts";
 import { subscribeHeartbeats } from "../service/heartbeats.ts";
 import { subscribeNodesGone } from "../service/nodes-gone.ts";
+import { KEEP_ASLEEP_MS } from "../service/sleep-bucket.ts";
 
 /** Heartbeats that may be missed before a node counts as lost. */
 const MISSED_LIMIT = 3;
 /** A node that left or was lost is forgotten after this time, milliseconds; one that sleeps and can be woken is kept longer. */
 const FORGET_AFTER_MS = 10 * 60_000;
-const KEEP_ASLEEP_MS = 14 * 86_400_000;
 
 /**
  * `joining`: it has no model yet. `ready`, `busy`: takes jobs, with or without a free slot. `cordoned`, `draining`: an

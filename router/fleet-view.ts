@@ -2,6 +2,7 @@ import type { Load, MeshError, NodeRecord, Outcome, Timing } from "../bus-schema
 import type { Bus } from "../service/bus.ts";
 import type { EventPublisher } from "../service/events.ts";
 import { subscribeHeartbeats } from "../service/heartbeats.ts";
+import { KEEP_ASLEEP_MS } from "../service/sleep-bucket.ts";
 import { subscribeNodesGone } from "../service/nodes-gone.ts";
 import type { Rejections } from "../service/rejections.ts";
 import { correctByFailure, correctByTiming, type Predicted } from "./correction.ts";
@@ -14,8 +15,6 @@ import { Silence } from "./silence.ts";
 
 /** A node that is gone is forgotten after this time, milliseconds. */
 const FORGET_AFTER_MS = 10 * 60_000;
-/** One that sleeps and can be woken is kept longer, milliseconds: it is there, only not at once. */
-const KEEP_ASLEEP_MS = 14 * 86_400_000;
 /** A node that said its last word ends its jobs within this time, or has lost them (an agent drains for 7 s), milliseconds. */
 const LEAVE_LIMIT_MS = 10_000;
 /** Sweeps further apart than this mean that this process slept or was busy: the heartbeats wait unread, milliseconds. */
@@ -43,7 +42,8 @@ export class FleetView {
   readonly #sealKeys = new SealKeyOwners();
   #onRejected: (error: MeshError) => void = () => undefined;
   readonly #onLost: ((nodeId: string) => void)[] = [];
-  readonly #onHeard: (() => void)[] = [];
+  readonly #onHeard: ((record: NodeRecord) => void)[] = [];
+  readonly #onAsleep: ((record: NodeRecord) => void)[] = [];
   readonly #onBack: ((nodeId: string) => void)[] = [];
   readonly #silence = new Silence();
 
@@ -83,8 +83,20 @@ export class FleetView {
   }
 
   /** Calls back after each heartbeat that was taken in. */
-  onHeard(listener: () => void): void {
+  onHeard(listener: (record: NodeRecord) => void): void {
     this.#onHeard.push(listener);
+  }
+
+  /** Calls back at each word of a machine that it is about to sleep. */
+  onAsleep(listener: (record: NodeRecord) => void): void {
+    this.#onAsleep.push(listener);
+  }
+
+  /** A machine that sleeps since before this router started, by what others wrote down; not heard of since, it is asleep. */
+  recall(record: NodeRecord, sinceMs: number): void {
+    const { node_id: nodeId } = record;
+    if (this.fleet.view(nodeId) === undefined && this.nowMs() - sinceMs < KEEP_ASLEEP_MS)
+      this.fleet.upsert(record, sinceMs).gone = true;
   }
 
   /** A node that was lost is heard again, the same start of it: what it was given is still there, unless it heard otherwise. */
@@ -104,6 +116,7 @@ export class FleetView {
     if (status === "leaving" || record.sleep !== null) {
       this.#sealKeys.release(nodeId);
       this.fleet.upsert(record, nowMs).gone = true;
+      if (record.sleep !== null) for (const listener of this.#onAsleep) listener(record);
       if (known === undefined) return;
       this.#present.delete(nodeId);
       this.#left.set(nodeId, nowMs);
@@ -112,7 +125,7 @@ export class FleetView {
       return;
     }
     this.fleet.upsert(record, nowMs).dispatchedSinceHeartbeat = this.onTheWay(nodeId);
-    for (const listener of this.#onHeard) listener();
+    for (const listener of this.#onHeard) listener(record);
     this.#present.set(nodeId, { bootId, seq });
     if (known !== undefined && known.bootId === bootId) return;
     if (before !== bootId) this.#outliers.forget(nodeId);

@@ -15,6 +15,7 @@ import { Rejections } from "../service/rejections.ts";
 import { Spool } from "../service/spool.ts";
 import { PolicyBucket } from "../service/policy-bucket.ts";
 import { QualityBucket } from "../service/quality-bucket.ts";
+import { openSleepBucket } from "../service/sleep-bucket.ts";
 import { readRoutingConfig } from "../service/routing-config.ts";
 import { serveStructures } from "../service/structures-exchange.ts";
 import { Dispatcher } from "./dispatcher.ts";
@@ -28,6 +29,9 @@ import { QualityFollower } from "./quality-follower.ts";
 import { Router } from "./router.ts";
 import { sweepsOf } from "./sweeps.ts";
 import { Tickets } from "./tickets.ts";
+import { Sleepers } from "./wake/sleepers.ts";
+import { WakeDesk } from "./wake/wake-desk.ts";
+import { Wakes } from "./wake/wakes.ts";
 
 const RouterConfig = BaseConfig.extend({
   /** Unique among the live routers of a cell. */
@@ -78,17 +82,26 @@ runProcess(log, async (lifecycle) => {
   });
   const followingQuality = qualities.follow(lifecycle.signal);
   lifecycle.onClose("quality", () => followingQuality.stop());
+  // A restarted router must not read verdicts meant for its former self.
+  const id = `${config.routerId.slice(0, 50)}-${newId().slice(-8)}`;
+  const policy = () => keeper.policy;
+  const sleepers = new Sleepers({ open: () => openSleepBucket(bus), fleet, log });
+  const wakes = new Wakes({ id: config.routerId, bus, fleet, events, log, policy, sleepers });
+  wakes.start();
+  const followingSleepers = sleepers.follow(lifecycle.signal);
+  lifecycle.onClose("sleepers", () => followingSleepers.stop());
+  const wakeDesk = new WakeDesk({ bus, fleet, sleepers, wakes, rejections });
   const parts: RouterParts = {
-    // A restarted router must not read verdicts meant for its former self.
-    id: `${config.routerId.slice(0, 50)}-${newId().slice(-8)}`,
+    id,
     bus,
     fleet,
     events,
     rejections,
     metrics: routerMetrics(metrics),
     log,
-    policy: () => keeper.policy,
+    policy,
     random: Math.random,
+    wakes,
   };
   const dispatcher = new Dispatcher(parts);
   const tickets = new Tickets(parts, dispatcher);
@@ -97,7 +110,7 @@ runProcess(log, async (lifecycle) => {
   // Before the first announcement, which must come back here.
   dispatcher.caps.join(tickets.id, () => tickets.announce());
   const onError = (error: unknown) => log.error({ err: error }, "a sweep failed");
-  const sweeps = sweepsOf(dispatcher, tickets, fleet).map(({ run, ...sweep }) =>
+  const sweeps = sweepsOf(dispatcher, tickets, fleet, wakes).map(({ run, ...sweep }) =>
     startLoop({ ...sweep, onError }, run, lifecycle.signal),
   );
   lifecycle.onClose("sweeps", async () => {
@@ -109,8 +122,10 @@ runProcess(log, async (lifecycle) => {
   tickets.start();
   router.start();
   durable.start();
+  wakeDesk.start(lifecycle.signal);
   lifecycle.onClose("jobs", async () => {
-    await router.stop();
+    wakes.stop();
+    await Promise.all([router.stop(), wakeDesk.stop()]);
     await durable.stop();
     await dispatcher.drain();
     dispatcher.caps.leave();

@@ -5,6 +5,7 @@ import type { Rejections } from "../service/rejections.ts";
 import type { FleetView } from "./fleet-view.ts";
 import type { RouterMetrics } from "./metrics.ts";
 import type { Policy } from "./policy/types.ts";
+import type { Wakes } from "./wake/wakes.ts";
 
 /** What a router is made of; wired in main.ts, replaced in tests. */
 export interface RouterParts {
@@ -18,4 +19,6 @@ export interface RouterParts {
   log: Log;
   policy: () => Policy;
   random: () => number;
+  /** Machines that sleep and could take a job; left out, none is ever woken. */
+  wakes?: Pick<Wakes, "help">;
 }

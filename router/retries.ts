@@ -59,7 +59,9 @@ export class Retries {
       if (next === undefined) return this.#to.end(endingOf(dispatch, error));
       if (to === undefined) {
         const full = next.decision.error?.code === "all_busy" || fullNodes(dispatch, error).length > 0;
-        return full ? this.#wait(dispatch, error) : this.#to.end(endingOf(dispatch, error));
+        // Or a machine that sleeps takes it.
+        const waits = full || this.#parts.wakes?.help(next.request, 0)?.inTime === true;
+        return waits ? this.#wait(dispatch, error) : this.#to.end(endingOf(dispatch, error));
       }
       // The silent node may run it after all, and keeps its place in the cap.
       if (error.code === "node_lost" && !this.#to.caps.mayTake(request.taskType)) return this.#wait(dispatch, error);

@@ -23,6 +23,7 @@ import { decideRecorded } from "./policy/record-inputs.ts";
 import type { RouteRequest } from "./policy/types.ts";
 import { TicketMaker } from "./ticket-maker.ts";
 import type { Turn } from "./waiting/line.ts";
+import { stillAsleep } from "./wake/still-asleep.ts";
 
 /**
  * A ticket holds a place within its queue's cap for this long, milliseconds: a client seals its job in a fraction of it. One that
@@ -146,13 +147,16 @@ export class Tickets {
     try {
       const { decision, inputs } = decideRecorded(request, fleet.fleet, policy(), fleet.nowMs(), random, VERSION);
       if (decision.error?.code === "all_busy") return "full";
+      const help = decision.outcome === "refused" ? this.#parts.wakes?.help(request, waitedMs) : undefined;
+      if (help?.inTime === true) return "asleep";
       const sizes = { request_bytes: msg.data.length, prompt_tokens_estimate: request.promptTokens };
       const waited = waitedMs > 0 ? { waited_ms: waitedMs } : {};
       const data = { job_id: jobId, attempt, decision, sizes, inputs, ...waited };
       const traceparent = header(msg, HEADERS.traceparent);
       const recorded = events.record("job_decided", data, { dataClass, traceparent });
       metrics.decisions.inc({ outcome: decision.outcome, class: dataClass });
-      void this.#give(asked, decision, recorded);
+      if (help === undefined) void this.#give(asked, decision, recorded);
+      else this.#refuse(asked, stillAsleep(help), recorded.id);
       return decision.outcome === "routed" ? "sent" : "ended";
     } catch (cause) {
       this.#refuse(asked, cause);

@@ -1,3 +1,4 @@
+import { nanos } from "@nats-io/nats-core";
 import {
   DiscardPolicy,
   JetStreamApiError,
@@ -18,11 +19,14 @@ export interface KvBucket {
   stream: string;
 }
 
-/** Makes a bucket that is not there. One that is stays as it is: its replicas and limits are its owner's. */
+/**
+ * Makes a bucket that is not there. One that is stays as it is: its replicas and limits are its owner's.
+ * @param history revisions kept of each key; values older than `maxAgeMs` are dropped, milliseconds (never, when left out)
+ */
 export async function ensureKv(
   manager: JetStreamManager,
   { name, stream }: KvBucket,
-  { description, history }: { description: string; history: number },
+  { description, history, maxAgeMs = 0 }: { description: string; history: number; maxAgeMs?: number },
 ): Promise<void> {
   try {
     await manager.streams.info(stream);
@@ -36,6 +40,7 @@ export async function ensureKv(
       storage: StorageType.File,
       discard: DiscardPolicy.New,
       max_msgs_per_subject: history,
+      max_age: nanos(maxAgeMs),
       allow_rollup_hdrs: true,
       deny_delete: true,
       // Values come in JSON then, not as they are: JetStream answers where its asker says, and in its own right.

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { SleepRecord } from "../../bus-schemas/index.ts";
-import { CANNOT_BE_WOKEN, broadcastOf, howToWake } from "./how-to-wake.ts";
+import { CANNOT_BE_WOKEN, howToWake } from "./how-to-wake.ts";
 
 const WIRED: Record<string, string> = {
   "/sys/class/net/enp3s0/device/power/wakeup": "enabled\n",
@@ -11,21 +11,28 @@ const WIRED: Record<string, string> = {
   "/sys/class/net/wlp2s0/address": "ac:de:48:00:11:23\n",
 };
 
-const ask = (files: Record<string, string>, address = "192.168.7.20", netmask = "255.255.255.0") =>
+const ask = (files: Record<string, string>, cidr: string | null = "192.168.7.20/24") =>
   howToWake({
     devices: async () => ["lo", "wlp2s0", "enp3s0"],
     read: async (path) => files[path] ?? null,
     addresses: () => ({
       enp3s0: [
         { address: "fe80::1", family: "IPv6", internal: false } as never,
-        { address, netmask, family: "IPv4", internal: false, mac: "", cidr: null },
+        { address: "192.168.7.20", netmask: "", family: "IPv4", internal: false, mac: "", cidr },
       ],
     }),
   });
 
 test("the card that may wake the machine is named, with the address at which its network hears", async () => {
   const found = await ask(WIRED);
-  expect(found).toEqual({ mac: "ac:de:48:00:11:22", broadcast: "192.168.7.255", ready_in_seconds: null });
+  expect(found).toEqual({
+    mac: "ac:de:48:00:11:22",
+    broadcast: "192.168.7.255",
+    network: "192.168.7.0/24",
+    address: "192.168.7.20",
+    closed_because: null,
+    ready_in_seconds: null,
+  });
   expect(SleepRecord.parse(found)).toEqual(found);
 });
 
@@ -41,10 +48,6 @@ test("without /sys nothing is known, and nothing is claimed", async () => {
   expect(await ask({})).toEqual(CANNOT_BE_WOKEN);
 });
 
-test.each([
-  ["10.1.2.3", "255.0.0.0", "10.255.255.255"],
-  ["172.20.33.7", "255.255.240.0", "172.20.47.255"],
-  ["192.168.1.9", "255.255.255.252", "192.168.1.11"],
-])("the broadcast address of %s with %s is %s", (address, netmask, broadcast) => {
-  expect(broadcastOf(address, netmask)).toBe(broadcast);
+test("an address whose mask is none names no network", async () => {
+  expect(await ask(WIRED, null)).toEqual(CANNOT_BE_WOKEN);
 });

@@ -1,6 +1,6 @@
 import { readFile, readdir } from "node:fs/promises";
 import { networkInterfaces } from "node:os";
-import type { SleepRecord } from "../../bus-schemas/index.ts";
+import { broadcastOf, networkOf, type SleepRecord } from "../../bus-schemas/index.ts";
 
 /** Of the system what is asked here; another one only in tests. */
 export interface NetworkFacts {
@@ -18,7 +18,14 @@ const SYSTEM: NetworkFacts = {
 };
 
 /** Nobody knows how to wake it. */
-export const CANNOT_BE_WOKEN: SleepRecord = { mac: null, broadcast: null, ready_in_seconds: null };
+export const CANNOT_BE_WOKEN: SleepRecord = {
+  mac: null,
+  broadcast: null,
+  network: null,
+  address: null,
+  closed_because: null,
+  ready_in_seconds: null,
+};
 
 /**
  * The card by which a magic packet would wake this machine: one with a link and an address whose device may wake the system
@@ -31,17 +38,9 @@ export async function howToWake({ devices, read, addresses }: NetworkFacts = SYS
     if ((await read(`${folder}/operstate`))?.trim() !== "up") continue;
     const own = addresses()[name]?.find(({ family, internal }) => family === "IPv4" && !internal);
     const mac = (await read(`${folder}/address`))?.trim().toLowerCase() ?? "";
-    if (own === undefined || !/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(mac)) continue;
-    return { mac, broadcast: broadcastOf(own.address, own.netmask), ready_in_seconds: null };
+    if (own === undefined || own.cidr === null || !/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(mac)) continue;
+    const network = networkOf(own.address, Number(own.cidr.split("/")[1]));
+    return { ...CANNOT_BE_WOKEN, mac, broadcast: broadcastOf(network), network, address: own.address };
   }
   return CANNOT_BE_WOKEN;
-}
-
-/** The address that everybody in the same network hears. */
-export function broadcastOf(address: string, netmask: string): string {
-  const mask = netmask.split(".").map(Number);
-  return address
-    .split(".")
-    .map((part, i) => (Number(part) | (~(mask[i] ?? 255) & 255)).toString())
-    .join(".");
 }

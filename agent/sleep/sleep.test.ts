@@ -1,10 +1,11 @@
 import { expect, test } from "vitest";
 import type { SleepRecord } from "../../bus-schemas/index.ts";
+import { CANNOT_BE_WOKEN } from "./how-to-wake.ts";
 import { createLog } from "../../service/log.ts";
 import type { Look } from "./clock-watch.ts";
 import { Sleep } from "./sleep.ts";
 
-const CARD: SleepRecord = { mac: "02:00:00:00:00:01", broadcast: "10.0.0.255", ready_in_seconds: null };
+const CARD: SleepRecord = { ...CANNOT_BE_WOKEN, mac: "02:00:00:00:00:01", broadcast: "10.0.0.255" };
 
 function setup(overrides: { howToWake?: () => Promise<SleepRecord>; sayGoodbye?: () => Promise<void> } = {}) {
   const happened: string[] = [];

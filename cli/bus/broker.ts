@@ -8,6 +8,7 @@ import type { Log } from "../../service/log.ts";
 import { Metrics } from "../../service/metrics.ts";
 import { PolicyBucket } from "../../service/policy-bucket.ts";
 import { QualityBucket } from "../../service/quality-bucket.ts";
+import { makeSleepBucket } from "../../service/sleep-bucket.ts";
 import { Rejections } from "../../service/rejections.ts";
 import { readRoutingConfig } from "../../service/routing-config.ts";
 import { ensureAuditStream, ensureJobStreams } from "../../service/streams.ts";
@@ -238,6 +239,7 @@ async function makeStreams(bus: Bus, { routingConfig, log }: BrokerOptions): Pro
   await ensureAuditStream(bus);
   await ensureJobStreams(bus);
   await QualityBucket.make(bus);
+  await makeSleepBucket(bus);
   const policy = await PolicyBucket.open(bus);
   if ((await policy.state()) !== undefined) return;
   const { text } = readRoutingConfig(routingConfig);

@@ -6,6 +6,7 @@ import { examples, type CommandModule } from "../command.ts";
 import { table } from "../format/table.ts";
 import { note, print, printJson } from "../format/terminal.ts";
 import { addNodeVerbs } from "../nodes/verbs.ts";
+import { addWakeVerb } from "../nodes/wake.ts";
 import { subjectToken } from "../options.ts";
 import { addNode, listNodes, revokeNode } from "../registry-client.ts";
 import { readSecret } from "../secret-input.ts";
@@ -90,6 +91,7 @@ export const node: CommandModule = (program) => {
       }),
     );
   addNodeVerbs(command);
+  addWakeVerb(command);
 };
 
 function row({ node_id, layer, state, changed_unix_ms, by, reason }: NodeEntry): string[] {

@@ -1,8 +1,10 @@
+import type { SleepEntry } from "../../bus-schemas/index.ts";
 import type { SeenNode } from "../../client/index.ts";
 import { pause } from "../../service/loop.ts";
 import { examples, type CommandModule } from "../command.ts";
 import { formatNodes } from "../format/node.ts";
-import { print, printJson } from "../format/terminal.ts";
+import { note, print, printJson } from "../format/terminal.ts";
+import { sleepersOf, withSleepers } from "../nodes/sleepers.ts";
 import { withClient } from "../with-client.ts";
 
 /** Every node speaks once in this time, milliseconds: one heartbeat interval and its jitter. */
@@ -21,12 +23,18 @@ export const nodes: CommandModule = (program) => {
         client.nodes.watchConnections();
         do {
           await pause(ONE_ROUND_MS);
-          const seen = client.nodes.list();
-          if (flags.json === true) printJson(seen.map(toJson));
+          const sleepers = await sleepersOf(client.bus).catch(() => {
+            note("the machines that sleep cannot be looked up now");
+            return new Map<string, SleepEntry>();
+          });
+          const seen = withSleepers(client.nodes.list(), sleepers, Date.now());
+          if (flags.json === true) printJson(seen.map((node) => toJson(node, sleepers.get(node.record.node_id))));
           else {
             if (flags.watch === true && process.stdout.isTTY) process.stdout.write("\x1b[H\x1b[2J");
             print(
-              seen.length === 0 ? "no node sends heartbeats; start an agent with `tiermesh up`" : formatNodes(seen),
+              seen.length === 0
+                ? "no node sends heartbeats; start an agent with `tiermesh up`"
+                : formatNodes(seen, sleepers),
             );
           }
         } while (flags.watch === true);
@@ -34,6 +42,9 @@ export const nodes: CommandModule = (program) => {
     );
 };
 
-function toJson({ record, state, seenAgoMs }: SeenNode): object {
-  return { ...record, state, seen_ago_ms: Math.round(seenAgoMs) };
+function toJson({ record, state, seenAgoMs }: SeenNode, sleeper: SleepEntry | undefined): object {
+  const node = { ...record, state, seen_ago_ms: Math.round(seenAgoMs) };
+  if (state !== "asleep" || sleeper === undefined || record.sleep === null) return node;
+  const { failures, last, not_before_unix_ms, ready_in_seconds, wake } = sleeper;
+  return { ...node, sleep: { ...record.sleep, ready_in_seconds }, wake, last_wake: last, failures, not_before_unix_ms };
 }

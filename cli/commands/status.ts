@@ -1,8 +1,9 @@
 import { z } from "zod";
-import { MeshError } from "../../bus-schemas/index.ts";
+import { MeshError, type SleepEntry } from "../../bus-schemas/index.ts";
 import { EXIT, examples, type CommandModule } from "../command.ts";
 import { table } from "../format/table.ts";
 import { print, printJson } from "../format/terminal.ts";
+import { describeSleep, sleepersOf } from "../nodes/sleepers.ts";
 import { addressIn, readMeshFile, type MeshFile } from "../mesh-file.ts";
 import { connectBus } from "../../service/bus.ts";
 import { createLog } from "../../service/log.ts";
@@ -29,7 +30,8 @@ export const status: CommandModule = (program) => {
           ...(await healthOf(name, port, file.gateway_url)),
         })),
       );
-      const busOk = await answers(file);
+      const sleepers = await lookAtBus(file);
+      const busOk = sleepers !== undefined;
       if (flags.json === true)
         printJson({
           pid: file.pid,
@@ -39,6 +41,9 @@ export const status: CommandModule = (program) => {
           bus_ok: busOk,
           gateway: file.gateway_url,
           parts,
+          asleep: [...(sleepers ?? [])].map(({ node_id, ready_in_seconds, since_unix_ms }) => {
+            return { node_id, ready_in_seconds, since_unix_ms };
+          }),
         });
       else {
         print(`mesh ${file.cell}, version ${file.version}, up since ${file.started_at} (process ${file.pid})`);
@@ -58,20 +63,27 @@ export const status: CommandModule = (program) => {
             ]),
           ]),
         );
+        for (const sleeper of sleepers ?? []) print(`${sleeper.node_id}: ${describeSleep(sleeper, Date.now())}`);
       }
       process.exitCode = busOk && parts.every(({ ok }) => ok) ? EXIT.ok : EXIT.failed;
     });
 };
 
-async function answers(file: MeshFile): Promise<boolean> {
+/** The machines that sleep and can be woken; undefined when the bus does not answer. */
+async function lookAtBus(file: MeshFile): Promise<SleepEntry[] | undefined> {
   try {
     const bus = await connectBus("status", addressIn(file), createLog("status", "silent"), {
       timeoutMs: HEALTH_LIMIT_MS,
     });
-    await bus.drain();
-    return true;
+    try {
+      // The bus answers, whether or not that is known to it.
+      const asleep = await sleepersOf(bus).catch(() => new Map<string, SleepEntry>());
+      return [...asleep.values()];
+    } finally {
+      await bus.drain();
+    }
   } catch {
-    return false;
+    return undefined;
   }
 }
 

@@ -5,6 +5,7 @@ import { BASE_ENV, BaseConfig, busAddressOf, loadConfig } from "../../service/co
 import { EventPublisher } from "../../service/events.ts";
 import { hostToken } from "../../service/host-token.ts";
 import type { Log } from "../../service/log.ts";
+import { makeSleepBucket } from "../../service/sleep-bucket.ts";
 import { ensureAuditStream, ensureJobStreams } from "../../service/streams.ts";
 import { Broker } from "../bus/broker.ts";
 import { busFolder, isLoopback, speaksTls, type BusSettings } from "../bus/bus-settings.ts";
@@ -94,6 +95,7 @@ async function externalBus({ bus: settings, env, log }: MeshBusOptions, url: str
       throw new MeshError("bad_config", "the bus has no JetStream, which keeps the audit; start nats-server with -js");
     await ensureAuditStream(bus);
     await ensureJobStreams(bus);
+    await makeSleepBucket(bus);
   } catch (error) {
     await client.close();
     throw error;

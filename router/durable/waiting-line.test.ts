@@ -1,8 +1,9 @@
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { durableParts } from "../../test/kit/durable-parts.ts";
 import { nodeRecord } from "../../test/kit/router-parts.ts";
 import type { Claim } from "./claim.ts";
-import type { Next } from "./waiting-line.ts";
+import type { RouteRequest } from "../policy/types.ts";
+import { WaitingLine, type Next } from "./waiting-line.ts";
 
 const FULL = { load: { slots: 1, running: 1, queued: 9, queue_limit: 4 } };
 
@@ -50,4 +51,20 @@ test("a job whose class must be sealed by now is dead: it lies here in clear", a
   const kit = await durableParts({ security_level: "P0" });
   kit.join(nodeRecord("n1"));
   expect(kit.line.now(kit.claim)).toMatchObject({ to: "dead", error: { code: "encryption_required" } });
+});
+
+test("a job that has waited for two seconds has a machine woken that sleeps, once in two seconds", async () => {
+  vi.useFakeTimers({ toFake: ["Date"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const { claim, parts } = await waiting();
+  const asked: string[] = [];
+  const help = (request: RouteRequest) => void asked.push(request.jobId);
+  const line = new WaitingLine({ ...parts, wakes: { help: help as never } });
+  void line.wait(claim);
+  for (const passedMs of [0, 2000, 1, 1000, 1001, 100]) {
+    vi.setSystemTime(Date.now() + passedMs);
+    line.tick();
+  }
+  expect(asked).toEqual([claim.jobId, claim.jobId]);
+  line.stop();
 });

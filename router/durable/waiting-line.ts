@@ -5,6 +5,7 @@ import { decideRecorded, type RecordedDecision } from "../policy/record-inputs.t
 import type { RouteRequest } from "../policy/types.ts";
 import type { Claim } from "./claim.ts";
 import type { DurableParts } from "./parts.ts";
+import { WAIT_MS } from "../waiting/room.ts";
 import { routeOf } from "./route-of.ts";
 
 /** A job that no node takes gives its place in the queue to others after this time, milliseconds. */
@@ -23,6 +24,8 @@ export type Next =
 interface Waiter {
   claim: Claim;
   sinceMs: number;
+  /** How long it had waited when machines that sleep were last asked for. */
+  helpedMs: number;
   done: (next: Next) => void;
 }
 
@@ -31,11 +34,11 @@ interface Waiter {
  * decided is counted at once on its node, so that the next decision knows.
  */
 export class WaitingLine {
-  readonly #parts: Pick<DurableParts, "fleet" | "policy" | "random">;
+  readonly #parts: Pick<DurableParts, "fleet" | "policy" | "random" | "wakes">;
   readonly #waiters = new Set<Waiter>();
   #stopped = false;
 
-  constructor(parts: Pick<DurableParts, "fleet" | "policy" | "random">) {
+  constructor(parts: Pick<DurableParts, "fleet" | "policy" | "random" | "wakes">) {
     this.#parts = parts;
   }
 
@@ -54,7 +57,7 @@ export class WaitingLine {
     claim.exclude.clear();
     return new Promise((resolve) => {
       if (this.#stopped) return resolve({ to: "nobody" });
-      const waiter: Waiter = { claim, sinceMs: Date.now(), done: resolve };
+      const waiter: Waiter = { claim, sinceMs: Date.now(), helpedMs: 0, done: resolve };
       this.#waiters.add(waiter);
       void claim.gone.promise.then(() => this.#finish(waiter, { to: "nobody" }));
     });
@@ -67,8 +70,17 @@ export class WaitingLine {
     const line = [...this.#waiters].sort((a, b) => rank(b) - rank(a) || a.claim.msg.seq - b.claim.msg.seq);
     for (const waiter of line) {
       const next = this.#place(waiter.claim, false);
-      if ("to" in next) this.#finish(waiter, next);
-      else if (Date.now() - waiter.sinceMs > HOLD_MS)
+      const waitedMs = Date.now() - waiter.sinceMs;
+      if ("to" in next) {
+        this.#finish(waiter, next);
+        continue;
+      }
+      // No passing burst: a machine that sleeps may take it by the time that its turn comes again.
+      if (waitedMs - waiter.helpedMs > WAIT_MS.calm) {
+        waiter.helpedMs = waitedMs;
+        this.#parts.wakes?.help(next.request, 0);
+      }
+      if (waitedMs > HOLD_MS)
         this.#finish(waiter, { to: next.error.code === "model_not_found" ? "dead" : "tail", error: next.error });
     }
   }
@@ -89,17 +101,17 @@ export class WaitingLine {
    * @param likely that a node takes it; most of those that wait go on waiting, and what would be recorded of it costs
    * @returns where to, or why not now
    */
-  #place(claim: Claim, likely: boolean): Next | { error: MeshError } {
+  #place(claim: Claim, likely: boolean): Next | NotNow {
     const { fleet, policy, random } = this.#parts;
     const nowMs = Date.now();
     if (claim.held.record.deadline_unix_ms <= nowMs) return { to: "expired" };
     try {
       const request = routeOf(claim, policy().routing, nowMs);
       const looked = likely ? undefined : decide(request, fleet.fleet, policy(), nowMs, random);
-      if (looked?.outcome === "refused") return notNow(looked);
+      if (looked?.outcome === "refused") return notNow(looked, request);
       const made = decideRecorded(request, fleet.fleet, policy(), nowMs, random, VERSION);
       const { node_id: nodeId, model } = made.decision;
-      if (nodeId === null || model === null) return notNow(made.decision);
+      if (nodeId === null || model === null) return notNow(made.decision, request);
       fleet.onDispatch(nodeId);
       return { to: "node", nodeId, model, request, made };
     } catch (cause) {
@@ -108,9 +120,14 @@ export class WaitingLine {
   }
 }
 
-function notNow({ error }: Pick<Decision, "error">): Next | { error: MeshError } {
+interface NotNow {
+  error: MeshError;
+  request: RouteRequest;
+}
+
+function notNow({ error }: Pick<Decision, "error">, request: RouteRequest): Next | NotNow {
   const why = error === null ? new MeshError("no_node", "no node can take this job") : MeshError.fromWire(error);
-  return hopeless(why) ? { to: "dead", error: why } : { error: why };
+  return hopeless(why) ? { to: "dead", error: why } : { error: why, request };
 }
 
 /**

@@ -197,6 +197,7 @@ function addState(inputs: NodeInputs, { record, rttMs, gone, excused, ejected }:
   if (record.status !== "healthy") inputs.status = record.status;
   if (record.status_reason !== null) inputs.status_reason = record.status_reason;
   if (gone) inputs.gone = true;
+  if (record.sleep !== null) inputs.asleep = true;
   if (excused) inputs.excused = true;
   if (ejected !== undefined) inputs.ejected = ejected;
 }

@@ -136,3 +136,14 @@ function usualNode(node_id: string) {
     performance: { avg_latency_ms: 2310.52, tokens_per_second: 44.8 },
   });
 }
+
+test("that the only machine sleeps is told again from the record, without how it can be woken", () => {
+  const mac = "02:00:00:00:00:01";
+  const fleet = fleetOf(nodeRecord({ status: "suspended", status_reason: "about to sleep", sleep: { mac } }));
+  const view = fleet.view("n1");
+  if (view !== undefined) view.gone = true;
+  const { decision, inputs } = decided(fleet);
+  expect(decision.candidates[0]?.rejected).toEqual({ filter: "state", reason: "is asleep" });
+  expect(replayDecision(decision, readInputs(inputs), policyOf())).toMatchObject({ differences: [] });
+  expect(JSON.stringify(inputs)).not.toContain(mac);
+});

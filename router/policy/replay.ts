@@ -203,6 +203,7 @@ function toRecord(node: NodeInputs): NodeRecord {
     boot_id: "replayed",
     seal_keys: node.no_seal_key === true ? [] : [ANY_KEY],
     cost_factor: node.cost_factor,
+    sleep: node.asleep === true ? {} : null,
     last_heartbeat: "1970-01-01T00:00:00Z",
   });
 }

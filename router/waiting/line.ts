@@ -4,7 +4,9 @@ import type { RouterParts } from "../parts.ts";
 import { pickNode } from "../policy/pick.ts";
 import type { RouteRequest } from "../policy/types.ts";
 import { DrainRate } from "./drain-rate.ts";
-import { WaitingRoom, type Place, type Waitable } from "./room.ts";
+import { stillAsleep } from "../wake/still-asleep.ts";
+import type { WakeHelp } from "../wake/wakes.ts";
+import { WAIT_MS, WaitingRoom, type Place, type Waitable } from "./room.ts";
 
 /** How often waiting jobs are looked at for their time, milliseconds. */
 const TICK_MS = 10;
@@ -20,8 +22,11 @@ const URGENT_MS = 2;
 /** Something more urgent waits at another router, which looks first, milliseconds. */
 const OUTRANKED_MS = 20;
 
-/** What became of a job whose turn it was: `full` = no place for it now, and nothing was recorded. */
-export type Turn = "sent" | "ended" | "full";
+/**
+ * What became of a job whose turn it was. Nothing was recorded when there is no place for it now: `full`, the nodes that could
+ * take it are; `asleep`, there is none but a machine that is being woken.
+ */
+export type Turn = "sent" | "ended" | "full" | "asleep";
 
 /** A job on its way through the line. */
 export interface Waiter {
@@ -41,6 +46,8 @@ interface InRoom extends Waitable {
   waiter: Waiter;
   /** When its caller last heard of it. */
   toldMs: number;
+  /** Nobody who was awake could take it, or its lane, when that was last asked. */
+  asleep: boolean;
 }
 
 /**
@@ -78,8 +85,10 @@ export class Line {
     const { taskType: queue } = waiter.request;
     const lane = laneOf(waiter.request);
     const priority = this.#parts.policy().routing.task_queues[queue]?.priority ?? 0;
-    const mayGo = !this.#room.hasLane(lane) && !this.#outranked(priority) && this.#caps.mayTake(queue);
-    if (mayGo && this.#turn(waiter, 0) !== "full") return;
+    const before = this.#room.front(lane);
+    const mayGo = before === undefined && !this.#outranked(priority) && this.#caps.mayTake(queue);
+    const turn = mayGo ? this.#turn(waiter, 0) : "full";
+    if (isGone(turn)) return;
     const nowMs = performance.now();
     const job = {
       jobId: waiter.jobId,
@@ -90,6 +99,7 @@ export class Line {
       deadlineMs: nowMs + waiter.request.deadlineMs - this.#parts.fleet.nowMs(),
       waiter,
       toldMs: nowMs,
+      asleep: turn === "asleep" || before?.asleep === true,
     };
     const { entered, sentAway } = this.#room.enter(job, nowMs);
     for (const place of sentAway) this.#left(place, "sent_away");
@@ -155,7 +165,7 @@ export class Line {
         if (place === undefined) return;
         const { job } = place;
         if (!this.#caps.mayTake(job.queue)) blocked.queues.add(job.queue);
-        else if (!this.#fits(job.waiter.request) || this.#turn(job.waiter, nowMs - place.enteredMs) === "full")
+        else if (!this.#fits(job.waiter.request) || !isGone(this.#turn(job.waiter, nowMs - place.enteredMs)))
           blocked.lanes.add(job.lane);
         else if (this.#room.take(job.jobId) === place) this.#left(place, "went_on");
       }
@@ -179,8 +189,15 @@ export class Line {
 
   #tick(): void {
     const nowMs = performance.now();
-    for (const place of this.#room.takeExpired(nowMs)) {
+    for (const place of this.#room.expired(nowMs)) {
       const { job, enteredMs } = place;
+      const help = job.deadlineMs > nowMs ? this.#help(job, nowMs - enteredMs) : undefined;
+      if (help?.inTime === true) {
+        // Asked again then: until the machine is there, or its time is over.
+        place.untilMs = Math.min(nowMs + WAIT_MS.calm, job.deadlineMs);
+        continue;
+      }
+      this.#room.take(job.jobId);
       this.#left(place, "sent_away");
       const full = this.#caps.mayTake(job.queue)
         ? "every node that could take it is full"
@@ -188,7 +205,9 @@ export class Line {
       if (job.deadlineMs <= nowMs) {
         const error = new MeshError("deadline_exceeded", `the deadline passed while the job waited: ${full}`);
         job.waiter.end(error, Math.round(nowMs - enteredMs));
-      } else this.#sendAway(job, nowMs - enteredMs, full);
+      } else if (help !== undefined) job.waiter.end(stillAsleep(help), Math.round(nowMs - enteredMs));
+      else if (!job.asleep || !isGone(this.#turn(job.waiter, nowMs - enteredMs)))
+        this.#sendAway(job, nowMs - enteredMs, full);
     }
     for (const { job } of this.#room.places) {
       if (nowMs - job.toldMs < STILL_HERE_MS) continue;
@@ -199,6 +218,10 @@ export class Line {
     if (this.#room.size > 0) return;
     clearInterval(this.#timer);
     this.#timer = undefined;
+  }
+
+  #help({ waiter }: InRoom, waitedMs: number): WakeHelp | undefined {
+    return this.#parts.wakes?.help(waiter.request, Math.round(waitedMs));
   }
 
   #sendAway({ queue, waiter }: InRoom, waitedMs: number, why: string): void {
@@ -220,6 +243,10 @@ export class Line {
     if (rate === undefined) this.#rates.set(queue, (rate = new DrainRate()));
     return rate;
   }
+}
+
+function isGone(turn: Turn): boolean {
+  return turn === "sent" || turn === "ended";
 }
 
 /**

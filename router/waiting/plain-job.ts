@@ -9,6 +9,7 @@ import type { Dispatch } from "../dispatch-table.ts";
 import type { RouterParts } from "../parts.ts";
 import { decideRecorded } from "../policy/record-inputs.ts";
 import type { RouteRequest } from "../policy/types.ts";
+import { stillAsleep } from "../wake/still-asleep.ts";
 import type { Waiter } from "./line.ts";
 
 /** What a decided job is handed on to. */
@@ -68,12 +69,15 @@ export function plainJob(parts: RouterParts, to: Sender, job: PlainJob): Waiter 
         const { fleet, policy, random, events, metrics } = parts;
         const { decision, inputs } = decideRecorded(request, fleet.fleet, policy(), fleet.nowMs(), random, VERSION);
         if (decision.error?.code === "all_busy") return "full";
+        const help = decision.outcome === "refused" ? parts.wakes?.help(request, waitedMs) : undefined;
+        if (help?.inTime === true) return "asleep";
         const sizes = { request_bytes: message.data.length, prompt_tokens_estimate: request.promptTokens };
         const waited = waitedMs > 0 ? { waited_ms: waitedMs } : {};
         const data = { job_id: jobId, attempt, decision, sizes, inputs, ...waited };
         const recorded = events.record("job_decided", data, { dataClass, traceparent });
         decisionId = recorded.id;
         metrics.decisions.inc({ outcome: decision.outcome, class: dataClass });
+        if (help !== undefined) throw stillAsleep(help);
         if (dataClass === "P2") send(decision, recorded.id);
         else void sendDurable(decision, recorded.id, recorded.durable);
         return decision.outcome === "routed" ? "sent" : "ended";

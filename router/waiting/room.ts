@@ -25,7 +25,7 @@ export interface Waitable {
 export interface Place<T extends Waitable> {
   job: T;
   enteredMs: number;
-  /** It waits no longer than this. */
+  /** It waits no longer than this, unless somebody gives it more. */
   untilMs: number;
 }
 
@@ -59,9 +59,9 @@ export class WaitingRoom<T extends Waitable> {
     return this.#bytes;
   }
 
-  /** Whether anyone waits for the same as a job of this lane. */
-  hasLane(lane: string): boolean {
-    return this.#lanes.has(lane);
+  /** The oldest of those who wait for the same as a job of this lane. */
+  front(lane: string): T | undefined {
+    return this.#lanes.get(lane)?.places[0]?.job;
   }
 
   find(jobId: string): T | undefined {
@@ -131,11 +131,9 @@ export class WaitingRoom<T extends Waitable> {
     return place;
   }
 
-  /** Takes out those that have waited too long. */
-  takeExpired(nowMs: number): Place<T>[] {
-    const expired = [...this.#byJob.values()].filter(({ untilMs }) => untilMs <= nowMs);
-    for (const { job } of expired) this.take(job.jobId);
-    return expired;
+  /** Those that have waited for as long as they may; they stay in the room. */
+  expired(nowMs: number): Place<T>[] {
+    return [...this.#byJob.values()].filter(({ untilMs }) => untilMs <= nowMs);
   }
 
   /** All that are in it. */

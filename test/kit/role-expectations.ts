@@ -20,7 +20,7 @@ const agent = (layer: string, node: string, { jobs, classes }: { jobs: string; c
   says: `mesh.main.heartbeat.${layer}.${node} mesh.main.job.verdict.*.${node}.*
     mesh.main.event.{job_ended,job_run_ended}.${classes}.agent.${node}
     mesh.main.event.{node_controlled,message_rejected}.none.agent.${node} mesh.main.codec.* _INBOX.>`,
-  hears: `mesh.main.job.{run,sealed}.${jobs}.${node} mesh.main.job.cancel.* mesh.main.node.control.${node}
+  hears: `mesh.main.job.{run,sealed}.${jobs}.${node} mesh.main.job.cancel.* mesh.main.node.{control,magic}.${node}
     mesh.main.router.key.* mesh.main.codec.* ${MICRO("agent")} <inbox>.>`,
 });
 
@@ -28,15 +28,15 @@ export const EXPECTED: Readonly<Record<HolderName, Expected>> = {
   router: {
     says: `mesh.main.job.run.*.* mesh.main.job.cancel.* mesh.main.router.key.* mesh.main.codec.*
       mesh.main.event.{job_decided,class_mismatch,job_redispatched,job_hedged,job_ended,job_queued,job_requeued,job_dead}.*.router.*
-      mesh.main.event.{node_joined,node_left,node_lost,node_ejected,policy_changed,policy_rejected,message_rejected}.none.router.*
+      mesh.main.event.{node_joined,node_left,node_lost,node_woken,node_ejected,policy_changed,policy_rejected,message_rejected}.none.router.*
       mesh.main.event.{letter_filed,letter_dropped}.none.router.*
       mesh.main.queue.{work.*.*,state.*,result.*.*,letter.*.*} $JS.ACK.JOBS.>
       $JS.API.CONSUMER.{CREATE.JOBS.>,INFO.JOBS.*,MSG.NEXT.JOBS.*}
       $JS.API.CONSUMER.{CREATE.JOB_STATES.>,INFO.JOB_STATES.*,MSG.NEXT.JOB_STATES.*,DELETE.JOB_STATES.*}
       $JS.API.CONSUMER.{CREATE.JOB_LETTERS.>,INFO.JOB_LETTERS.*,MSG.NEXT.JOB_LETTERS.*,DELETE.JOB_LETTERS.*}
       $JS.API.STREAM.MSG.{GET.JOBS,GET.JOB_STATES,GET.JOB_RESULTS,GET.JOB_LETTERS,DELETE.JOBS,DELETE.JOB_LETTERS}
-      ${READS("policy")} ${READS("quality")} _INBOX.>`,
-    hears: `mesh.main.job.submit.* mesh.main.job.{route,status,withdraw} mesh.main.queue.desk.* mesh.main.job.verdict.*.*.* mesh.main.job.cancel.*
+      ${READS("policy")} ${READS("quality")} ${READS("sleep")} $KV.tiermesh-sleep-main.> mesh.main.node.magic.* _INBOX.>`,
+    hears: `mesh.main.job.submit.* mesh.main.node.wake mesh.main.job.{route,status,withdraw} mesh.main.queue.desk.* mesh.main.job.verdict.*.*.* mesh.main.job.cancel.*
       mesh.main.heartbeat.*.* mesh.main.node.gone.* mesh.main.router.key.* mesh.main.codec.* ${MICRO("router")} <inbox>.>`,
   },
   agent: agent("L1", "gpu-1", { jobs: "{P0,P1,P2}", classes: "*" }),
@@ -60,7 +60,7 @@ export const EXPECTED: Readonly<Record<HolderName, Expected>> = {
   tools: { ...operator(), neverHears: "_INBOX.own.>" },
   keeper: {
     says: `mesh.main.event.{node_admitted,process_started,message_rejected}.none.keeper.* mesh.main.codec.*
-      $JS.API.STREAM.{CREATE,UPDATE,INFO,MSG.GET}.{AUDIT,KV_tiermesh-policy-main,KV_tiermesh-quality-main,KV_tiermesh-nodes-main}
+      $JS.API.STREAM.{CREATE,UPDATE,INFO,MSG.GET}.{AUDIT,KV_tiermesh-policy-main,KV_tiermesh-quality-main,KV_tiermesh-nodes-main,KV_tiermesh-sleep-main}
       $JS.API.STREAM.{CREATE,UPDATE,INFO}.{JOBS,JOB_STATES,JOB_RESULTS,JOB_LETTERS}
       $JS.API.INFO $KV.tiermesh-policy-main.routing $KV.tiermesh-nodes-main.> mesh.main.node.gone.* _INBOX.>`,
     hears: `mesh.main.registry.{add,revoke,list} mesh.main.registry.join.* $KV.tiermesh-nodes-main.> mesh.main.codec.*
@@ -71,9 +71,9 @@ export const EXPECTED: Readonly<Record<HolderName, Expected>> = {
 
 function operator(): Expected {
   return {
-    says: `${CALLS} mesh.main.node.control.* mesh.main.audit.query mesh.main.registry.{add,revoke,list}
+    says: `${CALLS} mesh.main.node.{control.*,wake} mesh.main.audit.query mesh.main.registry.{add,revoke,list}
       mesh.main.queue.desk.*
-      $KV.tiermesh-policy-main.routing $KV.tiermesh-quality-main.> ${READS("policy")} ${READS("quality")}
+      $KV.tiermesh-policy-main.routing $KV.tiermesh-quality-main.> ${READS("policy")} ${READS("quality")} ${READS("sleep")}
       $JS.API.STREAM.INFO.AUDIT $JS.API.STREAM.MSG.GET.AUDIT
       $JS.API.CONSUMER.INFO.AUDIT.auditor $JS.API.INFO $SRV.> _INBOX.>`,
     hears: `mesh.main.heartbeat.*.* mesh.main.node.gone.* mesh.main.event.> mesh.main.alert.> mesh.main.codec.* <inbox>.>`,

@@ -2,9 +2,9 @@ import { alternatives } from "./role-expectations.ts";
 
 const NODES = "{gpu-1,pc-1,cloud-1,new-1}";
 const STREAMS =
-  "{AUDIT,KV_tiermesh-policy-main,KV_tiermesh-quality-main,KV_tiermesh-nodes-main,JOBS,JOB_STATES,JOB_RESULTS,JOB_LETTERS,OTHER}";
+  "{AUDIT,KV_tiermesh-policy-main,KV_tiermesh-quality-main,KV_tiermesh-nodes-main,KV_tiermesh-sleep-main,JOBS,JOB_STATES,JOB_RESULTS,JOB_LETTERS,OTHER}";
 const TYPES =
-  "{job_decided,class_mismatch,job_redispatched,job_ended,node_joined,node_left,node_lost,node_ejected,node_controlled,policy_changed,policy_rejected,message_rejected,node_admitted,process_started,job_queued,job_requeued,job_dead,letter_filed,letter_dropped,job_run_ended,made_up}";
+  "{job_decided,class_mismatch,job_redispatched,job_ended,node_joined,node_left,node_lost,node_woken,node_ejected,node_controlled,policy_changed,policy_rejected,message_rejected,node_admitted,process_started,job_queued,job_requeued,job_dead,letter_filed,letter_dropped,job_run_ended,made_up}";
 const SOURCES =
   "{router.router-1,agent.gpu-1,agent.cloud-1,agent.pc-1,auditor.auditor,auditor.two,gateway.gateway,keeper.host,operator.me}";
 
@@ -21,7 +21,8 @@ export const SUBJECTS: readonly string[] = [
       "mesh.main.queue.{work.rag.j1,state.j1,result.j1.7,letter.rag.j1,desk.list,desk.requeue}",
       "mesh.main.queue{,.work,.work.rag,.work.rag.j1.x,.state,.state.j1.x,.result.j1,.letter.rag,.desk,.desk.list.x,.other}",
       "mesh.main.router.key.router-1",
-      `mesh.main.node.control.${NODES}`,
+      `mesh.main.node.{control,magic}.${NODES}`,
+      "mesh.main.node{,.wake,.wake.gpu-1,.magic,.magic.gpu-1.x}",
       `mesh.main.node.gone.${NODES}`,
       "mesh.main.advisory.{connect,disconnect,other}",
       "mesh.main.registry.{add,revoke,list,other}",
@@ -47,7 +48,7 @@ export const SUBJECTS: readonly string[] = [
       `$JS.API.DIRECT.GET.${STREAMS}{,.some.subject}`,
       "$JS.API.{INFO,STREAM.LIST,STREAM.NAMES,SERVER.REMOVE,ACCOUNT.PURGE.MESH}",
       "$JS.{ACK.AUDIT.auditor.1.2.3.4.5,ACK.AUDIT.evil.1.2.3.4.5,ACK.OTHER.auditor.1.2.3.4.5,EVENT.ADVISORY.API,FC.x}",
-      "$KV.tiermesh-{policy-main,quality-main,nodes-main,policy-other}.{routing,gpu-1,a.b}",
+      "$KV.tiermesh-{policy-main,quality-main,nodes-main,sleep-main,policy-other}.{routing,gpu-1,a.b}",
       "$SYS.{REQ.SERVER.PING,REQ.ACCOUNT.MESH.CONNZ,REQ.USER.INFO,ACCOUNT.MESH.CONNECT,SERVER.x.STATSZ}",
       "$SRV.{PING,INFO,STATS}{,.tiermesh-router,.tiermesh-router.id,.tiermesh-agent.id,.tiermesh-auditor,.other,.tiermesh-agent.id.x}",
       "$SRV.{PING,STATS}.tiermesh-{gateway,monitor}{,.id,.id.x}",

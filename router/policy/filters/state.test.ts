@@ -20,3 +20,10 @@ test("a node that is gone is not chosen until its next heartbeat", () => {
   fleet.upsert(nodeRecord(), 0);
   expect(state.reject(...lookedAt(fleet))).toBeUndefined();
 });
+
+test("a machine that sleeps is said to sleep, not to be gone", () => {
+  const fleet = fleetOf(nodeRecord({ status: "suspended", status_reason: "about to sleep", sleep: {} }));
+  const view = fleet.view("n1");
+  if (view !== undefined) view.gone = true;
+  expect(state.reject(...lookedAt(fleet))).toBe("is asleep");
+});

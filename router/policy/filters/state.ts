@@ -4,6 +4,7 @@ import type { Filter } from "../types.ts";
 export const state: Filter = {
   name: "state",
   reject({ view }) {
+    if (view.record.sleep !== null) return "is asleep";
     if (view.gone) return "is gone from the bus";
     const { status, status_reason: reason } = view.record;
     if (status === "healthy" || status === "degraded") return undefined;
