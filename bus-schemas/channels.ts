@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { AuditPage, AuditQuery } from "./audit.ts";
+import { AuditFilter, AuditPage, AuditQuery, AuditStats } from "./audit.ts";
 import { CLASS, LAYER, address, type Channel, type ChannelMessage } from "./channel.ts";
 import { ControlReply, ControlRequest } from "./control.ts";
 import { DURABLE_CHANNELS } from "./channels-durable.ts";
@@ -245,6 +245,15 @@ export const CHANNELS: readonly Channel[] = [
     guarantee: "Request; one reply, from what is durable in the auditor's log.",
     messages: [{ name: "AuditQuery", summary: "Which entries of the log.", schema: AuditQuery }],
     reply: [{ name: "AuditPage", summary: "Entries, oldest first.", schema: AuditPage }],
+  },
+  {
+    name: "auditStats",
+    address: address((s) => s.auditStats),
+    from: "operator",
+    to: "auditor",
+    guarantee: "Request; one reply, from the search index over the signed log, a second or two behind it.",
+    messages: [{ name: "AuditFilter", summary: "Which entries are counted.", schema: AuditFilter }],
+    reply: [{ name: "AuditStats", summary: "Numbers over them.", schema: AuditStats }],
   },
   {
     name: "alert",

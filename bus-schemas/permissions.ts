@@ -209,7 +209,12 @@ const TEMPLATES: Record<Role, Template> = {
       answers,
       codec(s),
     ],
-    subscribe: [{ subject: s.auditQuery, why: "questions about the log" }, codec(s), ...micro("auditor"), own(inbox)],
+    subscribe: [
+      ...[s.auditQuery, s.auditStats].map((subject) => ({ subject, why: "questions about the log" })),
+      codec(s),
+      ...micro("auditor"),
+      own(inbox),
+    ],
   }),
   monitor: (s, { inbox }) => ({
     publish: [{ subject: s.alert("*", "*"), why: "alerts" }, answers, codec(s)],
@@ -227,7 +232,7 @@ const TEMPLATES: Record<Role, Template> = {
     publish: [
       ...calls(s),
       { subject: s.control("*"), why: "cordon, drain, resume, models" },
-      { subject: s.auditQuery, why: "the log" },
+      ...[s.auditQuery, s.auditStats].map((subject) => ({ subject, why: "the log" })),
       ...operatesQueues(s),
       ...[s.registryAdd, s.registryRevoke, s.registryList].map((subject) => ({ subject, why: "who may join" })),
       { subject: s.policyBucket.key, why: "the policy" },

@@ -132,6 +132,8 @@ function spell(cell: string, token: (value: string) => string) {
     events: `${prefix}.event.>`,
     /** operator → auditor: entries of the log (audit.ts). */
     auditQuery: `${prefix}.audit.query`,
+    /** operator → auditor: numbers over the log. */
+    auditStats: `${prefix}.audit.stats`,
     /** monitor → subscribers. */
     alert: (severity: string, rule: string) => `${prefix}.alert.${token(severity)}.${token(rule)}`,
     alerts: `${prefix}.alert.>`,

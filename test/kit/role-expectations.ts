@@ -48,7 +48,7 @@ export const EXPECTED: Readonly<Record<HolderName, Expected>> = {
   auditor: {
     says: `mesh.main.event.message_rejected.none.auditor.auditor mesh.main.codec.* $JS.API.STREAM.INFO.AUDIT
       $JS.API.CONSUMER.{INFO,CREATE,DURABLE.CREATE,DELETE,MSG.NEXT}.AUDIT.auditor $JS.ACK.AUDIT.auditor.> _INBOX.>`,
-    hears: `mesh.main.audit.query mesh.main.codec.* ${MICRO("auditor")} <inbox>.>`,
+    hears: `mesh.main.audit.{query,stats} mesh.main.codec.* ${MICRO("auditor")} <inbox>.>`,
   },
   monitor: {
     says: "mesh.main.alert.*.* mesh.main.codec.* _INBOX.>",
@@ -71,7 +71,7 @@ export const EXPECTED: Readonly<Record<HolderName, Expected>> = {
 
 function operator(): Expected {
   return {
-    says: `${CALLS} mesh.main.node.control.* mesh.main.audit.query mesh.main.registry.{add,revoke,list}
+    says: `${CALLS} mesh.main.node.control.* mesh.main.audit.{query,stats} mesh.main.registry.{add,revoke,list}
       mesh.main.queue.desk.*
       $KV.tiermesh-policy-main.routing $KV.tiermesh-quality-main.> ${READS("policy")} ${READS("quality")}
       $JS.API.STREAM.INFO.AUDIT $JS.API.STREAM.MSG.GET.AUDIT
