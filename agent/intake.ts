@@ -67,6 +67,8 @@ export class Intake {
   /** Endings that a router is told when the bus is back. */
   readonly #untold: [string, Verdict][] = [];
   #onIdle: () => void = () => undefined;
+  /** Runs that it took, so far. */
+  started = 0;
 
   constructor(parts: IntakeParts) {
     this.#parts = parts;
@@ -218,6 +220,7 @@ export class Intake {
     // Only while there is something to be late with: an idle node has no reason to wake up four times a second.
     if (this.#jobs.size === 0) this.#pulse.start();
     this.#jobs.set(facts.jobId, job);
+    this.started++;
     desk.enqueue(job);
     return job;
   }

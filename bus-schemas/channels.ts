@@ -258,10 +258,11 @@ export const CHANNELS: readonly Channel[] = [
   {
     name: "alert",
     address: address((s) => s.alert("_severity_", "_rule_")),
-    from: "monitor",
+    from: "monitor, auditor",
     to: "subscribers",
-    guarantee: "Core publish. The subject is reserved: no process of this version sends alerts.",
-    messages: [],
+    guarantee:
+      "Core publish. Of the processes of this version the auditor alone sends any: rule audit_gap, when the record is not whole; the event of the same name is the record of it.",
+    messages: [{ name: "AuditGap", summary: "What is missing.", schema: EVENTS.audit_gap.data }],
   },
   {
     name: "codec",

@@ -3,6 +3,7 @@ import { DataClass, DeclaredAs, Layer } from "./classes.ts";
 import { Decision } from "./decision.ts";
 import { RecordedInputs } from "./decision-inputs.ts";
 import { WireError } from "./errors.ts";
+import { COMPLETENESS_EVENTS } from "./events-completeness.ts";
 import { DURABLE_EVENTS } from "./events-durable.ts";
 import { Cost, Outcome, Timing, Usage } from "./job.ts";
 import { NODE_STATES, UserKey } from "./registry.ts";
@@ -224,6 +225,7 @@ export const EVENTS = {
     summary: "A part of the mesh started or was restarted by its supervisor.",
     data: z.object({ process: SubjectToken, restarts: Count, exit: z.string().max(60).nullable() }),
   },
+  ...COMPLETENESS_EVENTS,
 } as const satisfies Record<string, { by: readonly EventSource[]; ofJob: boolean; summary: string; data: z.ZodType }>;
 
 export type EventType = keyof typeof EVENTS;

@@ -36,6 +36,9 @@ export class Dispatcher {
   readonly #table = new DispatchTable();
   #sweptAtMs = -Infinity;
 
+  /** Jobs that it has sent to nodes, repeats included; each after a decision on record. */
+  dispatched = 0;
+
   constructor(parts: RouterParts) {
     this.#parts = parts;
     this.verdicts = new Verdicts(parts);
@@ -147,6 +150,7 @@ export class Dispatcher {
     }
     fleet.onDispatch(dispatch.nodeId);
     metrics.dispatches.inc();
+    this.dispatched++;
     this.retries.sent(dispatch.attempt);
   }
 

@@ -1,5 +1,6 @@
 /** What the auditor's two threads say to each other about searches. */
 import type { AuditFilter, AuditPage, AuditQuery, AuditStats, WireError } from "../../bus-schemas/index.ts";
+import type { Gap } from "./gap.ts";
 
 /** Handed to the thread when it starts. */
 export interface SearchConfig {
@@ -12,12 +13,15 @@ export interface SearchConfig {
 export type SearchQuestion =
   | { kind: "query"; query: AuditQuery }
   | { kind: "stats"; about: AuditFilter }
+  /** What is missing in the log; asked when it has all that the stream has. */
+  | { kind: "gaps"; nowMs: number }
   /** Position of the newest ending of a job that is in the index; 0 for none. */
   | { kind: "ending"; jobId: string };
 
 export interface SearchAnswers {
   query: AuditPage;
   stats: AuditStats;
+  gaps: Gap[];
   ending: number;
 }
 

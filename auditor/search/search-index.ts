@@ -73,6 +73,16 @@ export class SearchIndex {
     }
   }
 
+  /** What somebody keeps in this index, and loses with it. */
+  note(key: string): unknown {
+    const found = this.db.prepare("SELECT value FROM meta WHERE key = ?").get(`note ${key}`);
+    return found === undefined ? undefined : JSON.parse(String(found["value"]));
+  }
+
+  setNote(key: string, value: unknown): void {
+    this.db.prepare("INSERT OR REPLACE INTO meta VALUES (?, ?)").run(`note ${key}`, JSON.stringify(value));
+  }
+
   /** Of a bulk file: all is in, from now on it can be searched. */
   finish(): void {
     this.db.exec(INDEXES);

@@ -2,6 +2,8 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { ENDING_TYPES, MeshError } from "../../bus-schemas/index.ts";
 import { startLoop } from "../../service/loop.ts";
+import type { Gap } from "./gap.ts";
+import { GapFinder } from "./gaps.ts";
 import { LiveIndex } from "./live-index.ts";
 import type { FromSearch, SearchAnswers, SearchConfig, SearchQuestion, ToSearch } from "./messages.ts";
 import { search } from "./search.ts";
@@ -13,6 +15,7 @@ if (port === null) throw new MeshError("internal", "search-thread.ts runs as a t
 const { folder, everyMs } = workerData as SearchConfig;
 const live = new LiveIndex(folder);
 const post = (message: FromSearch) => port.postMessage(message);
+let finder: { index: SearchIndex; gaps: GapFinder } | undefined;
 let problem: string | null = "the search index is not there yet";
 
 startLoop({ name: "search index", everyMs, onError: failed }, async (signal) => {
@@ -32,9 +35,16 @@ port.on("message", ({ id, question }: ToSearch) => {
 
 function answer(index: SearchIndex, question: SearchQuestion): SearchAnswers[keyof SearchAnswers] {
   if (question.kind === "query") return search(index, live.tlog, question.query);
+  if (question.kind === "gaps") return findGaps(index, question.nowMs);
   if (question.kind === "stats") return statsOf(index, question.about);
   const last = ENDING_TYPES.map((type) => index.select({ job_id: question.jobId, type, limit: 1 })[0] ?? 0);
   return Math.max(...last);
+}
+
+function findGaps(index: SearchIndex, nowMs: number): Gap[] {
+  // An index that was made anew is looked through anew.
+  if (finder?.index !== index) finder = { index, gaps: new GapFinder(index, live.tlog) };
+  return finder.gaps.find(nowMs);
 }
 
 function failed(error: unknown): void {

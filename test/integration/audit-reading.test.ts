@@ -1,6 +1,12 @@
+import path from "node:path";
+import { jetstreamManager } from "@nats-io/jetstream";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { AuditStats, type AuditEntry } from "../../bus-schemas/index.ts";
+import { AuditStats, type AuditEntry, type Role } from "../../bus-schemas/index.ts";
+import { connectBus, type Bus } from "../../service/bus.ts";
+import { EventPublisher } from "../../service/events.ts";
+import { createLog } from "../../service/log.ts";
 import { startMesh, type TestMesh } from "../kit/mesh.ts";
+import { decided, inputs } from "../kit/recorded-jobs.ts";
 import { waitFor } from "../kit/wait-for.ts";
 
 /** The record of a whole mesh, read as its people read it. */
@@ -9,7 +15,7 @@ let mesh: TestMesh;
 let jobId: string;
 
 beforeAll(async () => {
-  mesh = await startMesh();
+  mesh = await startMesh({ TIERMESH_AUDIT_CHECK_MS: "500" });
   const response = await fetch(`${mesh.gatewayUrl}/v1/chat/completions`, {
     method: "POST",
     headers: { "content-type": "application/json", "mesh-class": "P0" },
@@ -30,6 +36,13 @@ async function audit(accept: (out: string) => void, ...args: string[]): Promise<
   });
 }
 
+/** On the bus as another part of this mesh. */
+async function as(role: Role): Promise<Bus & AsyncDisposable> {
+  const nkeyFile = path.join(mesh.home, "bus", "keys", `${role}.nk`);
+  const bus = await connectBus(role, { url: mesh.address.url, nkeyFile }, createLog("test", "silent"));
+  return { ...bus, [Symbol.asyncDispose]: () => bus.drain() };
+}
+
 const lines = (out: string) => (out === "" ? [] : out.split("\n").map((line) => JSON.parse(line) as AuditEntry));
 
 test("a job is found by class, node and outcome, its story is told, and nothing of what was said is in it", async () => {
@@ -46,4 +59,55 @@ test("a job is found by class, node and outcome, its story is told, and nothing 
 test("a wrong filter is told with what it takes, and ends with 2", async () => {
   const { code, err } = await mesh.run("audit", "query", "--since", "yesterday");
   expect([code, err]).toEqual([2, expect.stringContaining("a time such as")]);
+});
+
+test("what is done to the stream of events is on record, with who did it, as the broker tells it", async () => {
+  await using keeper = await as("keeper");
+  const manager = await jetstreamManager(keeper.nc, { checkAPI: false });
+  const { config } = await manager.streams.info("AUDIT");
+  await manager.streams.update("AUDIT", { ...config, description: "touched" });
+  const found = await audit(
+    (out) => expect(lines(out).at(-1)?.data).toMatchObject({ action: "STREAM.UPDATE" }),
+    "query",
+    "--type",
+    "stream_changed",
+    "--json",
+  );
+  expect(lines(found).at(-1)).toMatchObject({
+    source: expect.stringMatching(/^keeper\//),
+    data: { stream: "AUDIT", by: expect.stringMatching(/^U[A-Z0-9]{55}$/), client: "tiermesh-keeper", refused: null },
+  });
+});
+
+test("every part reports its counts; a job that nobody ended becomes a gap, an alert and a count", async () => {
+  const reports = await audit(
+    (out) =>
+      expect(new Set(lines(out).map(({ source }) => source.split("/")[0]))).toEqual(
+        new Set(["agent", "router", "gateway"]),
+      ),
+    "query",
+    "--type",
+    "counts_reported",
+    "--json",
+  );
+  expect(lines(reports).find(({ source }) => source.startsWith("agent/"))?.data).toMatchObject({
+    report: 0,
+    counts: { started: 0 },
+  });
+  await using operator = await as("operator");
+  const alerts: unknown[] = [];
+  operator.listen(operator.subjects.alerts, (msg) => alerts.push([msg.subject, msg.json()]));
+  await operator.nc.flush();
+  await using router = await as("router");
+  const events = new EventPublisher(router, "router", "router-that-died", createLog("test", "silent"));
+  const job = "job-that-nobody-ended";
+  const read = inputs(job, Date.now() - 120_000);
+  await events.record("job_decided", { ...decided(job, "gpu-1", "L1"), inputs: read }, { dataClass: "P2" }).durable;
+  await events.close();
+  const gap = { kind: "job_unended", severity: "critical", job_id: job };
+  await audit((out) => expect(lines(out)).toMatchObject([{ data: gap }]), "query", "--type", "audit_gap", "--json");
+  expect(alerts).toMatchObject([["mesh.main.alert.critical.audit_gap", gap]]);
+  expect(await mesh.metric("auditor", "audit_gaps_total", 'kind="job_unended"')).toBe(1);
+  const story = await mesh.run("audit", "trace", job);
+  expect(story.out).toContain("no ending in the log yet");
 });

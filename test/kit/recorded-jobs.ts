@@ -89,3 +89,27 @@ export function hop(
     inputs: null,
   };
 }
+
+/** What a decision read, of a job that is to end by then. */
+export function inputs(jobId: string, deadlineMs: number): EventData<"job_decided">["inputs"] {
+  return {
+    version: 1,
+    software: "test",
+    now_unix_ms: deadlineMs - 60_000,
+    policy_sha256: null,
+    live_routers: 1,
+    request: {
+      job_id: jobId,
+      task_type: "chat",
+      security_level: "P2",
+      prompt_tokens: 90,
+      expected_output_tokens: 200,
+      context_tokens: 290,
+      encrypted: false,
+      deadline_unix_ms: deadlineMs,
+      slo_ms: 1000,
+    },
+    nodes: [],
+    whole: true,
+  };
+}
