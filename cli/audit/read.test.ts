@@ -1,10 +1,12 @@
 import path from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { rm } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { decided, ended, hop } from "../../test/kit/recorded-jobs.ts";
 import { BEGAN_MS, startLog, type RecordedLog } from "../../test/kit/recorded-log.ts";
 import { tempDir, type TempDir } from "../../test/kit/temp-dir.ts";
+import { proveNoEgress } from "./prove.ts";
 import { query, reindex, stats, trace } from "./read.ts";
+import { verify } from "./verify.ts";
 import { moment } from "./when.ts";
 
 let dir: TempDir;
@@ -109,6 +111,24 @@ test("a copy without an index, and the auditor's folder with one, are searched a
   said = "";
   await stats(offline());
   expect(said).toContain("6 entries about 3 jobs");
+});
+
+test("a proof is a file, is told in a sentence, and is computed again by verify; a touched one ends with 1", async () => {
+  const file = path.join(dir.path, "proof.json");
+  proveNoEgress({ ...offline(), to: BEGAN_MS + 60_000, out: file });
+  expect(said).toContain("no P0 job went to a cloud from 1970-01-01T00:00:00.000Z");
+  said = "";
+  verify({ ...offline(), checkpoint: [], proof: file });
+  expect([process.exitCode ?? 0, said]).toEqual([0, expect.stringContaining("the same comes from the tiles")]);
+  await writeFile(file, (await readFile(file, "utf8")).replace('"in_range": 5', '"in_range": 4'));
+  said = "";
+  verify({ ...offline(), checkpoint: [], proof: file });
+  expect([process.exitCode, said]).toEqual([1, expect.stringContaining("counts differ")]);
+  process.exitCode = 0;
+  expect(() => proveNoEgress({ ...offline(), from: 2e12, to: 1e12 })).toThrow("--to: must be after --from");
+  expect(() => verify({ ...offline(), checkpoint: [], proof: path.join(dir.path, "log-key.pub") })).toThrow(
+    /not a proof/,
+  );
 });
 
 test("moments are dates, times with a zone, or so long ago; anything else is told", () => {

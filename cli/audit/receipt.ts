@@ -1,4 +1,3 @@
-import { writeFileSync } from "node:fs";
 import { openCheckpoint } from "../../auditor/tlog/checkpoint.ts";
 import { checkProof, formatProof } from "../../auditor/tlog/proof.ts";
 import { TileReader } from "../../auditor/tlog/reader.ts";
@@ -7,7 +6,7 @@ import { inclusionProof } from "../../auditor/tlog/tree.ts";
 import { readCheckpoint } from "../../auditor/tlog/verify.ts";
 import { MeshError, type AuditEntry, type EventType } from "../../bus-schemas/index.ts";
 import { print, printJson } from "../format/terminal.ts";
-import { logPlace } from "./log-folder.ts";
+import { logPlace, writeGiven } from "./log-folder.ts";
 
 export interface ReceiptFlags {
   offline?: string;
@@ -42,7 +41,7 @@ export function receipt(jobId: string, { offline, key: keyFile, out, json }: Rec
   const proof = { entry: bytes, index, hashes, checkpoint: note.toString() };
   checkProof(proof, key);
   const file = out ?? `${jobId}.tlog-proof`;
-  write(file, formatProof(proof));
+  writeGiven(file, formatProof(proof));
   const { type, time } = entry;
   if (json === true) printJson({ job_id: jobId, file, origin: key.name, size, index, type, time });
   else print(`${file}: ${type} of ${time} is entry ${index} of ${size}`);
@@ -59,12 +58,4 @@ function endingOf(jobId: string, reader: TileReader, size: number): Found | unde
     }
   }
   return undefined;
-}
-
-function write(file: string, text: string): void {
-  try {
-    writeFileSync(file, text);
-  } catch (cause) {
-    throw new MeshError("bad_request", `${file}: cannot be written`, { cause });
-  }
 }

@@ -1,8 +1,10 @@
 import { Option } from "commander";
 import { count, jobId } from "../audit/filter.ts";
+import { proveNoEgress, type ProveFlags } from "../audit/prove.ts";
 import { addReadCommands } from "../audit/read-commands.ts";
 import { receipt, type ReceiptFlags } from "../audit/receipt.ts";
 import { verify, type VerifyFlags } from "../audit/verify.ts";
+import { moment } from "../audit/when.ts";
 import { examples, type CommandModule } from "../command.ts";
 import { replay, type ReplayFlags } from "../replay/command.ts";
 
@@ -43,7 +45,11 @@ export const audit: CommandModule = (program) => {
       new Option("--receipt <file>", "check this .tlog-proof instead; needs no log").conflicts([
         "offline",
         "checkpoint",
+        "proof",
       ]),
+    )
+    .addOption(
+      new Option("--proof <file>", "compute this proof of `audit prove` again from the tiles").conflicts("checkpoint"),
     )
     .option("--json", "as JSON")
     .addHelpText(
@@ -52,6 +58,7 @@ export const audit: CommandModule = (program) => {
         "tiermesh audit verify",
         "tiermesh audit verify --offline /mnt/copy/tlog --key log-key.pub --checkpoint checkpoint-of-may",
         "tiermesh audit verify --receipt 01J8Z3….tlog-proof --key log-key.pub",
+        "tiermesh audit verify --proof no-p0-egress-may.json --offline /mnt/copy/tlog --key log-key.pub",
       ),
     )
     .action(verify satisfies (flags: VerifyFlags) => void);
@@ -68,4 +75,27 @@ export const audit: CommandModule = (program) => {
       examples("tiermesh audit receipt 01J8Z3…", "tiermesh audit receipt 01J8Z3… --out evidence/may.tlog-proof --json"),
     )
     .action(receipt satisfies (job: string, flags: ReceiptFlags) => void);
+  command
+    .command("prove")
+    .description("writes a proof about the whole log that others can compute again from its tiles")
+    .command("no-p0-egress")
+    .description("that no P0 job went to a cloud in that time; ends with 1 when the log shows one that did")
+    .option(
+      "--from <time>",
+      "from this time on: 2026-11-01, 2026-11-01T08:00:00Z, 30d; the whole log if not said",
+      (text) => moment(text),
+    )
+    .option("--to <time>", "before this time; now if not said", (text) => moment(text))
+    .option("--offline <folder>", OFFLINE)
+    .option(...KEY_FLAG)
+    .option("--out <file>", "where to; no-p0-egress-FROM-TO.json in this folder if not said")
+    .option("--json", "what it came to as JSON; the proof itself is always a file")
+    .addHelpText(
+      "after",
+      examples(
+        "tiermesh audit prove no-p0-egress --from 2026-11-01 --to 2026-12-01 --out november.json",
+        "tiermesh audit verify --proof november.json --offline /mnt/copy/tlog --key log-key.pub",
+      ),
+    )
+    .action(proveNoEgress satisfies (flags: ProveFlags) => void);
 };
