@@ -49,7 +49,7 @@ runProcess(log, async (lifecycle) => {
 
   const search = new SearchDesk(config.auditDir, log);
   lifecycle.onClose("search", () => search.close());
-  const endpoints = serveDesk(bus, { auditor, search, rejections });
+  const endpoints = serveDesk(bus, { auditor, search, rejections, folder: config.auditDir });
   const gaps = new GapWatch({ bus, auditor, search, events, metrics, log, everyMs: config.auditCheckMs });
   lifecycle.onClose("gaps", () => gaps.stop());
   const service = await announceService(bus, "auditor", "Keeps the audit log", endpoints);

@@ -99,3 +99,32 @@ export const AuditStats = z.object({
   error: WireError.optional(),
 });
 export type AuditStats = z.infer<typeof AuditStats>;
+
+/** A caller waits at most so long for a receipt, milliseconds; a checkpoint comes within about a second of an ending. */
+export const MAX_RECEIPT_WAIT_MS = 5000;
+
+/** Asks for the proof that the ending of a job is in the signed log (`audit.receipt`). */
+export const ReceiptRequest = z.object({
+  job_id: JobId,
+  /** How long to wait for the ending and its checkpoint, milliseconds. */
+  wait_ms: Count.max(MAX_RECEIPT_WAIT_MS).default(0),
+});
+export type ReceiptRequest = z.infer<typeof ReceiptRequest>;
+
+/** A receipt, and what it is of. It proves itself by the log's verifier key, which is not in it. */
+export const AuditReceipt = z.object({
+  job_id: JobId,
+  /** The text of a `.tlog-proof` (c2sp.org/tlog-proof). */
+  receipt: z.string().max(200_000),
+  origin: z.string().max(300),
+  /** Of the entry in the log, from 0, and the number of entries under the checkpoint. */
+  index: Sequence,
+  size: Sequence,
+  type: z.enum(EVENT_TYPES as [EventType, ...EventType[]]),
+  time: IsoTime,
+});
+export type AuditReceipt = z.infer<typeof AuditReceipt>;
+
+/** `not_found` while there is none; then asking again may help. */
+export const ReceiptReply = z.union([AuditReceipt, z.object({ error: WireError })]);
+export type ReceiptReply = z.infer<typeof ReceiptReply>;

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { AuditFilter, AuditPage, AuditQuery, AuditStats } from "./audit.ts";
+import { AuditFilter, AuditPage, AuditQuery, AuditStats, ReceiptReply, ReceiptRequest } from "./audit.ts";
 import { CLASS, LAYER, address, type Channel, type ChannelMessage } from "./channel.ts";
 import { ControlReply, ControlRequest } from "./control.ts";
 import { DURABLE_CHANNELS } from "./channels-durable.ts";
@@ -254,6 +254,15 @@ export const CHANNELS: readonly Channel[] = [
     guarantee: "Request; one reply, from the search index over the signed log, a second or two behind it.",
     messages: [{ name: "AuditFilter", summary: "Which entries are counted.", schema: AuditFilter }],
     reply: [{ name: "AuditStats", summary: "Numbers over them.", schema: AuditStats }],
+  },
+  {
+    name: "auditReceipt",
+    address: address((s) => s.auditReceipt),
+    from: "client, gateway, operator",
+    to: "auditor",
+    guarantee: "Request; one reply, as soon as a checkpoint covers the job's ending, or when wait_ms is over.",
+    messages: [{ name: "ReceiptRequest", summary: "Of which job.", schema: ReceiptRequest }],
+    reply: [{ name: "ReceiptReply", summary: "The receipt, or that there is none yet.", schema: ReceiptReply }],
   },
   {
     name: "alert",

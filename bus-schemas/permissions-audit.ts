@@ -12,6 +12,11 @@ export function asksTheLog(s: Subjects, why: string): Grant[] {
   return [s.auditQuery, s.auditStats].map((subject) => ({ subject, why }));
 }
 
+/** Whoever knows a job's id may have the proof of its ending. */
+export function asksForReceipts(s: Subjects): Grant {
+  return { subject: s.auditReceipt, why: "receipts of jobs whose id it knows" };
+}
+
 /** The auditor reads the stream of events by a consumer of its own and says what is missing in it; it changes no stream. */
 export function keepsTheLog(s: Subjects): Grant[] {
   return [

@@ -1,6 +1,6 @@
 import type { Layer } from "./classes.ts";
 import { EVENTS, EVENT_TYPES, type EventSource } from "./events.ts";
-import { API_ADVISORIES, asksTheLog, keepsTheLog } from "./permissions-audit.ts";
+import { API_ADVISORIES, asksForReceipts, asksTheLog, keepsTheLog } from "./permissions-audit.ts";
 import { callsDurable, hearsQueues, makesJobStreams, operatesQueues, runsQueues } from "./permissions-durable.ts";
 import { NO_CLASS, subjectPatterns, subjects, type EventClass, type Subjects } from "./subjects.ts";
 
@@ -94,6 +94,7 @@ function calls(s: Subjects): Grant[] {
     { subject: s.sealed("*" as never, "*"), why: "sealed jobs, with a ticket" },
     { subject: s.cancel("*"), why: "cancels a job whose id it knows" },
     ...callsDurable(s),
+    asksForReceipts(s),
     codec(s),
   ];
 }
@@ -205,7 +206,13 @@ const TEMPLATES: Record<Role, Template> = {
   }),
   auditor: (s, { inbox }) => ({
     publish: [...records(s, "auditor", "auditor"), ...keepsTheLog(s), answers, codec(s)],
-    subscribe: [...asksTheLog(s, "questions about the log"), codec(s), ...micro("auditor"), own(inbox)],
+    subscribe: [
+      ...asksTheLog(s, "questions about the log"),
+      asksForReceipts(s),
+      codec(s),
+      ...micro("auditor"),
+      own(inbox),
+    ],
   }),
   monitor: (s, { inbox }) => ({
     publish: [{ subject: s.alert("*", "*"), why: "alerts" }, answers, codec(s)],

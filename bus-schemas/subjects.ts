@@ -134,7 +134,9 @@ function spell(cell: string, token: (value: string) => string) {
     auditQuery: `${prefix}.audit.query`,
     /** operator → auditor: numbers over the log. */
     auditStats: `${prefix}.audit.stats`,
-    /** monitor → subscribers. */
+    /** whoever knows a job's id → auditor: the proof that its ending is in the log. */
+    auditReceipt: `${prefix}.audit.receipt`,
+    /** monitor, auditor → subscribers. */
     alert: (severity: string, rule: string) => `${prefix}.alert.${token(severity)}.${token(rule)}`,
     alerts: `${prefix}.alert.>`,
     /** any process → a holder of that structure table (see structures.ts). */

@@ -18,6 +18,8 @@ export class CountedMesh implements Mesh {
 
   readonly decide: Mesh["decide"] = (...query) => this.#mesh.decide(...query);
 
+  readonly receipt: Mesh["receipt"] = (jobId) => this.#mesh.receipt(jobId);
+
   readonly submit = async (...job: Parameters<MeshClient["submit"]>): Promise<JobResult> => {
     this.counts.submitted++;
     const result = await this.#mesh.submit(...job);

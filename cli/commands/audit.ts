@@ -66,7 +66,7 @@ export const audit: CommandModule = (program) => {
     .command("receipt")
     .description("writes a .tlog-proof that the ending of a job is in the signed log; anyone can check it without us")
     .argument("<job>", "the job's id", jobId)
-    .option("--offline <folder>", OFFLINE)
+    .option("--offline <folder>", "from this auditor's folder, or a copy of its tlog, instead of the mesh")
     .option(...KEY_FLAG)
     .option("--out <file>", "where to; JOB.tlog-proof in this folder if not said")
     .option("--json", "as JSON")
@@ -74,7 +74,7 @@ export const audit: CommandModule = (program) => {
       "after",
       examples("tiermesh audit receipt 01J8Z3…", "tiermesh audit receipt 01J8Z3… --out evidence/may.tlog-proof --json"),
     )
-    .action(receipt satisfies (job: string, flags: ReceiptFlags) => void);
+    .action(receipt satisfies (job: string, flags: ReceiptFlags) => Promise<void>);
   command
     .command("prove")
     .description("writes a proof about the whole log that others can compute again from its tiles")

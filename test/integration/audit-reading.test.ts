@@ -1,3 +1,4 @@
+import { writeFile } from "node:fs/promises";
 import path from "node:path";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -59,6 +60,37 @@ test("a job is found by class, node and outcome, its story is told, and nothing 
 test("a wrong filter is told with what it takes, and ends with 2", async () => {
   const { code, err } = await mesh.run("audit", "query", "--since", "yesterday");
   expect([code, err]).toEqual([2, expect.stringContaining("a time such as")]);
+});
+
+test("the answer names its receipt, which is there at once for whoever asks, and proves itself by the log's key", async () => {
+  const response = await fetch(`${mesh.gatewayUrl}/v1/chat/completions`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ model: "auto", messages: [{ role: "user", content: "hello" }] }),
+  });
+  const url = response.headers.get("x-tiermesh-receipt") ?? "";
+  expect(url).toBe(`/v1/receipts/${response.headers.get("x-tiermesh-job")}`);
+  const receipt = await fetch(mesh.gatewayUrl + url);
+  expect(receipt.status).toBe(200);
+  const file = path.join(mesh.home, "answer.tlog-proof");
+  await writeFile(file, await receipt.text());
+  const key = path.join(mesh.home, "audit", "log-key.pub");
+  const checked = await mesh.run("audit", "verify", "--receipt", file, "--key", key, "--json");
+  expect([checked.code, JSON.parse(checked.out)]).toMatchObject([0, { ok: true, entry: { type: "job_ended" } }]);
+  const over = await mesh.run(
+    "audit",
+    "receipt",
+    jobId,
+    "--key",
+    key,
+    "--out",
+    path.join(mesh.home, "first"),
+    "--json",
+  );
+  expect([over.code, JSON.parse(over.out)]).toMatchObject([0, { job_id: jobId, type: "job_ended" }]);
+  expect((await mesh.run("audit", "receipt", "job-unknown", "--out", file)).err).toContain(
+    "no ending of it is in the log",
+  );
 });
 
 test("what is done to the stream of events is on record, with who did it, as the broker tells it", async () => {

@@ -14,7 +14,7 @@ export interface Expected {
 const MICRO = (name: string) =>
   `$SRV.{PING,INFO,STATS} $SRV.{PING,INFO,STATS}.tiermesh-${name} $SRV.{PING,INFO,STATS}.tiermesh-${name}.*`;
 const CALLS =
-  "mesh.main.job.submit.* mesh.main.job.route mesh.main.job.sealed.*.* mesh.main.job.{cancel.*,status,withdraw} mesh.main.codec.*";
+  "mesh.main.job.submit.* mesh.main.job.route mesh.main.job.sealed.*.* mesh.main.job.{cancel.*,status,withdraw} mesh.main.audit.receipt mesh.main.codec.*";
 const READS = (bucket: string) => `$JS.API.STREAM.{INFO,MSG.GET}.KV_tiermesh-${bucket}-main`;
 const agent = (layer: string, node: string, { jobs, classes }: { jobs: string; classes: string }): Expected => ({
   says: `mesh.main.heartbeat.${layer}.${node} mesh.main.job.verdict.*.${node}.*
@@ -48,7 +48,7 @@ export const EXPECTED: Readonly<Record<HolderName, Expected>> = {
   auditor: {
     says: `mesh.main.event.{message_rejected,audit_gap}.none.auditor.auditor mesh.main.alert.*.audit_gap mesh.main.codec.* $JS.API.STREAM.INFO.AUDIT
       $JS.API.CONSUMER.{INFO,CREATE,DURABLE.CREATE,DELETE,MSG.NEXT}.AUDIT.auditor $JS.ACK.AUDIT.auditor.> _INBOX.>`,
-    hears: `mesh.main.audit.{query,stats} mesh.main.codec.* ${MICRO("auditor")} <inbox>.>`,
+    hears: `mesh.main.audit.{query,stats,receipt} mesh.main.codec.* ${MICRO("auditor")} <inbox>.>`,
   },
   monitor: {
     says: "mesh.main.alert.*.* mesh.main.codec.* _INBOX.>",

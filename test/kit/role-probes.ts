@@ -27,7 +27,7 @@ export const SUBJECTS: readonly string[] = [
       "mesh.main.registry.{add,revoke,list,other}",
       `mesh.main.registry.join.${NODES}`,
       `mesh.main.event.${TYPES}.{P0,P1,P2,none}.${SOURCES}`,
-      "mesh.main.audit.{query,stats,other}",
+      "mesh.main.audit.{query,stats,receipt,other}",
       "mesh.main.alert.{warning.slow,critical.audit_gap}",
       "mesh.main.codec.0a1b2c3d",
       // One token more or less than the contract has.
