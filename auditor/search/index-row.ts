@@ -65,7 +65,7 @@ export function indexRow(entry: LogEntry): IndexRow {
     fromNode: facts.from_node_id ?? null,
     outcome: facts.status ?? decision?.outcome ?? facts.state ?? null,
     layer: facts.layer ?? (routed ? decision.layer : null),
-    deadlineMs: facts.inputs?.request?.deadline_unix_ms ?? facts.deadline_unix_ms ?? null,
+    deadlineMs: facts.deadline_unix_ms ?? facts.inputs?.request?.deadline_unix_ms ?? null,
     ...spent,
   };
 }

@@ -1,5 +1,5 @@
 /** One job's entries of the log as a person reads them. */
-import type { AuditEntry, Decision, EventData, EventType, WireError } from "../../bus-schemas/index.ts";
+import type { AuditEntry, ClassifiedBy, Decision, EventData, EventType, WireError } from "../../bus-schemas/index.ts";
 import { formatDecision } from "../format/decision.ts";
 import { harmless } from "../format/terminal.ts";
 
@@ -26,9 +26,10 @@ const SENTENCES: { [T in EventType]?: Sentence<T> } = {
   class_mismatch: ({ header, body, security_level }) => [
     `declared as ${quoted(header)} in the header and ${quoted(body)} in the body: handled as ${security_level}`,
   ],
-  job_decided: ({ attempt, decision, sizes, waited_ms }) => [
+  job_decided: ({ attempt, decision, sizes, waited_ms, declared }) => [
     ...(waited_ms === undefined ? [] : [`had waited ${span(waited_ms)} in the router for a free node`]),
     `decided${attempt > 1 ? `, try ${attempt}` : ""}: ${where(decision)} (${sizes.request_bytes} bytes, about ${sizes.prompt_tokens_estimate} prompt tokens)`,
+    ...(declared === undefined ? [] : [`class ${decision.security_level}, ${CLASSIFIED[declared.classified_by]}`]),
     ...told(decision),
   ],
   job_queued: ({ queue, deadline_unix_ms }) => [
@@ -51,6 +52,12 @@ const SENTENCES: { [T in EventType]?: Sentence<T> } = {
     `failed for good after ${attempts} tries: ${why(error)}; it lies among the dead letters`,
   ],
   job_ended: (data) => ending(data),
+};
+
+const CLASSIFIED: Record<ClassifiedBy, string> = {
+  caller: "as its caller declared",
+  policy_default: "by the policy's default: its caller declared none that is one",
+  likely_meaning: "as its caller's unreadable declaration may have meant",
 };
 
 /** Puts a job's entries, in the log's order, into one story. */
