@@ -64,13 +64,13 @@ test("cordon, drain and resume take effect, are recorded, and the fleet hears of
     progress: null,
   });
   expect(stance.closedBecause).toContain("new disk");
-  expect(ask({ command: "drain" })).toMatchObject({ ok: true, status: "draining" });
+  expect(ask({ command: "drain", by: "ada@desk" })).toMatchObject({ ok: true, status: "draining" });
   expect(ask({ command: "resume" })).toMatchObject({ ok: true, status: "healthy" });
   expect(stance.closedBecause).toBeUndefined();
   expect(beats()).toBe(3);
   expect(events.of("node_controlled")).toEqual([
     { node_id: "n1", command: "cordon", reason: "new disk" },
-    { node_id: "n1", command: "drain", reason: null },
+    { node_id: "n1", command: "drain", reason: null, by: "ada@desk" },
     { node_id: "n1", command: "resume", reason: null },
   ]);
 });

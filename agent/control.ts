@@ -46,7 +46,7 @@ export function serveControl(parts: ControlParts): void {
       if (isModelRequest(request)) return void carryOut(parts, msg, request);
       const reason = request.command === "resume" ? null : (request.reason ?? null);
       stance.set(STATUS_AFTER[request.command], reason);
-      events.record("node_controlled", { node_id: nodeId, command: request.command, reason });
+      events.record("node_controlled", { node_id: nodeId, command: request.command, reason, ...byOf(request) });
       heartbeatNow();
       // The machine is wanted now: what runs goes on elsewhere. Cordoned and draining nodes end what they have.
       if (request.command === "suspend") desk.handBack(stance.closedBecause ?? "the node is suspended");
@@ -59,12 +59,17 @@ export function serveControl(parts: ControlParts): void {
   });
 }
 
+function byOf({ by }: ControlRequest): { by?: string } {
+  return by === undefined ? {} : { by };
+}
+
 function isModelRequest(request: ControlRequest): request is ModelRequest {
   return Object.hasOwn(MODEL_COMMANDS, request.command);
 }
 
 /** Never throws. Its operator hears of it at least once a second until the end, and the record has its end. */
-async function carryOut(parts: ControlParts, msg: Msg, { command, model, runtime }: ModelRequest): Promise<void> {
+async function carryOut(parts: ControlParts, msg: Msg, request: ModelRequest): Promise<void> {
+  const { command, model, runtime } = request;
   const { orders, events, nodeId, rejections, signal } = parts;
   let progress: ModelProgress | null = null;
   let placed: PlacedOrder | undefined;
@@ -84,7 +89,7 @@ async function carryOut(parts: ControlParts, msg: Msg, { command, model, runtime
   } finally {
     clearInterval(timer);
   }
-  const done = { node_id: nodeId, command, reason: null, model: placed?.model ?? model };
+  const done = { node_id: nodeId, command, reason: null, model: placed?.model ?? model, ...byOf(request) };
   try {
     events.record("node_controlled", {
       ...done,

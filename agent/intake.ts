@@ -62,6 +62,8 @@ export class Intake {
   readonly #handedBack: HandedBack;
   readonly #endings: Endings;
   #onIdle: () => void = () => undefined;
+  /** Runs that it took, so far. */
+  started = 0;
 
   constructor(parts: IntakeParts) {
     this.#parts = parts;
@@ -217,6 +219,7 @@ export class Intake {
     // Only while there is something to be late with: an idle node has no reason to wake up four times a second.
     if (this.#jobs.size === 0) this.#pulse.start();
     this.#jobs.set(facts.jobId, job);
+    this.started++;
     desk.enqueue(job);
     return job;
   }

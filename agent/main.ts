@@ -2,6 +2,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { connectBus } from "../service/bus.ts";
 import { busAddressOf } from "../service/config.ts";
+import { CountReports } from "../service/count-reports.ts";
 import { EventPublisher } from "../service/events.ts";
 import { createLog } from "../service/log.ts";
 import { newId } from "../service/ids.ts";
@@ -232,6 +233,8 @@ runProcess(log, async (lifecycle) => {
   // that was lost with our former life.
   const loop = heartbeat.start(lifecycle.signal);
   beatNow = () => heartbeat.send();
+  const counts = () => ({ started: intake.started, provider_requests: desk.requestsSent });
+  CountReports.start(events, lifecycle, { bootId, counts, log });
   intake.start();
   sealed.start();
   void onReconnect(bus, () => {

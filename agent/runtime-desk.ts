@@ -3,6 +3,7 @@ import type { Job } from "./job.ts";
 import { shareOf } from "./manners/slots.ts";
 import { totalLoad, type Seats } from "./model/admission.ts";
 import type { RuntimeState } from "./runtimes/runtime.ts";
+import { SentRequests } from "./sent-requests.ts";
 import type { WorkThread } from "./work/work-thread.ts";
 
 /** What a desk needs of the work thread. */
@@ -19,6 +20,7 @@ export class RuntimeDesk {
   readonly #work: () => Work;
   readonly #slots: (record: RuntimeRecord) => number;
   readonly #desks = new Map<string, Desk>();
+  readonly #sent = new SentRequests();
   /** Of each runtime's slots, what may be used now. */
   #share = 1;
 
@@ -41,6 +43,7 @@ export class RuntimeDesk {
   update(told: readonly RuntimeState[]): boolean {
     const before = this.#usable();
     const names = new Set(told.map((state) => state.record.name));
+    this.#sent.take(told);
     for (const { record, models } of told) {
       const state = { record: { ...record, slots: this.#slots(record) }, models };
       const desk = this.#desks.get(state.record.name);
@@ -67,6 +70,11 @@ export class RuntimeDesk {
       record.healthy ? [record.name, models.map(({ name }) => name)] : [],
     );
     return JSON.stringify(states);
+  }
+
+  /** Requests that have left for cloud providers since this process began. */
+  get requestsSent(): number {
+    return this.#sent.total;
   }
 
   get runtimes(): RuntimeRecord[] {

@@ -15,7 +15,9 @@ import { Spool } from "../service/spool.ts";
 import { serveStructures } from "../service/structures-exchange.ts";
 import { Auditor } from "./auditor.ts";
 import { auditorConfig } from "./config.ts";
-import { serveQuery } from "./query.ts";
+import { serveDesk } from "./desk.ts";
+import { GapWatch } from "./gap-watch.ts";
+import { SearchDesk } from "./search/search-desk.ts";
 
 const log = createLog("auditor");
 
@@ -45,24 +47,14 @@ runProcess(log, async (lifecycle) => {
     await auditor.close();
   });
 
-  let queries = 0;
-  bus.listen(
-    bus.subjects.auditQuery,
-    (msg) => {
-      queries++;
-      void serveQuery(msg, auditor.index, rejections);
-    },
-    "auditor",
-  );
-  const endpoint = {
-    name: "query",
-    subject: bus.subjects.auditQuery,
-    queue: "auditor",
-    stats: () => ({ requests: queries, errors: 0 }),
-  };
-  const service = await announceService(bus, "auditor", "Keeps the audit log", [endpoint]);
+  const search = new SearchDesk(config.auditDir, log);
+  lifecycle.onClose("search", () => search.close());
+  const endpoints = serveDesk(bus, { auditor, search, rejections, folder: config.auditDir });
+  const gaps = new GapWatch({ bus, auditor, search, events, metrics, log, everyMs: config.auditCheckMs });
+  lifecycle.onClose("gaps", () => gaps.stop());
+  const service = await announceService(bus, "auditor", "Keeps the audit log", endpoints);
   lifecycle.onClose("announcement", () => service.stop());
-  const health = () => auditor.health;
+  const health = () => ({ ...auditor.health, search: search.state, gaps: gaps.found });
   const port = await serveHealth({ host: "127.0.0.1", port: config.healthPort, metrics, health }, lifecycle);
   await auditor.ready;
   announceReady("auditor", { health_port: port, audit_dir: config.auditDir, sequence: auditor.health.sequence });

@@ -1,14 +1,25 @@
 import { open } from "node:fs/promises";
 import type { Msg } from "@nats-io/nats-core";
-import { AuditQuery, MeshError, type AuditEntry, type AuditPage } from "../bus-schemas/index.ts";
+import {
+  AuditFilter,
+  AuditQuery,
+  MeshError,
+  type AuditEntry,
+  type AuditPage,
+  type AuditStats,
+} from "../bus-schemas/index.ts";
 import { readBody, respond } from "../service/messages.ts";
 import type { Rejections } from "../service/rejections.ts";
 import type { Line, LogIndex } from "./log-index.ts";
+import type { SearchDesk } from "./search/search-desk.ts";
 
 /** An answer stays below this, bytes, well under the bus's largest message. */
 const MAX_ANSWER_BYTES = 4 * 1024 * 1024;
 
-/** Entries for a question, read from the segments. @throws the file system's errors. */
+/**
+ * Entries for a question, read from the newest segments, which have an event some milliseconds after it came.
+ * @throws the file system's errors.
+ */
 export async function answerQuery(index: LogIndex, query: AuditQuery): Promise<AuditPage> {
   const lines = index.select(query);
   const { kept, cut } = fitting(lines, query.after_sequence === undefined);
@@ -54,16 +65,64 @@ async function readLines(lines: readonly Line[]): Promise<AuditEntry[]> {
   return entries;
 }
 
+/** Whether a question has conditions that only the search index knows. */
+function asksMore(query: AuditQuery): boolean {
+  return Object.entries(query).some(([field, value]) => value !== undefined && !NEWEST_KNOW.has(field));
+}
+
+/** What the newest segments are looked up by. */
+const NEWEST_KNOW: ReadonlySet<string> = new Set<keyof AuditQuery>(["job_id", "type", "after_sequence", "limit"]);
+
+/** Whether the answer may lie before the newest segments. */
+function reachesBack(index: LogIndex, query: AuditQuery): boolean {
+  if (index.first <= 1) return false;
+  if (query.after_sequence !== undefined) return query.after_sequence < index.first - 1;
+  return query.job_id !== undefined || index.select(query).length < query.limit;
+}
+
+/** Where questions are answered from. */
+export interface AuditSources {
+  /** Of the newest segments. */
+  index: LogIndex | undefined;
+  search: SearchDesk;
+}
+
 /** Answers one request on `audit.query`; a malformed one gets a typed error. */
-export async function serveQuery(msg: Msg, index: LogIndex | undefined, rejections: Rejections): Promise<void> {
+export async function serveQuery(msg: Msg, { index, search }: AuditSources, rejections: Rejections): Promise<void> {
   try {
     const query = readBody(msg, AuditQuery);
     if (index === undefined)
       throw new MeshError("audit_unavailable", "the auditor cannot read its log; see its health");
-    respond(msg, await answerQuery(index, query));
+    const far = asksMore(query) || (search.state.indexed > 0 && reachesBack(index, query));
+    respond(msg, far ? await search.ask({ kind: "query", query }) : await answerQuery(index, query));
   } catch (cause) {
     const error = MeshError.from(cause);
     if (error.code === "bad_request") rejections.add("audit_query", error);
     respond(msg, { events: [], next: 0, first: 0, note: null, error: error.toWire() } satisfies AuditPage);
   }
 }
+
+/** Answers one request on `audit.stats`. */
+export async function serveStats(msg: Msg, { search }: AuditSources, rejections: Rejections): Promise<void> {
+  try {
+    respond(msg, await search.ask({ kind: "stats", about: readBody(msg, AuditFilter) }));
+  } catch (cause) {
+    const error = MeshError.from(cause);
+    if (error.code === "bad_request") rejections.add("audit_stats", error);
+    respond(msg, { ...NO_STATS, error: error.toWire() });
+  }
+}
+
+const NO_STATS: AuditStats = {
+  entries: 0,
+  jobs: 0,
+  first_time: null,
+  last_time: null,
+  by_type: {},
+  by_class: {},
+  endings: {},
+  nodes: [],
+  energy_wh: null,
+  cost: {},
+  indexed: 0,
+};

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { AuditPage, AuditQuery } from "./audit.ts";
+import { AuditFilter, AuditPage, AuditQuery, AuditStats, ReceiptReply, ReceiptRequest } from "./audit.ts";
 import { CLASS, LAYER, address, type Channel, type ChannelMessage } from "./channel.ts";
 import { ControlReply, ControlRequest } from "./control.ts";
 import { DURABLE_CHANNELS } from "./channels-durable.ts";
@@ -275,12 +275,31 @@ export const CHANNELS: readonly Channel[] = [
     reply: [{ name: "AuditPage", summary: "Entries, oldest first.", schema: AuditPage }],
   },
   {
+    name: "auditStats",
+    address: address((s) => s.auditStats),
+    from: "operator",
+    to: "auditor",
+    guarantee: "Request; one reply, from the search index over the signed log, a second or two behind it.",
+    messages: [{ name: "AuditFilter", summary: "Which entries are counted.", schema: AuditFilter }],
+    reply: [{ name: "AuditStats", summary: "Numbers over them.", schema: AuditStats }],
+  },
+  {
+    name: "auditReceipt",
+    address: address((s) => s.auditReceipt),
+    from: "client, gateway, operator",
+    to: "auditor",
+    guarantee: "Request; one reply, as soon as a checkpoint covers the job's ending, or when wait_ms is over.",
+    messages: [{ name: "ReceiptRequest", summary: "Of which job.", schema: ReceiptRequest }],
+    reply: [{ name: "ReceiptReply", summary: "The receipt, or that there is none yet.", schema: ReceiptReply }],
+  },
+  {
     name: "alert",
     address: address((s) => s.alert("_severity_", "_rule_")),
-    from: "monitor",
+    from: "monitor, auditor",
     to: "subscribers",
-    guarantee: "Core publish. The subject is reserved: no process of this version sends alerts.",
-    messages: [],
+    guarantee:
+      "Core publish. Of the processes of this version the auditor alone sends any: rule audit_gap, when the record is not whole; the event of the same name is the record of it.",
+    messages: [{ name: "AuditGap", summary: "What is missing.", schema: EVENTS.audit_gap.data }],
   },
   {
     name: "codec",

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { DATA_CLASSES, declaredAs, effectiveClass, isDataClass, meantClass, stricter } from "./index.ts";
+import { classifiedBy, DATA_CLASSES, declaredAs, effectiveClass, isDataClass, meantClass, stricter } from "./index.ts";
 
 const Class = fc.constantFrom(...DATA_CLASSES);
 
@@ -69,3 +69,17 @@ test("an unknown class never widens what another place declared", () => {
     }),
   );
 });
+
+test.each([
+  [["P1", undefined], "P2", "caller"],
+  [["P2", "P0"], "P0", "caller"],
+  [[undefined, undefined], "P1", "policy_default"],
+  [["", "secret"], "P1", "policy_default"],
+  [["P2", "secret"], "P1", "policy_default"],
+  [["p0", undefined], "P2", "likely_meaning"],
+] as const)(
+  "of the declarations %j with the default %s it is said who decided the class: %s",
+  (declared, fallback, by) => {
+    expect(classifiedBy(declared, effectiveClass(declared, fallback), fallback)).toBe(by);
+  },
+);

@@ -47,3 +47,20 @@ export function declaredAs(value: string | undefined): DeclaredAs {
   if (value === undefined || value === "") return null;
   return isDataClass(value) ? value : "unreadable";
 }
+
+/**
+ * Who decided a job's class: its caller, by declaring exactly it; the policy's `default_level`, where nothing was declared or
+ * nothing that is a class; or what an unreadable declaration may have meant, where that is stricter (meant-class.ts).
+ */
+export const ClassifiedBy = z.enum(["caller", "policy_default", "likely_meaning"]);
+export type ClassifiedBy = z.infer<typeof ClassifiedBy>;
+
+/** @param effective what `effectiveClass` made of the same declarations */
+export function classifiedBy(
+  declared: readonly (string | undefined)[],
+  effective: DataClass,
+  fallback: DataClass = "P0",
+): ClassifiedBy {
+  if (declared.includes(effective)) return "caller";
+  return effective === fallback ? "policy_default" : "likely_meaning";
+}

@@ -14,11 +14,15 @@ export const MODEL_COMMANDS = {
 } as const satisfies Record<string, ModelAction>;
 export type ModelCommand = keyof typeof MODEL_COMMANDS;
 
+/** Who gives a command, as that person's program says: the broker vouches for an operator's key, not for a name. */
+const By = { by: Label.optional() };
+
 /** Commands of an operator to one node. */
 export const ControlRequest = z.discriminatedUnion("command", [
-  z.object({ command: z.enum(["cordon", "drain", "suspend"]), reason: Label.optional() }),
-  z.object({ command: z.literal("resume") }),
+  z.object({ command: z.enum(["cordon", "drain", "suspend"]), reason: Label.optional(), ...By }),
+  z.object({ command: z.literal("resume"), ...By }),
   z.object({
+    ...By,
     command: z.enum(Object.keys(MODEL_COMMANDS) as [ModelCommand, ...ModelCommand[]]),
     model: ModelName,
     /** Where several of the node's runtimes could do it. */

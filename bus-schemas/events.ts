@@ -1,12 +1,13 @@
 import { z } from "zod";
-import { DataClass, DeclaredAs, Layer } from "./classes.ts";
+import { ClassifiedBy, DataClass, DeclaredAs, Layer } from "./classes.ts";
 import { Decision } from "./decision.ts";
 import { RecordedInputs } from "./decision-inputs.ts";
 import { WireError } from "./errors.ts";
+import { COMPLETENESS_EVENTS } from "./events-completeness.ts";
 import { DURABLE_EVENTS } from "./events-durable.ts";
 import { Cost, Outcome, Timing, Usage } from "./job.ts";
 import { NODE_STATES, UserKey } from "./registry.ts";
-import { Count, IsoTime, JobId, Label, ModelName, NodeId, SubjectToken, WattHours } from "./units.ts";
+import { Count, IsoTime, JobId, Label, ModelName, NodeId, SubjectToken, UnixMs, WattHours } from "./units.ts";
 import { WAKE_OUTCOMES } from "./wake.ts";
 
 /** A policy as decisions name it. */
@@ -40,6 +41,10 @@ export const EVENTS = {
       decision: Decision,
       sizes: Sizes,
       inputs: Inputs,
+      /** What the places that may declare a class say, and who so decided the class; left out of a durable job's runs. */
+      declared: z.object({ header: DeclaredAs, body: DeclaredAs, classified_by: ClassifiedBy }).optional(),
+      /** When the job must have ended. */
+      deadline_unix_ms: UnixMs.optional(),
       /** How long the job waited in its router until it was decided, milliseconds; left out = not at all. */
       waited_ms: Count.optional(),
     }),
@@ -182,6 +187,8 @@ export const EVENTS = {
       node_id: NodeId,
       command: SubjectToken,
       reason: Label.nullable(),
+      /** Who gave it, as their program says; left out by older ones, and by an owner at the machine. */
+      by: Label.optional(),
       /** Of a command about a model; recorded when it has ended, with the error if it failed. */
       model: ModelName.optional(),
       runtime: SubjectToken.optional(),
@@ -246,6 +253,7 @@ export const EVENTS = {
     summary: "A part of the mesh started or was restarted by its supervisor.",
     data: z.object({ process: SubjectToken, restarts: Count, exit: z.string().max(60).nullable() }),
   },
+  ...COMPLETENESS_EVENTS,
 } as const satisfies Record<string, { by: readonly EventSource[]; ofJob: boolean; summary: string; data: z.ZodType }>;
 
 export type EventType = keyof typeof EVENTS;

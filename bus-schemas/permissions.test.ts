@@ -32,7 +32,7 @@ test.each(["a.b", "*", ">", "", "a b", "ä"])("%j is no node, and nothing is per
 test("another cell's users have nothing of this one, beside inboxes and discovery", () => {
   for (const role of ALL) {
     const { publish, subscribe } = of(role, { cell: "lab" });
-    const shared = /^(_INBOX\.|\$SRV\.|\$JS\.API\.INFO$)/;
+    const shared = /^(_INBOX\.|\$SRV\.|\$JS\.API\.INFO$|\$JS\.EVENT\.ADVISORY\.API$)/;
     for (const subject of names([...publish, ...subscribe]).filter((each) => !shared.test(each)))
       expect(subject).toMatch(/^mesh\.lab\.|tiermesh-\w+-lab|(AUDIT|JOBS|JOB_[A-Z]+)_lab/);
   }

@@ -1,5 +1,6 @@
 import type { Layer } from "./classes.ts";
 import { EVENTS, EVENT_TYPES, type EventSource } from "./events.ts";
+import { API_ADVISORIES, asksForReceipts, asksTheLog, keepsTheLog } from "./permissions-audit.ts";
 import { callsDurable, hearsQueues, makesJobStreams, operatesQueues, runsQueues } from "./permissions-durable.ts";
 import { NO_CLASS, subjectPatterns, subjects, type EventClass, type Subjects } from "./subjects.ts";
 
@@ -93,6 +94,7 @@ function calls(s: Subjects): Grant[] {
     { subject: s.sealed("*" as never, "*"), why: "sealed jobs, with a ticket" },
     { subject: s.cancel("*"), why: "cancels a job whose id it knows" },
     ...callsDurable(s),
+    asksForReceipts(s),
     codec(s),
   ];
 }
@@ -199,22 +201,23 @@ const TEMPLATES: Record<Role, Template> = {
   agent: agentTemplate("agent", ["P0", "P1", "P2"], []),
   egress: agentTemplate("agent", ["P2"], ["P0", "P1"]),
   gateway: (s, { inbox }) => ({
-    publish: [...calls(s), { subject: "$SRV.PING.tiermesh-router", why: "whether a router is there" }, answers],
+    publish: [
+      ...calls(s),
+      ...records(s, "gateway", "*"),
+      { subject: "$SRV.PING.tiermesh-router", why: "whether a router is there" },
+      answers,
+    ],
     subscribe: [{ subject: s.heartbeats, why: "the models that there are" }, codec(s), ...micro("gateway"), own(inbox)],
   }),
   auditor: (s, { inbox }) => ({
-    publish: [
-      ...records(s, "auditor", "auditor"),
-      { subject: `$JS.API.STREAM.INFO.${s.auditStream}`, why: "the stream of events" },
-      ...["INFO", "CREATE", "DURABLE.CREATE", "DELETE", "MSG.NEXT"].map((verb) => ({
-        subject: `$JS.API.CONSUMER.${verb}.${s.auditStream}.auditor`,
-        why: "its own consumer",
-      })),
-      { subject: `$JS.ACK.${s.auditStream}.auditor.>`, why: "what is in the log" },
-      answers,
+    publish: [...records(s, "auditor", "auditor"), ...keepsTheLog(s), answers, codec(s)],
+    subscribe: [
+      ...asksTheLog(s, "questions about the log"),
+      asksForReceipts(s),
       codec(s),
+      ...micro("auditor"),
+      own(inbox),
     ],
-    subscribe: [{ subject: s.auditQuery, why: "questions about the log" }, codec(s), ...micro("auditor"), own(inbox)],
   }),
   monitor: (s, { inbox }) => ({
     publish: [{ subject: s.alert("*", "*"), why: "alerts" }, answers, codec(s)],
@@ -233,7 +236,7 @@ const TEMPLATES: Record<Role, Template> = {
       ...calls(s),
       { subject: s.control("*"), why: "cordon, drain, resume, models" },
       { subject: s.wake, why: "wakes a machine" },
-      { subject: s.auditQuery, why: "the log" },
+      ...asksTheLog(s, "the log"),
       ...operatesQueues(s),
       ...[s.registryAdd, s.registryRevoke, s.registryList].map((subject) => ({ subject, why: "who may join" })),
       { subject: s.policyBucket.key, why: "the policy" },
@@ -285,6 +288,7 @@ const TEMPLATES: Record<Role, Template> = {
         why: "who may join",
       })),
       { subject: s.nodesBucket.keys, why: "what another server's keeper changed" },
+      { subject: API_ADVISORIES, why: "who changed the streams" },
       ...(["connect", "disconnect"] as const).map((which) => ({
         subject: s.advisory(which),
         why: "who connected and who is gone",

@@ -144,7 +144,11 @@ function spell(cell: string, token: (value: string) => string) {
     events: `${prefix}.event.>`,
     /** operator → auditor: entries of the log (audit.ts). */
     auditQuery: `${prefix}.audit.query`,
-    /** monitor → subscribers. */
+    /** operator → auditor: numbers over the log. */
+    auditStats: `${prefix}.audit.stats`,
+    /** whoever knows a job's id → auditor: the proof that its ending is in the log. */
+    auditReceipt: `${prefix}.audit.receipt`,
+    /** monitor, auditor → subscribers. */
     alert: (severity: string, rule: string) => `${prefix}.alert.${token(severity)}.${token(rule)}`,
     alerts: `${prefix}.alert.>`,
     /** any process → a holder of that structure table (see structures.ts). */

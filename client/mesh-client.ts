@@ -10,6 +10,7 @@ import {
   WireError,
   joinToolCalls,
   parseOrThrow,
+  type AuditReceipt,
   type DataClass,
   type JobReceipt,
   type JobRequestInput,
@@ -28,6 +29,7 @@ import { failure, type StreamPort } from "./attempt.ts";
 import { DurableCalls, type EnqueueOptions } from "./durable.ts";
 import { streamJob } from "./job-stream.ts";
 import { NodeWatcher } from "./nodes.ts";
+import { askReceipt } from "./receipts.ts";
 
 export interface ConnectOptions extends BusAddress {
   /** Shown in the broker's list of connections. */
@@ -170,6 +172,14 @@ export class MeshClient implements AsyncDisposable {
     const refused = z.object({ outcome: z.undefined().optional(), error: WireError }).safeParse(body);
     if (refused.success) throw MeshError.fromWire(refused.data.error);
     return parseOrThrow(Decision, body, "internal");
+  }
+
+  /**
+   * The proof that the ending of a job is in the auditor's signed log; waits for it, a second or two.
+   * @throws MeshError `not_found` when there is none, `audit_unavailable` when no auditor answers
+   */
+  receipt(jobId: string): Promise<AuditReceipt> {
+    return askReceipt(this.bus, jobId);
   }
 
   /**

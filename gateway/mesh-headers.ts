@@ -13,9 +13,15 @@ export interface Placement {
   cold_start_ms?: number | null;
 }
 
+/** Path below which the receipts of jobs are. */
+export const RECEIPTS_PATH = "/v1/receipts/";
+
 /** Response headers that say where a job ran and under which class; `x-tiermesh-diagnostic` when no model was run. */
 export function meshHeaders(placement: Placement): Record<string, string> {
-  const headers: Record<string, string> = { "x-tiermesh-job": placement.job_id };
+  const headers: Record<string, string> = {
+    "x-tiermesh-job": placement.job_id,
+    "x-tiermesh-receipt": RECEIPTS_PATH + placement.job_id,
+  };
   if (placement.node_id !== null) headers["x-tiermesh-node"] = placement.node_id;
   if (placement.layer !== null) headers["x-tiermesh-layer"] = placement.layer;
   if (placement.security_level !== null) headers["x-tiermesh-class"] = placement.security_level;

@@ -1,7 +1,7 @@
 import type { MeshClient, NodeWatcher } from "../client/index.ts";
 
 /** What the gateway uses of a MeshClient; tests hand in their own. */
-export interface Mesh extends Pick<MeshClient, "submit" | "stream" | "decide"> {
+export interface Mesh extends Pick<MeshClient, "submit" | "stream" | "decide" | "receipt"> {
   readonly nodes: Pick<NodeWatcher, "list">;
 }
 

@@ -41,6 +41,7 @@ test("a completion comes back whole, with usage and the mesh's headers", async (
   expect(headers).toMatchObject({
     server: "tiermesh",
     "x-tiermesh-job": FAKE_JOB,
+    "x-tiermesh-receipt": `/v1/receipts/${FAKE_JOB}`,
     "x-tiermesh-node": "n1",
     "x-tiermesh-layer": "L0",
     "x-tiermesh-class": "P2",

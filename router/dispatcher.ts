@@ -38,6 +38,9 @@ export class Dispatcher {
   readonly takeBacks: TakeBacks;
   #sweptAtMs = -Infinity;
 
+  /** Jobs that it has sent to nodes, repeats included; each after a decision on record. */
+  dispatched = 0;
+
   constructor(parts: RouterParts) {
     this.#parts = parts;
     this.verdicts = new Verdicts(parts);
@@ -151,6 +154,7 @@ export class Dispatcher {
     }
     fleet.onDispatch(dispatch.nodeId);
     metrics.dispatches.inc();
+    this.dispatched++;
     this.retries.sent(dispatch.attempt);
   }
 

@@ -3,6 +3,7 @@ import { ROUTER_QUEUE_GROUP } from "../bus-schemas/index.ts";
 import { newId } from "../service/ids.ts";
 import { connectBus } from "../service/bus.ts";
 import { BASE_ENV, BaseConfig, busAddressOf, loadConfig } from "../service/config.ts";
+import { CountReports } from "../service/count-reports.ts";
 import { EventPublisher } from "../service/events.ts";
 import { runProcess } from "../service/lifecycle.ts";
 import { createLog } from "../service/log.ts";
@@ -117,6 +118,7 @@ runProcess(log, async (lifecycle) => {
     await Promise.all(sweeps.map((sweep) => sweep.stop()));
   });
 
+  CountReports.start(events, lifecycle, { counts: () => ({ dispatched: dispatcher.dispatched }), log });
   await listenFirst(dispatcher.caps, lifecycle.signal);
   dispatcher.start();
   tickets.start();

@@ -15,6 +15,7 @@ import { classHeader, header, readJob, respond } from "../service/messages.ts";
 import { learnFromPeer } from "../service/structures-exchange.ts";
 import { answerEnding } from "./answer.ts";
 import { recordMismatch } from "./class-mismatch.ts";
+import { declaredOf } from "./declared.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 import type { DurableJobs } from "./durable/index.ts";
 import type { RouterParts } from "./parts.ts";
@@ -95,7 +96,15 @@ export class Router {
       const { jobId: id, dataClass } = request;
       return this.#dispatcher.end({ message: msg, jobId: id, error, attempts: attempt, dataClass });
     }
-    const about = { message: msg, request, attempt, stream: job.stream === true, resumes: resume !== undefined };
+    const declared = declaredOf(msg, job, request.dataClass, this.#parts.policy().routing.default_level);
+    const about = {
+      message: msg,
+      request,
+      declared,
+      attempt,
+      stream: job.stream === true,
+      resumes: resume !== undefined,
+    };
     this.#dispatcher.line.enter(plainJob(this.#parts, this.#dispatcher, about));
   }
 

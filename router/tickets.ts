@@ -16,6 +16,7 @@ import { VERSION } from "../service/version.ts";
 import { endingOf } from "./answer.ts";
 import { TICKETS_SUFFIX } from "./caps/caps.ts";
 import { recordMismatch } from "./class-mismatch.ts";
+import { declaredOf } from "./declared.ts";
 import { DispatchTable, type Dispatch } from "./dispatch-table.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 import type { RouterParts } from "./parts.ts";
@@ -43,6 +44,8 @@ type Desk = Pick<
 type About = Pick<TicketReply, "security_level" | "attempts_left">;
 
 /** A request for a ticket. */
+type Declared = ReturnType<typeof declaredOf>;
+
 interface Asked {
   msg: Msg;
   request: RouteRequest;
@@ -127,11 +130,12 @@ export class Tickets {
         throw new MeshError("all_busy", "this router has too many tickets out", { retryAfterMs: 1000 });
       this.#dispatcher.retries.asked(attempt);
       recordMismatch(events, msg, query, request);
+      const declared = declaredOf(msg, query, dataClass, routing.default_level);
       this.#dispatcher.line.enter({
         jobId,
         request,
         bytes: msg.data.length,
-        go: (waitedMs) => this.#decide({ msg, request, attempt, about }, waitedMs),
+        go: (waitedMs) => this.#decide({ msg, request, attempt, about, declared }, waitedMs),
         end: (error, waitedMs) => this.#refuse({ msg, request, attempt }, error, undefined, waitedMs),
         stillHere: () => respond(msg, { type: "working", queued: true }),
       });
@@ -140,8 +144,8 @@ export class Tickets {
     }
   }
 
-  #decide(asked: Asked & { about: About }, waitedMs: number): Turn {
-    const { msg, request, attempt } = asked;
+  #decide(asked: Asked & { about: About; declared: Declared }, waitedMs: number): Turn {
+    const { msg, request, attempt, declared } = asked;
     const { events, fleet, metrics, policy, random } = this.#parts;
     const { jobId, dataClass } = request;
     try {
@@ -151,7 +155,8 @@ export class Tickets {
       if (help?.inTime === true) return "asleep";
       const sizes = { request_bytes: msg.data.length, prompt_tokens_estimate: request.promptTokens };
       const waited = waitedMs > 0 ? { waited_ms: waitedMs } : {};
-      const data = { job_id: jobId, attempt, decision, sizes, inputs, ...waited };
+      const common = { job_id: jobId, attempt, declared, deadline_unix_ms: Math.floor(request.deadlineMs) };
+      const data = { ...common, decision, sizes, inputs, ...waited };
       const traceparent = header(msg, HEADERS.traceparent);
       const recorded = events.record("job_decided", data, { dataClass, traceparent });
       metrics.decisions.inc({ outcome: decision.outcome, class: dataClass });

@@ -33,6 +33,8 @@ export const CHINESE_TEXTS: Readonly<Record<string, string>> = {
   "who shares the queues' caps": "分享各队列上限的路由器",
   "connections that the broker lost": "消息代理失去的连接",
   "who connected and who is gone": "谁连上了、谁离开了",
+  "receipts of jobs whose id it knows": "它知道编号的任务的凭证",
+  "who changed the streams": "谁改动了流",
   "an operator's word": "管理员的指令",
   "to wake a neighbour": "唤醒邻机",
   "machines that sleep": "睡眠中的机器",

@@ -8,11 +8,12 @@ import {
   eventSource,
   parseOrThrow,
   type DataClass,
-  type EventClass,
   type EventData,
   type EventType,
 } from "../bus-schemas/index.ts";
 import type { Bus } from "./bus.ts";
+import { fromLine, toLine, type Envelope } from "./event-envelope.ts";
+import { EventTally } from "./event-tally.ts";
 import { newId } from "./ids.ts";
 import type { Log } from "./log.ts";
 import { headersFor } from "./messages.ts";
@@ -48,21 +49,13 @@ export interface Recorded {
   durable: Promise<void>;
 }
 
-/** An event as it waits in the spool. Who says it is not part of it: whoever sends it says it in its own name. */
-interface Envelope {
-  id: string;
-  type: string;
-  eventClass: EventClass;
-  time: string;
-  traceparent: string | undefined;
-  body: string;
-}
-
 /** An event until it is durable. Only P0 and P1 wait for that, so the promise is made when it is asked for. */
 class PendingEvent implements Recorded {
   sentAtMs = NEVER;
   sends = 0;
   readonly id: string;
+  /** Undefined of what a former process left in the spool. */
+  readonly type: string | undefined;
   readonly subject: string;
   readonly body: Uint8Array;
   readonly headers: MsgHdrs;
@@ -70,8 +63,9 @@ class PendingEvent implements Recorded {
   /** Undefined until it is decided; null when the event is stored. */
   #error: MeshError | null | undefined;
 
-  constructor(id: string, subject: string, body: Uint8Array, headers: MsgHdrs) {
+  constructor(id: string, type: string | undefined, subject: string, body: Uint8Array, headers: MsgHdrs) {
     this.id = id;
+    this.type = type;
     this.subject = subject;
     this.body = body;
     this.headers = headers;
@@ -117,6 +111,8 @@ export class EventPublisher {
   readonly #acks: string;
   readonly #spool: Spool | undefined;
   #idle: (() => void) | undefined;
+  /** What it has made, and what the stream has of that. */
+  readonly tally = new EventTally();
 
   /**
    * @param process kind of process, `agent`, `router`, …
@@ -161,6 +157,7 @@ export class EventPublisher {
       body: JSON.stringify(data),
     };
     this.#spool?.put(id, toLine(envelope));
+    this.tally.made(type);
     return this.#publish(envelope);
   }
 
@@ -171,7 +168,7 @@ export class EventPublisher {
     return this.#clock.iso;
   }
 
-  #publish(envelope: Envelope): PendingEvent {
+  #publish(envelope: Envelope, leftOver = false): PendingEvent {
     const { id, type, eventClass } = envelope;
     const subject = this.#bus.subjects.event(type, eventClass, this.#process, this.#name);
     const headers = headersFor("json", {
@@ -184,7 +181,7 @@ export class EventPublisher {
       [HEADERS.traceparent]: envelope.traceparent,
     });
     // Buffer.from takes small bodies from a pool: half the time of TextEncoder.
-    const event = new PendingEvent(id, subject, Buffer.from(envelope.body), headers);
+    const event = new PendingEvent(id, leftOver ? undefined : type, subject, Buffer.from(envelope.body), headers);
     this.#pending.set(id, event);
     this.#timer ??= setInterval(() => this.#retry(), RETRY_LOOK_MS).unref();
     this.#send(event);
@@ -199,7 +196,8 @@ export class EventPublisher {
       this.#spool?.settle(id);
       return;
     }
-    this.#publish(envelope);
+    this.tally.leftOver++;
+    this.#publish(envelope, true);
   }
 
   /**
@@ -247,6 +245,8 @@ export class EventPublisher {
     if (ack?.stream === undefined) return;
     this.#pending.delete(id);
     this.#spool?.settle(id);
+    // One that the stream already had may have come from another process, by an id that both know.
+    if (entry.type !== undefined && ack.duplicate !== true) this.tally.stored(entry.type);
     entry.settle(null);
     if (this.#pending.size === 0) this.#idle?.();
   }
@@ -265,27 +265,9 @@ export class EventPublisher {
   }
 }
 
-function toLine({ eventClass, type, time, traceparent, body }: Envelope): string {
-  return `${type} ${eventClass} ${time} ${encodeURIComponent(traceparent ?? "")} ${body}`;
-}
-
-const LINE = /^(\w{1,64}) (P[012]|none) (\S+) (\S*) (\{.*)$/;
-/** As spools held events whose subject did not name its source: subject, type, time, source, trace and body. */
-const FORMER_LINE = /^mesh\.[\w-]+\.event\.(\w{1,64})\.(P[012]|none) \1 (\S+) \S+ (\S*) (\{.*)$/;
-
-function fromLine(id: string, line: string): Envelope | undefined {
-  const [, type, eventClass, time, trace, body] = LINE.exec(line) ?? FORMER_LINE.exec(line) ?? [];
-  if (type === undefined || time === undefined || trace === undefined || body === undefined) return undefined;
-  try {
-    const traceparent = trace === "" ? undefined : decodeURIComponent(trace);
-    return { id, type, eventClass: eventClass as EventClass, time, traceparent, body };
-  } catch {
-    return undefined; // a trace that nobody encoded
-  }
-}
-
 interface PubAck {
   stream?: string;
+  duplicate?: boolean;
   error?: { code?: number };
 }
 

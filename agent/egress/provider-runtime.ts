@@ -39,11 +39,12 @@ export function cloudRuntime(parts: CloudRuntimeParts): Runtime & { state(): Run
   const { provider, rates, registryPrices, now } = parts;
   const health = new ProviderHealth(now, parts.random, parts.problem);
   const models = new Map(provider.models.map((model) => [model.name, model]));
-  const state = () => stateOf(provider, health, rates);
+  let sent = 0;
+  const state = () => ({ ...stateOf(provider, health, rates), requestsSent: sent });
   const runtime = httpRuntime({
     name: provider.name,
     kind: provider.kind,
-    stream: (job, signal) => call(parts, health, models.get(job.model), job, signal),
+    stream: (job, signal) => call({ ...parts, onSend: () => sent++ }, health, models.get(job.model), job, signal),
     costOf: (model, done) => costOf(models.get(model), done, provider.currency, registryPrices[model]),
     rates,
     inspect: async () => state(),
@@ -95,7 +96,7 @@ function stateOf(provider: Provider, health: ProviderHealth, rates: LearnedRates
  * `payload_too_large` (the caller's fault); never quoting what the provider said.
  */
 async function* call(
-  parts: CloudRuntimeParts,
+  parts: CloudRuntimeParts & { onSend: () => void },
   health: ProviderHealth,
   model: CloudModel | undefined,
   job: RuntimeJob,
@@ -127,6 +128,7 @@ async function* call(
   let release = close;
   try {
     const headers = { ...provider.headers, ...api.headers(key) };
+    parts.onSend();
     const response = await http.post({ url: provider.baseUrl + api.path, headers, body }, closer.signal);
     await checkHead(response);
     silence.refresh();

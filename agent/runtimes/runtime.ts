@@ -60,6 +60,8 @@ export interface ModelOrder {
 export interface RuntimeState {
   record: RuntimeRecord;
   models: ServedModel[];
+  /** Of a cloud provider: requests that have left for it since this thread began, counted behind the egress gate. */
+  requestsSent?: number;
 }
 
 /**

@@ -98,9 +98,11 @@ test("a job's ending gets a receipt that stands alone; of another log's key, or 
   await record("job_ended", "job-aaaa", { job_id: "job-aaaa", status: "finished" });
   for (let i = 0; i < 300; i++) await record("node_left", null);
   const file = at("a.tlog-proof");
-  expect(() => receipt("job-aaaa", { offline: dir.path, key: key(), out: file })).toThrow("no ending of job job-aaaa");
+  await expect(receipt("job-aaaa", { offline: dir.path, key: key(), out: file })).rejects.toThrow(
+    "no ending of job job-aaaa",
+  );
   await tree.cover();
-  receipt("job-aaaa", { offline: dir.path, key: key(), out: file, json: true });
+  await receipt("job-aaaa", { offline: dir.path, key: key(), out: file, json: true });
   expect(JSON.parse(said)).toMatchObject({ job_id: "job-aaaa", index: 301, size: 602, type: "job_ended" });
   await rm(at("tlog"), { recursive: true });
   check({ receipt: file, json: true });

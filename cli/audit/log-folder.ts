@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { TLOG_FOLDER, VERIFIER_KEY_FILE } from "../../auditor/log-key.ts";
 import { parseVerifierKey, type NoteVerifier } from "../../auditor/tlog/keys.ts";
@@ -44,6 +44,15 @@ export function readGiven(file: string): Buffer {
     return readFileSync(file);
   } catch (cause) {
     throw new MeshError("bad_request", `${file}: cannot be read`, { cause });
+  }
+}
+
+/** @throws MeshError `bad_request` when it cannot be written. */
+export function writeGiven(file: string, text: string): void {
+  try {
+    writeFileSync(file, text);
+  } catch (cause) {
+    throw new MeshError("bad_request", `${file}: cannot be written`, { cause });
   }
 }
 

@@ -1,13 +1,19 @@
-import { writeFileSync } from "node:fs";
+import { receiptOf } from "../../auditor/proofs/receipt.ts";
 import { openCheckpoint } from "../../auditor/tlog/checkpoint.ts";
-import { checkProof, formatProof } from "../../auditor/tlog/proof.ts";
+import { checkProof, parseProof } from "../../auditor/tlog/proof.ts";
 import { TileReader } from "../../auditor/tlog/reader.ts";
 import { TILE_WIDTH } from "../../auditor/tlog/tiles.ts";
-import { inclusionProof } from "../../auditor/tlog/tree.ts";
 import { readCheckpoint } from "../../auditor/tlog/verify.ts";
-import { MeshError, type AuditEntry, type EventType } from "../../bus-schemas/index.ts";
-import { print, printJson } from "../format/terminal.ts";
-import { logPlace } from "./log-folder.ts";
+import {
+  ENDING_TYPES,
+  MeshError,
+  type AuditEntry,
+  type AuditReceipt,
+  type EventType,
+} from "../../bus-schemas/index.ts";
+import { note, print, printJson } from "../format/terminal.ts";
+import { withClient } from "../with-client.ts";
+import { keyFor, logPlace, writeGiven } from "./log-folder.ts";
 
 export interface ReceiptFlags {
   offline?: string;
@@ -16,55 +22,52 @@ export interface ReceiptFlags {
   json?: boolean;
 }
 
-/** What ends a job; a durable one may be given up. */
-const ENDINGS: ReadonlySet<EventType> = new Set(["job_ended", "job_dead"]);
+const ENDINGS: ReadonlySet<EventType> = new Set(ENDING_TYPES);
 
-interface Found {
-  index: number;
-  bytes: Buffer;
-  entry: AuditEntry;
+/**
+ * Writes the receipt of a job's ending, from the auditor of the mesh or from a folder.
+ * @throws MeshError `not_found` while no checkpoint covers an ending of the job; `bad_request` when the receipt does not verify
+ */
+export async function receipt(jobId: string, { offline, key: keyFile, out, json }: ReceiptFlags): Promise<void> {
+  const found = offline === undefined ? await fromMesh(jobId, keyFile) : fromFolder(jobId, offline, keyFile);
+  const { receipt: text, origin, index, size, type, time } = found;
+  const file = out ?? `${jobId}.tlog-proof`;
+  writeGiven(file, text);
+  if (json === true) printJson({ job_id: jobId, file, origin, size, index, type, time });
+  else print(`${file}: ${type} of ${time} is entry ${index} of ${size}`);
 }
 
-/** @throws MeshError `not_found` while no checkpoint covers an ending of the job; `bad_request` when the log does not verify. */
-export function receipt(jobId: string, { offline, key: keyFile, out, json }: ReceiptFlags): void {
+async function fromMesh(jobId: string, keyFile: string | undefined): Promise<AuditReceipt> {
+  const found = await withClient((client) => client.receipt(jobId));
+  if (keyFile === undefined)
+    note("not checked: name the log's verifier key with --key, or check it with `tiermesh audit verify --receipt`");
+  else checkProof(parseProof(found.receipt), keyFor(undefined, keyFile));
+  return found;
+}
+
+function fromFolder(jobId: string, offline: string, keyFile: string | undefined): AuditReceipt {
   const { folder, key } = logPlace(offline, keyFile);
-  const note = readCheckpoint(folder);
-  const { size } = openCheckpoint(note, key);
-  const reader = new TileReader(folder, size);
-  const found = endingOf(jobId, reader, size);
-  if (found === undefined)
+  const { size } = openCheckpoint(readCheckpoint(folder), key);
+  const index = endingOf(jobId, new TileReader(folder, size), size);
+  if (index === undefined)
     throw new MeshError(
       "not_found",
       `no ending of job ${jobId} in the ${size} entries of ${folder}; a job that has just ended is there within two seconds`,
     );
-  const { index, bytes, entry } = found;
-  const hashes = inclusionProof(index, size, reader.subtrees);
-  const proof = { entry: bytes, index, hashes, checkpoint: note.toString() };
-  checkProof(proof, key);
-  const file = out ?? `${jobId}.tlog-proof`;
-  write(file, formatProof(proof));
-  const { type, time } = entry;
-  if (json === true) printJson({ job_id: jobId, file, origin: key.name, size, index, type, time });
-  else print(`${file}: ${type} of ${time} is entry ${index} of ${size}`);
+  const made = receiptOf(folder, key, index);
+  const { type, time } = JSON.parse(made.entry.toString()) as AuditEntry;
+  return { job_id: jobId, receipt: made.text, origin: key.name, index, size: made.size, type, time };
 }
 
-/** The newest ending of a job. */
-function endingOf(jobId: string, reader: TileReader, size: number): Found | undefined {
+/** Index of the newest ending of a job. */
+function endingOf(jobId: string, reader: TileReader, size: number): number | undefined {
   const needle = `"job_id":"${jobId}"`;
   for (let bundle = Math.ceil(size / TILE_WIDTH) - 1; bundle >= 0; bundle--) {
     for (const [i, bytes] of [...reader.bundle(bundle).entries()].reverse()) {
       if (!bytes.includes(needle)) continue;
       const entry = JSON.parse(bytes.toString()) as AuditEntry;
-      if (entry.job_id === jobId && ENDINGS.has(entry.type)) return { index: bundle * TILE_WIDTH + i, bytes, entry };
+      if (entry.job_id === jobId && ENDINGS.has(entry.type)) return bundle * TILE_WIDTH + i;
     }
   }
   return undefined;
-}
-
-function write(file: string, text: string): void {
-  try {
-    writeFileSync(file, text);
-  } catch (cause) {
-    throw new MeshError("bad_request", `${file}: cannot be written`, { cause });
-  }
 }

@@ -4,12 +4,14 @@ import { MeshError } from "../../bus-schemas/index.ts";
 import { EXIT } from "../command.ts";
 import { harmless, print, printJson } from "../format/terminal.ts";
 import { keyFor, logPlace, readGiven } from "./log-folder.ts";
+import { verifyProof } from "./prove.ts";
 
 export interface VerifyFlags {
   offline?: string;
   key?: string;
   checkpoint: string[];
   receipt?: string;
+  proof?: string;
   json?: boolean;
 }
 
@@ -18,7 +20,8 @@ const MOST_PROBLEMS = 50;
 
 /** Ends with 1 when anything does not hold. */
 export function verify(flags: VerifyFlags): void {
-  if (flags.receipt === undefined) verifyFolder(flags);
+  if (flags.proof !== undefined) verifyProof(flags.proof, flags);
+  else if (flags.receipt === undefined) verifyFolder(flags);
   else verifyReceipt(flags.receipt, flags);
 }
 

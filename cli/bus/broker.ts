@@ -19,6 +19,7 @@ import { clusterOptions, replicasFor } from "./cluster.ts";
 import { BusKeeper } from "./bus-keeper.ts";
 import { BusUsers, type LocalNode } from "./bus-users.ts";
 import { Connections } from "./connections.ts";
+import { recordStreamChanges } from "./stream-changes.ts";
 import { NodesBucket } from "./nodes-bucket.ts";
 import { adoptStreams, keepAside, loneStreams, requireStreams } from "./growth.ts";
 import { Registrar } from "./registrar.ts";
@@ -146,6 +147,8 @@ export class Broker {
       });
       await registrar.start();
       new Connections({ bus, nodeOf: (key) => users.nodeOf(key, bucket.entries), log }).start();
+      const owners = { keeper: users.publicKey("keeper"), auditor: users.publicKey("auditor") };
+      recordStreamChanges({ bus, events, log, owners });
       const renewal = startLoop(
         {
           name: "certificates",

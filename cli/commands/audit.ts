@@ -1,61 +1,19 @@
-import { InvalidArgumentError, Option } from "commander";
-import { EVENT_TYPES, JobId, type AuditEntry, type AuditQueryInput, type EventType } from "../../bus-schemas/index.ts";
-import type { MeshClient } from "../../client/index.ts";
-import { pause } from "../../service/loop.ts";
+import { Option } from "commander";
+import { count, jobId } from "../audit/filter.ts";
+import { proveNoEgress, type ProveFlags } from "../audit/prove.ts";
+import { addReadCommands } from "../audit/read-commands.ts";
 import { receipt, type ReceiptFlags } from "../audit/receipt.ts";
 import { verify, type VerifyFlags } from "../audit/verify.ts";
-import { queryAudit } from "../audit-client.ts";
+import { moment } from "../audit/when.ts";
 import { examples, type CommandModule } from "../command.ts";
-import { auditLine } from "../format/audit.ts";
-import { print } from "../format/terminal.ts";
 import { replay, type ReplayFlags } from "../replay/command.ts";
-import { withClient } from "../with-client.ts";
-
-interface TailFlags {
-  job?: string;
-  type?: EventType;
-  lines: number;
-  follow?: boolean;
-  json?: boolean;
-}
-
-/** How often `--follow` asks for what is new, milliseconds. */
-const FOLLOW_EVERY_MS = 500;
 
 const OFFLINE = "the auditor's folder or a copy of its tlog; this machine's auditor's if not said";
 const KEY_FLAG = ["--key <file>", "the log's verifier key as you were given it (the auditor's log-key.pub)"] as const;
 
 export const audit: CommandModule = (program) => {
   const command = program.command("audit").description("the record of what the mesh did");
-  command
-    .command("tail")
-    .description("the newest entries of the audit log, oldest first")
-    .option("--job <id>", "only this job")
-    .option("--type <type>", `only this type: ${EVENT_TYPES.join(", ")}`, eventType)
-    .option("-n, --lines <count>", "how many entries", count, 20)
-    .option("-f, --follow", "go on with what comes, until Ctrl-C")
-    .option("--json", "one JSON entry a line, with all its data")
-    .addHelpText(
-      "after",
-      examples(
-        "tiermesh audit tail",
-        "tiermesh audit tail --follow --type job_decided --json",
-        "tiermesh audit tail --job 01J8Z3…",
-      ),
-    )
-    .action((flags: TailFlags) =>
-      withClient(async (client) => {
-        const filter = {
-          ...(flags.job === undefined ? {} : { job_id: flags.job }),
-          ...(flags.type === undefined ? {} : { type: flags.type }),
-        };
-        let next = await show(client, { ...filter, limit: flags.lines }, flags.json === true);
-        while (flags.follow === true) {
-          await pause(FOLLOW_EVERY_MS);
-          next = await show(client, { ...filter, after_sequence: next, limit: 1000 }, flags.json === true);
-        }
-      }),
-    );
+  addReadCommands(command);
   command
     .command("replay")
     .description(
@@ -87,7 +45,11 @@ export const audit: CommandModule = (program) => {
       new Option("--receipt <file>", "check this .tlog-proof instead; needs no log").conflicts([
         "offline",
         "checkpoint",
+        "proof",
       ]),
+    )
+    .addOption(
+      new Option("--proof <file>", "compute this proof of `audit prove` again from the tiles").conflicts("checkpoint"),
     )
     .option("--json", "as JSON")
     .addHelpText(
@@ -96,6 +58,7 @@ export const audit: CommandModule = (program) => {
         "tiermesh audit verify",
         "tiermesh audit verify --offline /mnt/copy/tlog --key log-key.pub --checkpoint checkpoint-of-may",
         "tiermesh audit verify --receipt 01J8Z3….tlog-proof --key log-key.pub",
+        "tiermesh audit verify --proof no-p0-egress-may.json --offline /mnt/copy/tlog --key log-key.pub",
       ),
     )
     .action(verify satisfies (flags: VerifyFlags) => void);
@@ -103,7 +66,7 @@ export const audit: CommandModule = (program) => {
     .command("receipt")
     .description("writes a .tlog-proof that the ending of a job is in the signed log; anyone can check it without us")
     .argument("<job>", "the job's id", jobId)
-    .option("--offline <folder>", OFFLINE)
+    .option("--offline <folder>", "from this auditor's folder, or a copy of its tlog, instead of the mesh")
     .option(...KEY_FLAG)
     .option("--out <file>", "where to; JOB.tlog-proof in this folder if not said")
     .option("--json", "as JSON")
@@ -111,29 +74,28 @@ export const audit: CommandModule = (program) => {
       "after",
       examples("tiermesh audit receipt 01J8Z3…", "tiermesh audit receipt 01J8Z3… --out evidence/may.tlog-proof --json"),
     )
-    .action(receipt satisfies (job: string, flags: ReceiptFlags) => void);
+    .action(receipt satisfies (job: string, flags: ReceiptFlags) => Promise<void>);
+  command
+    .command("prove")
+    .description("writes a proof about the whole log that others can compute again from its tiles")
+    .command("no-p0-egress")
+    .description("that no P0 job went to a cloud in that time; ends with 1 when the log shows one that did")
+    .option(
+      "--from <time>",
+      "from this time on: 2026-11-01, 2026-11-01T08:00:00Z, 30d; the whole log if not said",
+      (text) => moment(text),
+    )
+    .option("--to <time>", "before this time; now if not said", (text) => moment(text))
+    .option("--offline <folder>", OFFLINE)
+    .option(...KEY_FLAG)
+    .option("--out <file>", "where to; no-p0-egress-FROM-TO.json in this folder if not said")
+    .option("--json", "what it came to as JSON; the proof itself is always a file")
+    .addHelpText(
+      "after",
+      examples(
+        "tiermesh audit prove no-p0-egress --from 2026-11-01 --to 2026-12-01 --out november.json",
+        "tiermesh audit verify --proof november.json --offline /mnt/copy/tlog --key log-key.pub",
+      ),
+    )
+    .action(proveNoEgress satisfies (flags: ProveFlags) => void);
 };
-
-async function show(client: MeshClient, query: AuditQueryInput, json: boolean): Promise<number> {
-  const page = await queryAudit(client, query);
-  for (const entry of page.events) print(json ? JSON.stringify(entry satisfies AuditEntry) : auditLine(entry));
-  return page.next;
-}
-
-function eventType(text: string): EventType {
-  const known = EVENT_TYPES.find((type) => type === text);
-  if (known === undefined) throw new InvalidArgumentError(`one of ${EVENT_TYPES.join(", ")}`);
-  return known;
-}
-
-function jobId(text: string): string {
-  if (!JobId.safeParse(text).success) throw new InvalidArgumentError("8 to 64 letters, digits, _ and -");
-  return text;
-}
-
-function count(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1 || value > 1000)
-    throw new InvalidArgumentError("a whole number from 1 to 1000");
-  return value;
-}

@@ -7,6 +7,7 @@ import {
 } from "../../bus-schemas/index.ts";
 import { isNoResponder, type MeshClient } from "../../client/index.ts";
 import { newId } from "../../service/ids.ts";
+import { operator } from "../policy/source.ts";
 import { dim, note } from "../format/terminal.ts";
 
 /** A node says something every second while it carries a command out; after this silence it is gone, milliseconds. */
@@ -44,7 +45,7 @@ export async function command(
     }
   });
   try {
-    bus.nc.publish(bus.subjects.control(node), JSON.stringify(request), { reply: inbox });
+    bus.nc.publish(bus.subjects.control(node), JSON.stringify({ ...request, by: operator() }), { reply: inbox });
     return await promise;
   } finally {
     clearTimeout(silence);

@@ -4,6 +4,7 @@ import { embeddingsRoute } from "./embeddings.ts";
 import { healthRoute } from "./health.ts";
 import { metricsRoute } from "./metrics.ts";
 import { modelRoute, modelsRoute } from "./models.ts";
+import { receiptsRoute } from "./receipts.ts";
 import { rerankRoute } from "./rerank.ts";
 import type { RouteFactory } from "./route-def.ts";
 import { routeRoute } from "./route.ts";
@@ -19,4 +20,5 @@ export const ROUTES: readonly RouteFactory[] = [
   completionsRoute,
   embeddingsRoute,
   rerankRoute,
+  receiptsRoute,
 ];

@@ -80,6 +80,39 @@ test.each([
   },
 );
 
+test("a receipt is handed out as the file that it is; while there is none the answer says when to ask again", async () => {
+  const mesh = new FakeMesh(ANSWER);
+  await using gateway = await startGateway(mesh);
+  const ask = (id: string) => fetch(`${gateway.url}/v1/receipts/${id}`);
+  expect(await getJson(`${gateway.url}/v1/receipts/01TESTJOB0`)).toMatchObject({
+    status: 404,
+    body: { error: { code: "not_found" } },
+  });
+  expect(await getJson(`${gateway.url}/v1/receipts/a.b`)).toMatchObject({
+    status: 400,
+    body: { error: { param: "job" } },
+  });
+  mesh.proof = new MeshError("audit_unavailable", "no auditor answers");
+  expect((await ask("01TESTJOB0")).status).toBe(503);
+  const receipt = "c2sp.org/tlog-proof@v1\nextra e30=\nindex 0\n\no\n1\nAAAA\n";
+  mesh.proof = {
+    job_id: "01TESTJOB0",
+    receipt,
+    origin: "o",
+    index: 0,
+    size: 1,
+    type: "job_ended",
+    time: "2026-01-01T00:00:00Z",
+  };
+  const response = await ask("01TESTJOB0");
+  expect([response.status, response.headers.get("content-type"), await response.text()]).toEqual([
+    200,
+    "text/plain; charset=utf-8",
+    receipt,
+  ]);
+  expect(response.headers.get("content-disposition")).toContain("01TESTJOB0.tlog-proof");
+});
+
 test("SEED's curl gets the decision", async () => {
   const mesh = new FakeMesh(ANSWER);
   mesh.decision = decision({});

@@ -108,7 +108,8 @@ export class Runner {
     let sent = false;
     try {
       const sizes = { request_bytes: claim.msg.data.length, prompt_tokens_estimate: request.promptTokens };
-      const data = { job_id: jobId, attempt: attempts, decision: made.decision, sizes, inputs: made.inputs };
+      const common = { job_id: jobId, attempt: attempts, deadline_unix_ms: Math.floor(request.deadlineMs) };
+      const data = { ...common, decision: made.decision, sizes, inputs: made.inputs };
       const recorded = events.record("job_decided", data, { dataClass });
       metrics.decisions.inc({ outcome: made.decision.outcome, class: dataClass });
       const running = {

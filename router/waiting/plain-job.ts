@@ -1,5 +1,5 @@
 import type { Msg } from "@nats-io/nats-core";
-import { HEADERS, MeshError, type Decision } from "../../bus-schemas/index.ts";
+import { HEADERS, MeshError, type Decision, type EventData } from "../../bus-schemas/index.ts";
 import { header, respond } from "../../service/messages.ts";
 import { VERSION } from "../../service/version.ts";
 import type { RouterEnding } from "../answer.ts";
@@ -25,6 +25,8 @@ export interface Sender {
 export interface PlainJob {
   message: Msg;
   request: RouteRequest;
+  /** What is recorded of how it came to its class. */
+  declared?: EventData<"job_decided">["declared"];
   /** Which try this is, from 1. */
   attempt: number;
   /** Its caller takes a stream, in which it can be told that it waits. */
@@ -73,7 +75,9 @@ export function plainJob(parts: RouterParts, to: Sender, job: PlainJob): Waiter 
         if (help?.inTime === true) return "asleep";
         const sizes = { request_bytes: message.data.length, prompt_tokens_estimate: request.promptTokens };
         const waited = waitedMs > 0 ? { waited_ms: waitedMs } : {};
-        const data = { job_id: jobId, attempt, decision, sizes, inputs, ...waited };
+        const declared = job.declared === undefined ? {} : { declared: job.declared };
+        const common = { job_id: jobId, attempt, deadline_unix_ms: Math.floor(request.deadlineMs) };
+        const data = { ...common, decision, sizes, inputs, ...declared, ...waited };
         const recorded = events.record("job_decided", data, { dataClass, traceparent });
         decisionId = recorded.id;
         metrics.decisions.inc({ outcome: decision.outcome, class: dataClass });

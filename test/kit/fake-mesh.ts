@@ -3,6 +3,7 @@ import {
   JobResult,
   MeshError,
   parseOrThrow,
+  type AuditReceipt,
   type Decision,
   type JobRequestInput,
   type JobResultInput,
@@ -64,6 +65,7 @@ export function saying(...frames: StreamFrame[]): Script {
 export class FakeMesh {
   script: Script;
   decision: Decision | MeshError = new MeshError("no_router", "no router");
+  proof: AuditReceipt | MeshError = new MeshError("not_found", "no ending of it is in the log");
   readonly seen: { job: JobRequestInput; options: CallOptions }[] = [];
   fleet: SeenNode[] = [];
   readonly nodes = { list: () => this.fleet };
@@ -110,6 +112,10 @@ export class FakeMesh {
 
   submit(job: JobRequestInput, options: CallOptions = {}): Promise<JobResult> {
     return MeshClient.prototype.submit.call(this as never, job, options);
+  }
+
+  receipt(_jobId: string): Promise<AuditReceipt> {
+    return this.proof instanceof MeshError ? Promise.reject(this.proof) : Promise.resolve(this.proof);
   }
 
   decide(job: JobRequestInput, options: CallOptions = {}): Promise<Decision> {

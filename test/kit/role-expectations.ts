@@ -14,12 +14,12 @@ export interface Expected {
 const MICRO = (name: string) =>
   `$SRV.{PING,INFO,STATS} $SRV.{PING,INFO,STATS}.tiermesh-${name} $SRV.{PING,INFO,STATS}.tiermesh-${name}.*`;
 const CALLS =
-  "mesh.main.job.submit.* mesh.main.job.route mesh.main.job.sealed.*.* mesh.main.job.{cancel.*,status,withdraw} mesh.main.codec.*";
+  "mesh.main.job.submit.* mesh.main.job.route mesh.main.job.sealed.*.* mesh.main.job.{cancel.*,status,withdraw} mesh.main.audit.receipt mesh.main.codec.*";
 const READS = (bucket: string) => `$JS.API.STREAM.{INFO,MSG.GET}.KV_tiermesh-${bucket}-main`;
 const agent = (layer: string, node: string, { jobs, classes }: { jobs: string; classes: string }): Expected => ({
   says: `mesh.main.heartbeat.${layer}.${node} mesh.main.job.verdict.*.${node}.*
     mesh.main.event.{job_ended,job_run_ended}.${classes}.agent.${node}
-    mesh.main.event.{node_controlled,message_rejected}.none.agent.${node} mesh.main.codec.* _INBOX.>`,
+    mesh.main.event.{node_controlled,message_rejected,counts_reported}.none.agent.${node} mesh.main.codec.* _INBOX.>`,
   hears: `mesh.main.job.{run,sealed}.${jobs}.${node} mesh.main.job.cancel.* mesh.main.node.{control,magic}.${node}
     mesh.main.router.key.* mesh.main.codec.* ${MICRO("agent")} <inbox>.>`,
 });
@@ -28,7 +28,7 @@ export const EXPECTED: Readonly<Record<HolderName, Expected>> = {
   router: {
     says: `mesh.main.job.run.*.* mesh.main.job.cancel.* mesh.main.router.key.* mesh.main.codec.*
       mesh.main.event.{job_decided,class_mismatch,job_redispatched,job_hedged,job_ended,job_queued,job_requeued,job_dead}.*.router.*
-      mesh.main.event.{node_joined,node_left,node_lost,node_woken,node_ejected,policy_changed,policy_rejected,message_rejected}.none.router.*
+      mesh.main.event.{node_joined,node_left,node_lost,node_woken,node_ejected,policy_changed,policy_rejected,message_rejected,counts_reported}.none.router.*
       mesh.main.event.{letter_filed,letter_dropped}.none.router.*
       mesh.main.queue.{work.*.*,state.*,result.*.*,letter.*.*} $JS.ACK.JOBS.>
       $JS.API.CONSUMER.{CREATE.JOBS.>,INFO.JOBS.*,MSG.NEXT.JOBS.*}
@@ -42,13 +42,13 @@ export const EXPECTED: Readonly<Record<HolderName, Expected>> = {
   agent: agent("L1", "gpu-1", { jobs: "{P0,P1,P2}", classes: "*" }),
   egress: agent("L2", "cloud-1", { jobs: "P2", classes: "P2" }),
   gateway: {
-    says: `${CALLS} $SRV.PING.tiermesh-router _INBOX.>`,
+    says: `${CALLS} mesh.main.event.counts_reported.none.gateway.* $SRV.PING.tiermesh-router _INBOX.>`,
     hears: `mesh.main.heartbeat.*.* mesh.main.codec.* ${MICRO("gateway")} <inbox>.>`,
   },
   auditor: {
-    says: `mesh.main.event.message_rejected.none.auditor.auditor mesh.main.codec.* $JS.API.STREAM.INFO.AUDIT
+    says: `mesh.main.event.{message_rejected,audit_gap}.none.auditor.auditor mesh.main.alert.*.audit_gap mesh.main.codec.* $JS.API.STREAM.INFO.AUDIT
       $JS.API.CONSUMER.{INFO,CREATE,DURABLE.CREATE,DELETE,MSG.NEXT}.AUDIT.auditor $JS.ACK.AUDIT.auditor.> _INBOX.>`,
-    hears: `mesh.main.audit.query mesh.main.codec.* ${MICRO("auditor")} <inbox>.>`,
+    hears: `mesh.main.audit.{query,stats,receipt} mesh.main.codec.* ${MICRO("auditor")} <inbox>.>`,
   },
   monitor: {
     says: "mesh.main.alert.*.* mesh.main.codec.* _INBOX.>",
@@ -59,19 +59,19 @@ export const EXPECTED: Readonly<Record<HolderName, Expected>> = {
   operator: operator(),
   tools: { ...operator(), neverHears: "_INBOX.own.>" },
   keeper: {
-    says: `mesh.main.event.{node_admitted,process_started,message_rejected}.none.keeper.* mesh.main.codec.*
+    says: `mesh.main.event.{node_admitted,process_started,message_rejected,stream_changed}.none.keeper.* mesh.main.codec.*
       $JS.API.STREAM.{CREATE,UPDATE,INFO,MSG.GET}.{AUDIT,KV_tiermesh-policy-main,KV_tiermesh-quality-main,KV_tiermesh-nodes-main,KV_tiermesh-sleep-main}
       $JS.API.STREAM.{CREATE,UPDATE,INFO}.{JOBS,JOB_STATES,JOB_RESULTS,JOB_LETTERS}
       $JS.API.INFO $KV.tiermesh-policy-main.routing $KV.tiermesh-nodes-main.> mesh.main.node.gone.* _INBOX.>`,
     hears: `mesh.main.registry.{add,revoke,list} mesh.main.registry.join.* $KV.tiermesh-nodes-main.> mesh.main.codec.*
-      mesh.main.advisory.{connect,disconnect} <inbox>.>`,
+      mesh.main.advisory.{connect,disconnect} $JS.EVENT.ADVISORY.API <inbox>.>`,
   },
   join: { says: "mesh.main.registry.join.new-1", hears: "<inbox>.>" },
 };
 
 function operator(): Expected {
   return {
-    says: `${CALLS} mesh.main.node.{control.*,wake} mesh.main.audit.query mesh.main.registry.{add,revoke,list}
+    says: `${CALLS} mesh.main.node.{control.*,wake} mesh.main.audit.{query,stats} mesh.main.registry.{add,revoke,list}
       mesh.main.queue.desk.*
       $KV.tiermesh-policy-main.routing $KV.tiermesh-quality-main.> ${READS("policy")} ${READS("quality")} ${READS("sleep")}
       $JS.API.STREAM.INFO.AUDIT $JS.API.STREAM.MSG.GET.AUDIT

@@ -4,7 +4,7 @@ const NODES = "{gpu-1,pc-1,cloud-1,new-1}";
 const STREAMS =
   "{AUDIT,KV_tiermesh-policy-main,KV_tiermesh-quality-main,KV_tiermesh-nodes-main,KV_tiermesh-sleep-main,JOBS,JOB_STATES,JOB_RESULTS,JOB_LETTERS,OTHER}";
 const TYPES =
-  "{job_decided,class_mismatch,job_redispatched,job_ended,node_joined,node_left,node_lost,node_woken,node_ejected,node_controlled,policy_changed,policy_rejected,message_rejected,node_admitted,process_started,job_queued,job_requeued,job_dead,letter_filed,letter_dropped,job_run_ended,made_up}";
+  "{job_decided,class_mismatch,job_redispatched,job_ended,node_joined,node_left,node_lost,node_woken,node_ejected,node_controlled,policy_changed,policy_rejected,message_rejected,node_admitted,process_started,job_queued,job_requeued,job_dead,letter_filed,letter_dropped,job_run_ended,counts_reported,audit_gap,stream_changed,made_up}";
 const SOURCES =
   "{router.router-1,agent.gpu-1,agent.cloud-1,agent.pc-1,auditor.auditor,auditor.two,gateway.gateway,keeper.host,operator.me}";
 
@@ -28,8 +28,8 @@ export const SUBJECTS: readonly string[] = [
       "mesh.main.registry.{add,revoke,list,other}",
       `mesh.main.registry.join.${NODES}`,
       `mesh.main.event.${TYPES}.{P0,P1,P2,none}.${SOURCES}`,
-      "mesh.main.audit.query",
-      "mesh.main.alert.warning.slow",
+      "mesh.main.audit.{query,stats,receipt,other}",
+      "mesh.main.alert.{warning.slow,critical.audit_gap}",
       "mesh.main.codec.0a1b2c3d",
       // One token more or less than the contract has.
       "mesh.main.heartbeat{,.L1,.L1.gpu-1.x,.L1.gpu-1.x.y}",
@@ -47,7 +47,7 @@ export const SUBJECTS: readonly string[] = [
       "$JS.API.CONSUMER.CREATE.AUDIT.auditor.mesh.main.event.x",
       `$JS.API.DIRECT.GET.${STREAMS}{,.some.subject}`,
       "$JS.API.{INFO,STREAM.LIST,STREAM.NAMES,SERVER.REMOVE,ACCOUNT.PURGE.MESH}",
-      "$JS.{ACK.AUDIT.auditor.1.2.3.4.5,ACK.AUDIT.evil.1.2.3.4.5,ACK.OTHER.auditor.1.2.3.4.5,EVENT.ADVISORY.API,FC.x}",
+      "$JS.{ACK.AUDIT.auditor.1.2.3.4.5,ACK.AUDIT.evil.1.2.3.4.5,ACK.OTHER.auditor.1.2.3.4.5,EVENT.ADVISORY.API,EVENT.ADVISORY.STREAM.DELETED.AUDIT,EVENT.ADVISORY.API.x,FC.x}",
       "$KV.tiermesh-{policy-main,quality-main,nodes-main,sleep-main,policy-other}.{routing,gpu-1,a.b}",
       "$SYS.{REQ.SERVER.PING,REQ.ACCOUNT.MESH.CONNZ,REQ.USER.INFO,ACCOUNT.MESH.CONNECT,SERVER.x.STATSZ}",
       "$SRV.{PING,INFO,STATS}{,.tiermesh-router,.tiermesh-router.id,.tiermesh-agent.id,.tiermesh-auditor,.other,.tiermesh-agent.id.x}",

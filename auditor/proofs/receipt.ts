@@ -1,0 +1,35 @@
+/** Receipts: proofs that one entry is in the log, as C2SP's tlog-proof has them. */
+import { MeshError } from "../../bus-schemas/index.ts";
+import { openCheckpoint } from "../tlog/checkpoint.ts";
+import type { NoteVerifier } from "../tlog/keys.ts";
+import { checkProof, formatProof } from "../tlog/proof.ts";
+import { TileReader } from "../tlog/reader.ts";
+import { TILE_WIDTH } from "../tlog/tiles.ts";
+import { inclusionProof } from "../tlog/tree.ts";
+import { readCheckpoint } from "../tlog/verify.ts";
+
+export interface Receipt {
+  /** The `.tlog-proof`. */
+  text: string;
+  /** Entries under its checkpoint. */
+  size: number;
+  /** The entry, as the tree has it. */
+  entry: Buffer;
+}
+
+/**
+ * The receipt of an entry, under the newest checkpoint of a log; it was checked.
+ * @param index from 0
+ * @throws MeshError `not_found` when no checkpoint covers it yet, `bad_request` when what comes out does not verify
+ */
+export function receiptOf(folder: string, key: NoteVerifier, index: number): Receipt {
+  const note = readCheckpoint(folder);
+  const { size } = openCheckpoint(note, key);
+  if (index >= size) throw new MeshError("not_found", `no checkpoint covers entry ${index} yet`);
+  const reader = new TileReader(folder, size);
+  const entry = reader.bundle(Math.floor(index / TILE_WIDTH))[index % TILE_WIDTH];
+  if (entry === undefined) throw new MeshError("not_found", `entry ${index} is not in its bundle`);
+  const proof = { entry, index, hashes: inclusionProof(index, size, reader.subtrees), checkpoint: note.toString() };
+  checkProof(proof, key);
+  return { text: formatProof(proof), size, entry };
+}

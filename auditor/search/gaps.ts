@@ -1,0 +1,118 @@
+/** Looks in a log, through its search index, for what must be there and is not (ADR 0029). */
+import { ENDING_TYPES, type EventType } from "../../bus-schemas/index.ts";
+import { CountChecks } from "./count-checks.ts";
+import { DECIDING, GRACE_MS, NO_GAP, type Gap } from "./gap.ts";
+import type { SearchIndex } from "./search-index.ts";
+
+/** Events by which agents record runs. */
+const RUNS = ["job_ended", "job_run_ended"] as const satisfies readonly EventType[];
+/** Most gaps of one kind in one look; the next look goes on with the rest. */
+const MOST = 100;
+/** A decision may come late, through a spool, and a crash may lose what was found and not recorded: so far it is looked back, milliseconds. */
+const LOOK_BACK_MS = 3_600_000;
+
+/** How far a log was looked through; kept in its index. */
+interface Checked {
+  /** Jobs whose deadline is before this, epoch milliseconds. */
+  deadlineMs: number;
+  /** Runs up to this position. */
+  runs: number;
+}
+
+/** Finds each gap once: what it has returned, and what the log has of such findings, it does not return again. */
+export class GapFinder {
+  readonly #index: SearchIndex;
+  readonly #counts: CountChecks;
+  #checked: Checked;
+  /** Jobs of gaps that were returned and may not be in the log yet. */
+  readonly #told = new Set<string>();
+  /** When it was asked, and how far the log was then: an entry's age by this machine's clock, whatever its sender's says. */
+  #looks: { atMs: number; last: number }[] = [];
+
+  /** @param tlog folder of the tiles */
+  constructor(index: SearchIndex, tlog: string) {
+    this.#index = index;
+    this.#counts = new CountChecks(index, tlog);
+    this.#checked = (index.note("checked") as Checked | undefined) ?? { deadlineMs: 0, runs: 0 };
+  }
+
+  /** @param nowMs epoch milliseconds; the log must have all that the stream had then */
+  find(nowMs: number): Gap[] {
+    this.#looks.push({ atMs: nowMs, last: this.#index.log.last });
+    const settled = this.#looks.findLast(({ atMs }) => atMs <= nowMs - GRACE_MS);
+    if (settled !== undefined) this.#looks = this.#looks.slice(this.#looks.indexOf(settled));
+    const gaps = [
+      ...this.#unended(nowMs - GRACE_MS),
+      ...(settled === undefined ? [] : this.#undecided(settled.last)),
+      ...this.#counts.find(settled?.last ?? 0),
+    ];
+    this.#index.setNote("checked", this.#checked);
+    return gaps.filter(({ job_id: job }) => {
+      if (job === null) return true;
+      const isNew = !this.#told.has(job);
+      this.#told.add(job);
+      return isNew;
+    });
+  }
+
+  /** Jobs that were decided, whose deadline was before `untilMs`, and that have no ending. */
+  #unended(untilMs: number): Gap[] {
+    const rows = this.#index.db
+      .prepare(
+        `SELECT job, max(deadline_ms) AS deadline, min(sequence) AS first FROM entry d
+         WHERE deadline_ms >= ? AND deadline_ms < ? AND job IS NOT NULL
+           AND NOT EXISTS (SELECT 1 FROM entry e WHERE e.job = d.job AND e.type IN (${this.#ids([...ENDING_TYPES, "audit_gap"])}))
+           AND NOT EXISTS (SELECT 1 FROM entry l WHERE l.job = d.job AND l.deadline_ms >= ?)
+         GROUP BY job ORDER BY first LIMIT ${MOST}`,
+      )
+      .all(this.#checked.deadlineMs - LOOK_BACK_MS, untilMs, untilMs);
+    if (rows.length < MOST) this.#checked.deadlineMs = Math.max(this.#checked.deadlineMs, untilMs);
+    return rows.map((row) => ({
+      ...NO_GAP,
+      kind: "job_unended",
+      severity: "critical",
+      job_id: String(row["job"]),
+      detail: `first named by entry ${String(row["first"])}, was to end by ${new Date(Number(row["deadline"])).toISOString()}, and has no ending`,
+    }));
+  }
+
+  /**
+   * Runs up to position `until` that an agent recorded of jobs that no router decided. Where the beginning of the log was
+   * pruned, decisions may have gone with it: then it begins with what comes from now on.
+   */
+  #undecided(until: number): Gap[] {
+    const { runs: after } = this.#checked;
+    if (after === 0 && this.#index.db.prepare("SELECT min(sequence) AS first FROM entry").get()?.["first"] !== 1) {
+      this.#checked.runs = until;
+      return [];
+    }
+    const rows = this.#index.db
+      .prepare(
+        `SELECT r.job AS job, source.text AS source, node.text AS node, layer.text AS layer, min(r.sequence) AS first
+         FROM entry r JOIN word source ON source.id = r.source
+         LEFT JOIN word node ON node.id = r.node LEFT JOIN word layer ON layer.id = r.layer
+         WHERE r.sequence > ? AND r.sequence <= ? AND r.type IN (${this.#ids(RUNS)})
+           AND source.text LIKE 'agent/%' AND r.job IS NOT NULL
+           AND NOT EXISTS (SELECT 1 FROM entry d WHERE d.job = r.job AND d.type IN (${this.#ids([...DECIDING, "audit_gap"])}))
+         GROUP BY r.job ORDER BY first LIMIT ${MOST}`,
+      )
+      .all(after, until);
+    if (rows.length < MOST) this.#checked.runs = Math.max(after, until);
+    return rows.map((row) => {
+      const cloud = row["layer"] === "L2";
+      return {
+        ...NO_GAP,
+        kind: cloud ? "egress_undecided" : "run_undecided",
+        severity: "critical",
+        job_id: String(row["job"]),
+        source: String(row["source"]),
+        node_id: row["node"] === null ? null : String(row["node"]),
+        detail: `by entry ${String(row["first"])} ${String(row["source"])} ran the job${cloud ? " in a cloud" : ""}; no decision on it is in the log`,
+      };
+    });
+  }
+
+  #ids(types: readonly EventType[]): string {
+    return types.map((type) => this.#index.words.find(type) ?? 0).join(", ");
+  }
+}

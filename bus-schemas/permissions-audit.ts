@@ -1,0 +1,31 @@
+import type { Grant } from "./permissions.ts";
+import type { Subjects } from "./subjects.ts";
+
+/**
+ * What a server tells of each call of JetStream's API in an account (NATS: io.nats.jetstream.advisory.v1.api_audit), reads of
+ * messages left out. Only the keeper hears it.
+ */
+export const API_ADVISORIES = "$JS.EVENT.ADVISORY.API";
+
+/** All that an auditor can be asked about its log. */
+export function asksTheLog(s: Subjects, why: string): Grant[] {
+  return [s.auditQuery, s.auditStats].map((subject) => ({ subject, why }));
+}
+
+/** Whoever knows a job's id may have the proof of its ending. */
+export function asksForReceipts(s: Subjects): Grant {
+  return { subject: s.auditReceipt, why: "receipts of jobs whose id it knows" };
+}
+
+/** The auditor reads the stream of events by a consumer of its own and says what is missing in it; it changes no stream. */
+export function keepsTheLog(s: Subjects): Grant[] {
+  return [
+    { subject: s.alert("*", "audit_gap"), why: "alerts" },
+    { subject: `$JS.API.STREAM.INFO.${s.auditStream}`, why: "the stream of events" },
+    ...["INFO", "CREATE", "DURABLE.CREATE", "DELETE", "MSG.NEXT"].map((verb) => ({
+      subject: `$JS.API.CONSUMER.${verb}.${s.auditStream}.auditor`,
+      why: "its own consumer",
+    })),
+    { subject: `$JS.ACK.${s.auditStream}.auditor.>`, why: "what is in the log" },
+  ];
+}

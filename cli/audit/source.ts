@@ -1,0 +1,94 @@
+import { existsSync } from "node:fs";
+import path from "node:path";
+import { openCheckpoint } from "../../auditor/tlog/checkpoint.ts";
+import { readCheckpoint } from "../../auditor/tlog/verify.ts";
+import { catchUp, isOf, type ReadableLog } from "../../auditor/search/build.ts";
+import { INDEX_FILE, SearchIndex } from "../../auditor/search/search-index.ts";
+import { search } from "../../auditor/search/search.ts";
+import { statsOf } from "../../auditor/search/stats.ts";
+import {
+  AuditQuery,
+  AuditStats,
+  parseOrThrow,
+  type AuditEntry,
+  type AuditFilter,
+  type AuditPage,
+  type AuditQueryInput,
+} from "../../bus-schemas/index.ts";
+import { askAuditor, searchAudit } from "../audit-client.ts";
+import { withClient } from "../with-client.ts";
+import { logPlace } from "./log-folder.ts";
+
+/** Where entries are looked for: the auditor of a mesh, or a folder. */
+export interface AuditSource {
+  query(query: AuditQueryInput): Promise<AuditPage>;
+  stats(about: AuditFilter): Promise<AuditStats>;
+}
+
+export interface SourceFlags {
+  offline?: string;
+  key?: string;
+}
+
+/** Runs `body` with the log of a folder if one is named, else with the auditor of the mesh. */
+export async function withSource<T>(
+  { offline, key }: SourceFlags,
+  body: (source: AuditSource) => Promise<T>,
+): Promise<T> {
+  if (offline === undefined) {
+    return withClient((client) =>
+      body({
+        query: (query) => searchAudit(client, query),
+        stats: async (about) =>
+          parseOrThrow(AuditStats, await askAuditor(client, client.bus.subjects.auditStats, about), "internal"),
+      }),
+    );
+  }
+  const { log, index } = openFolder(offline, key);
+  try {
+    return await body({
+      query: async (query) => search(index, log.tlog, parseOrThrow(AuditQuery, query)),
+      stats: async (about) => statsOf(index, about),
+    });
+  } finally {
+    index.close();
+  }
+}
+
+/** All entries that fit, page by page, oldest first. */
+export async function* allEntries(
+  source: AuditSource,
+  about: AuditFilter,
+): AsyncGenerator<AuditEntry, void, undefined> {
+  for (let after = 0; ;) {
+    const { events, next } = await source.query({ ...about, after_sequence: after, limit: 1000 });
+    yield* events;
+    if (events.length === 0 || next <= after) return;
+    after = next;
+  }
+}
+
+/** The log of a folder, and its search index: the auditor's own where that is up to date, else one made in memory. */
+export function openFolder(
+  offline: string | undefined,
+  keyFile: string | undefined,
+): { log: ReadableLog; index: SearchIndex } {
+  const { folder, key } = logPlace(offline, keyFile);
+  const log = { tlog: folder, checkpoint: openCheckpoint(readCheckpoint(folder), key) };
+  return { log, index: ready(path.join(path.dirname(folder), INDEX_FILE), log) ?? inMemory(log) };
+}
+
+function ready(file: string, log: ReadableLog): SearchIndex | undefined {
+  if (!existsSync(file)) return undefined;
+  const index = new SearchIndex(file);
+  if (isOf(index, log) && index.log.last === log.checkpoint.size) return index;
+  index.close();
+  return undefined;
+}
+
+function inMemory(log: ReadableLog): SearchIndex {
+  const index = new SearchIndex(":memory:", { bulk: true });
+  while (index.log.last < log.checkpoint.size) catchUp(index, log);
+  index.finish();
+  return index;
+}
