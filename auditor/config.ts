@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { AUDITORS } from "../bus-schemas/index.ts";
 import { BASE_ENV, BaseConfig, IntegerText, loadConfig, type Environment } from "../service/config.ts";
 
 const AuditorConfig = BaseConfig.extend({
@@ -8,10 +9,20 @@ const AuditorConfig = BaseConfig.extend({
   auditSegmentBytes: IntegerText.min(4096)
     .max(1024 ** 3)
     .default(64 * 1024 ** 2),
+  /** Which of the mesh's auditors this is. */
+  auditorId: z.enum(AUDITORS).default("auditor"),
+  /** File of the log's private key; `log-key` in the folder if not said. */
+  auditKeyFile: z.string().min(1).optional(),
 });
 export type AuditorConfig = z.infer<typeof AuditorConfig>;
 
-const ENV = { ...BASE_ENV, auditDir: "TIERMESH_AUDIT_DIR", auditSegmentBytes: "TIERMESH_AUDIT_SEGMENT_BYTES" } as const;
+const ENV = {
+  ...BASE_ENV,
+  auditDir: "TIERMESH_AUDIT_DIR",
+  auditSegmentBytes: "TIERMESH_AUDIT_SEGMENT_BYTES",
+  auditorId: "TIERMESH_AUDITOR_ID",
+  auditKeyFile: "TIERMESH_AUDIT_KEY",
+} as const;
 
 /** @throws MeshError `bad_config` naming the variable. */
 export function auditorConfig(env: Environment, defaults: { auditDir: string }): AuditorConfig {

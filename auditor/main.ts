@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import type { Subscription } from "@nats-io/nats-core";
 import { MeshError } from "../bus-schemas/index.ts";
 import { connectBus } from "../service/bus.ts";
 import { busAddressOf } from "../service/config.ts";
@@ -33,27 +34,44 @@ runProcess(log, async (lifecycle) => {
   serveStructures(bus);
   const metrics = new Metrics("auditor");
   const spool = await Spool.open(spoolDir(cell), "auditor", log);
-  const events = new EventPublisher(bus, "auditor", "auditor", log, spool);
+  const events = new EventPublisher(bus, "auditor", config.auditorId, log, spool);
   lifecycle.onClose("events", () => events.close());
   const rejections = new Rejections("auditor", events, metrics, log);
   lifecycle.onClose("rejections", () => rejections.close());
 
-  const auditor = new Auditor(bus, config.auditDir, metrics, log, { segmentBytes: config.auditSegmentBytes });
+  let queries = 0;
+  let asked: Subscription | undefined;
+  // The one who writes answers: the other one is a moment behind.
+  const onTurn = (isWriter: boolean) => {
+    asked?.unsubscribe();
+    asked = isWriter
+      ? bus.listen(
+          bus.subjects.auditQuery,
+          (msg) => {
+            queries++;
+            void serveQuery(msg, auditor.index, rejections);
+          },
+          "auditor",
+        )
+      : undefined;
+  };
+  const auditor = new Auditor(
+    bus,
+    { metrics, log, events },
+    {
+      folder: config.auditDir,
+      name: config.auditorId,
+      keyFile: config.auditKeyFile,
+      segmentBytes: config.auditSegmentBytes,
+      onTurn,
+    },
+  );
   const loop = auditor.start();
   lifecycle.onClose("log", async () => {
     await loop.stop();
     await auditor.close();
   });
 
-  let queries = 0;
-  bus.listen(
-    bus.subjects.auditQuery,
-    (msg) => {
-      queries++;
-      void serveQuery(msg, auditor.index, rejections);
-    },
-    "auditor",
-  );
   const endpoint = {
     name: "query",
     subject: bus.subjects.auditQuery,
@@ -65,5 +83,6 @@ runProcess(log, async (lifecycle) => {
   const health = () => auditor.health;
   const port = await serveHealth({ host: "127.0.0.1", port: config.healthPort, metrics, health }, lifecycle);
   await auditor.ready;
-  announceReady("auditor", { health_port: port, audit_dir: config.auditDir, sequence: auditor.health.sequence });
+  const { role, sequence } = auditor.health;
+  announceReady("auditor", { health_port: port, audit_dir: config.auditDir, sequence, role });
 });

@@ -44,7 +44,8 @@ async function segmentsBehind(folder: string, after: number): Promise<string[]> 
   return files;
 }
 
-async function firstSequence(file: string): Promise<number> {
+/** Log position of a segment's first entry. @throws MeshError `conflict` when it has no header; the file system's errors. */
+export async function firstSequence(file: string): Promise<number> {
   const handle = await open(file, "r");
   try {
     const { buffer, bytesRead } = await handle.read(Buffer.alloc(HEADER_BYTES), 0, HEADER_BYTES, 0);

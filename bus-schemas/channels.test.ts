@@ -32,6 +32,7 @@ test("every subject that can be spelled has its line in the contract, and no lin
           "policyBucket",
           "qualityBucket",
           "nodesBucket",
+          "auditorBucket",
           "verdicts",
           "works",
           "eventsOf",

@@ -4,6 +4,7 @@ import { Decision } from "./decision.ts";
 import { RecordedInputs } from "./decision-inputs.ts";
 import { WireError } from "./errors.ts";
 import { DURABLE_EVENTS } from "./events-durable.ts";
+import { LOG_EVENTS } from "./events-log.ts";
 import { Cost, Outcome, Timing, Usage } from "./job.ts";
 import { NODE_STATES, UserKey } from "./registry.ts";
 import { Count, IsoTime, JobId, Label, ModelName, NodeId, SubjectToken, WattHours } from "./units.ts";
@@ -115,6 +116,7 @@ export const EVENTS = {
     }),
   },
   ...DURABLE_EVENTS,
+  ...LOG_EVENTS,
   node_joined: {
     by: ["router"],
     ofJob: false,

@@ -1,5 +1,7 @@
+import { AUDITORS } from "./auditors.ts";
 import type { Layer } from "./classes.ts";
 import { EVENTS, EVENT_TYPES, type EventSource } from "./events.ts";
+import { asksAuditors, keepsLog } from "./permissions-audit.ts";
 import { callsDurable, hearsQueues, makesJobStreams, operatesQueues, runsQueues } from "./permissions-durable.ts";
 import { NO_CLASS, subjectPatterns, subjects, type EventClass, type Subjects } from "./subjects.ts";
 
@@ -199,17 +201,19 @@ const TEMPLATES: Record<Role, Template> = {
   }),
   auditor: (s, { inbox }) => ({
     publish: [
-      ...records(s, "auditor", "auditor"),
-      { subject: `$JS.API.STREAM.INFO.${s.auditStream}`, why: "the stream of events" },
-      ...["INFO", "CREATE", "DURABLE.CREATE", "DELETE", "MSG.NEXT"].map((verb) => ({
-        subject: `$JS.API.CONSUMER.${verb}.${s.auditStream}.auditor`,
-        why: "its own consumer",
-      })),
-      { subject: `$JS.ACK.${s.auditStream}.auditor.>`, why: "what is in the log" },
+      ...AUDITORS.flatMap((name) => records(s, "auditor", name)),
+      ...keepsLog(s),
+      ...reads(s.auditorBucket.stream, "whose turn it is to write the log"),
       answers,
       codec(s),
     ],
-    subscribe: [{ subject: s.auditQuery, why: "questions about the log" }, codec(s), ...micro("auditor"), own(inbox)],
+    subscribe: [
+      { subject: s.auditQuery, why: "questions about the log" },
+      { subject: s.auditorBucket.key, why: "how far the log is agreed on" },
+      codec(s),
+      ...micro("auditor"),
+      own(inbox),
+    ],
   }),
   monitor: (s, { inbox }) => ({
     publish: [{ subject: s.alert("*", "*"), why: "alerts" }, answers, codec(s)],
@@ -235,7 +239,7 @@ const TEMPLATES: Record<Role, Template> = {
       { subject: s.qualityBucket.keys, why: "quality of models" },
       ...reads(s.qualityBucket.stream, "quality of models"),
       ...reads(s.auditStream, "events that happened"),
-      { subject: `$JS.API.CONSUMER.INFO.${s.auditStream}.auditor`, why: "how far the auditor is" },
+      ...asksAuditors(s),
       { subject: "$JS.API.INFO", why: "tools ask whether there is JetStream" },
       { subject: "$SRV.>", why: "nats micro" },
       answers,
@@ -252,7 +256,13 @@ const TEMPLATES: Record<Role, Template> = {
   keeper: (s, { inbox }) => ({
     publish: [
       ...records(s, "keeper", "*"),
-      ...[s.auditStream, s.policyBucket.stream, s.qualityBucket.stream, s.nodesBucket.stream].flatMap((stream) =>
+      ...[
+        s.auditStream,
+        s.policyBucket.stream,
+        s.qualityBucket.stream,
+        s.nodesBucket.stream,
+        s.auditorBucket.stream,
+      ].flatMap((stream) =>
         ["CREATE", "UPDATE", "INFO", "MSG.GET"].map((verb) => ({
           subject: `$JS.API.STREAM.${verb}.${stream}`,
           why: "makes the streams",

@@ -31,6 +31,7 @@ function spell(cell: string, token: (value: string) => string) {
   const policyBucket = `tiermesh-policy-${cell}`;
   const qualityBucket = `tiermesh-quality-${cell}`;
   const nodesBucket = `tiermesh-nodes-${cell}`;
+  const auditorBucket = `tiermesh-auditor-${cell}`;
   const ofCell = (stream: string) => (cell === DEFAULT_CELL ? stream : `${stream}_${cell}`);
   return {
     prefix,
@@ -62,6 +63,8 @@ function spell(cell: string, token: (value: string) => string) {
       prefix: `$KV.${nodesBucket}.`,
       keys: `$KV.${nodesBucket}.>`,
     },
+    /** JetStream KV bucket with one key: who writes the auditor's log, and how far it is agreed on (audit.ts, ADR 0027). */
+    auditorBucket: { name: auditorBucket, stream: `KV_${auditorBucket}`, key: `$KV.${auditorBucket}.head` },
     /** agent → routers, monitor, gateway; every second, the whole node record. */
     heartbeat: (layer: Layer, node: string) => `${prefix}.heartbeat.${layer}.${token(node)}`,
     heartbeats: `${prefix}.heartbeat.*.*`,

@@ -5,16 +5,20 @@ import { HASH_BYTES } from "./hash.ts";
 import type { NoteSigner, NoteVerifier } from "./keys.ts";
 import { openNote, signNote } from "./note.ts";
 
-export interface Checkpoint {
-  /** Which log it is; the same as the name of the log's key. */
-  origin: string;
+/** A tree as a whole. */
+export interface TreeHead {
   /** Number of entries. */
   size: number;
   root: Uint8Array;
 }
 
+export interface Checkpoint extends TreeHead {
+  /** Which log it is; the same as the name of the log's key. */
+  origin: string;
+}
+
 /** The checkpoint of the signer's own log, as a signed note. */
-export function signCheckpoint({ size, root }: Omit<Checkpoint, "origin">, signer: NoteSigner): string {
+export function signCheckpoint({ size, root }: TreeHead, signer: NoteSigner): string {
   return signNote(`${signer.name}\n${size}\n${Buffer.from(root).toString("base64")}\n`, [signer]);
 }
 

@@ -9,6 +9,7 @@ import { PolicyBucket } from "../../service/policy-bucket.ts";
 import { QualityBucket } from "../../service/quality-bucket.ts";
 import { Rejections } from "../../service/rejections.ts";
 import { readRoutingConfig } from "../../service/routing-config.ts";
+import { HeadRegister } from "../../service/head-register.ts";
 import { ensureAuditStream, ensureJobStreams } from "../../service/streams.ts";
 import { pause, startLoop } from "../../service/loop.ts";
 import { busCertificates } from "./bus-certificates.ts";
@@ -235,6 +236,7 @@ async function makeStreams(bus: Bus, { routingConfig, log }: BrokerOptions): Pro
   await ensureAuditStream(bus);
   await ensureJobStreams(bus);
   await QualityBucket.make(bus);
+  await HeadRegister.make(bus);
   const policy = await PolicyBucket.open(bus);
   if ((await policy.state()) !== undefined) return;
   const { text } = readRoutingConfig(routingConfig);

@@ -1,49 +1,22 @@
-import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, symlinkSync } from "node:fs";
 import { cp, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, expect, test } from "vitest";
 import { generatePrivateKey, parsePrivateKey } from "../../auditor/tlog/keys.ts";
 import { TlogWriter } from "../../auditor/tlog/writer.ts";
+import { buildForeignChecker } from "../kit/foreign-go.ts";
 import { tempDir, type TempDir } from "../kit/temp-dir.ts";
 
-/**
- * Our logs, checked by Go's golang.org/x/mod/sumdb/{tlog,note} and none of our code. Nothing is downloaded: the packages
- * are Debian's (golang-golang-x-mod-dev) or those that every Go brings along for its own `go` command.
- */
-
-const go = ["go", "/usr/local/go/bin/go"].find((program) => spawnSync(program, ["version"]).status === 0);
-const sources = go === undefined ? undefined : findSources(go);
-const absent = go === undefined ? "no Go here" : sources === undefined ? "Go has no golang.org/x/mod here" : undefined;
+// Our logs, checked by Go's packages and none of our code (test/kit/foreign-go.ts).
+const dir: TempDir = tempDir("tiermesh-foreign-");
+const go = buildForeignChecker(dir.path);
+const { absent } = go;
 if (absent !== undefined) process.stderr.write(`test/foreign/tlog.test.ts is skipped: ${absent}\n`);
-
-const signer = parsePrivateKey(generatePrivateKey((unique) => `tiermesh.internal/test/${unique}`));
-let dir: TempDir;
-let program: string;
-
-function findSources(compiler: string): string | undefined {
-  const root = spawnSync(compiler, ["env", "GOROOT"], { encoding: "utf8" }).stdout.trim();
-  const places = ["/usr/share/gocode/src/golang.org/x/mod", path.join(root, "src/cmd/vendor/golang.org/x/mod")];
-  return places.find((place) => existsSync(path.join(place, "sumdb/tlog")));
-}
-
-beforeAll(() => {
-  dir = tempDir("tiermesh-foreign-");
-  if (go === undefined || sources === undefined) return;
-  mkdirSync(path.join(dir.path, "src/golang.org/x"), { recursive: true });
-  symlinkSync(sources, path.join(dir.path, "src/golang.org/x/mod"), "junction");
-  program = path.join(dir.path, process.platform === "win32" ? "tlog.exe" : "tlog");
-  // Without modules Go looks for packages in GOPATH only, so it needs no network.
-  const env = { ...process.env, GO111MODULE: "off", GOPATH: dir.path, GOFLAGS: "" };
-  const main = path.join(import.meta.dirname, "tlog", "main.go");
-  const built = spawnSync(go, ["build", "-o", program, main], { encoding: "utf8", env });
-  if (built.status !== 0) throw new Error(built.stderr);
-}, 180_000);
 afterAll(() => dir.remove());
 
+const signer = parsePrivateKey(generatePrivateKey((unique) => `tiermesh.internal/test/${unique}`));
+
 function check(folder: string, ...old: string[]): { status: number | null; out: string; err: string } {
-  const ran = spawnSync(program, [folder, signer.verifierKey, ...old], { encoding: "utf8" });
-  return { status: ran.status, out: ran.stdout.trim(), err: ran.stderr.trim() };
+  return go.run(folder, signer.verifierKey, ...old);
 }
 
 const entry = (i: number) => Buffer.from(`{"entry":${i},"pad":"${"x".repeat(i % 300)}"}`);
