@@ -10,7 +10,7 @@ import { entriesAfter } from "./segment-reader.ts";
 import type { SegmentLog } from "./segment-log.ts";
 import type { TreeHead } from "./tlog/checkpoint.ts";
 import { TileReader } from "./tlog/reader.ts";
-import { rootOf, same } from "./tlog/tree.ts";
+import { consistencyProof, rootOf, same, type Subtrees } from "./tlog/tree.ts";
 import { TlogWriter } from "./tlog/writer.ts";
 import { treeEntry } from "./tree-entry.ts";
 
@@ -69,6 +69,21 @@ export class AuditTree {
     return this.#segments.sequence - this.#writer.size;
   }
 
+  /** The newest checkpoint, as it is in its file. */
+  checkpoint(): Promise<Buffer> {
+    return this.#writer.checkpoint();
+  }
+
+  /** Writes cosignatures of a checkpoint down (TlogWriter). */
+  cosign(text: string, lines: readonly string[]): Promise<void> {
+    return this.#writer.cosign(text, lines);
+  }
+
+  /** Proof that the first `oldSize` entries are the beginning of the first `size`. */
+  consistency(oldSize: number, size: number): Uint8Array[] {
+    return oldSize === 0 || oldSize === size ? [] : consistencyProof(oldSize, size, this.#subtrees);
+  }
+
   /** Takes entries that the segments have. */
   add(entries: readonly LogEntry[]): void {
     this.#waiting.push(...entries);
@@ -76,8 +91,11 @@ export class AuditTree {
 
   /** The tree as it was at a size that it has had. */
   headAt(size: number): TreeHead {
-    const reader = new TileReader(path.join(this.#folder, TLOG_FOLDER), this.#writer.size);
-    return { size, root: rootOf(size, reader.subtrees) };
+    return { size, root: rootOf(size, this.#subtrees) };
+  }
+
+  get #subtrees(): Subtrees {
+    return new TileReader(path.join(this.#folder, TLOG_FOLDER), this.#writer.size).subtrees;
   }
 
   /** Makes all entries that wait durable in the tree, under a new checkpoint. When it throws, they go on waiting. */

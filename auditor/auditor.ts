@@ -75,6 +75,11 @@ export class Auditor {
     return this.#index;
   }
 
+  /** The signed log, while it is this auditor's turn to write it. */
+  get signedLog(): AuditTree | undefined {
+    return this.#isWriter === true ? this.#tree : undefined;
+  }
+
   /** Resolves when the first session is up. */
   get ready(): Promise<void> {
     return this.#first.promise;

@@ -13,6 +13,8 @@ const AuditorConfig = BaseConfig.extend({
   auditorId: z.enum(AUDITORS).default("auditor"),
   /** File of the log's private key; `log-key` in the folder if not said. */
   auditKeyFile: z.string().min(1).optional(),
+  /** File with the witnesses that are asked to cosign; `witnesses` in the folder if not said. */
+  auditWitnesses: z.string().min(1).optional(),
 });
 export type AuditorConfig = z.infer<typeof AuditorConfig>;
 
@@ -22,6 +24,7 @@ const ENV = {
   auditSegmentBytes: "TIERMESH_AUDIT_SEGMENT_BYTES",
   auditorId: "TIERMESH_AUDITOR_ID",
   auditKeyFile: "TIERMESH_AUDIT_KEY",
+  auditWitnesses: "TIERMESH_AUDIT_WITNESSES",
 } as const;
 
 /** @throws MeshError `bad_config` naming the variable. */

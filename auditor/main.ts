@@ -17,6 +17,8 @@ import { serveStructures } from "../service/structures-exchange.ts";
 import { Auditor } from "./auditor.ts";
 import { auditorConfig } from "./config.ts";
 import { serveQuery } from "./query.ts";
+import { Cosigner } from "./witness/cosigner.ts";
+import { readWitnessList } from "./witness/witness-list.ts";
 
 const log = createLog("auditor");
 
@@ -72,6 +74,16 @@ runProcess(log, async (lifecycle) => {
     await auditor.close();
   });
 
+  const cosigner = new Cosigner({
+    witnesses: await readWitnessList(config.auditWitnesses ?? join(config.auditDir, "witnesses")),
+    log: () => auditor.signedLog,
+    metrics,
+    processLog: log,
+    onChange: (change) => void events.record("witness_changed", change),
+  });
+  const cosigning = cosigner.start();
+  lifecycle.onClose("witnesses", () => cosigning.stop());
+
   const endpoint = {
     name: "query",
     subject: bus.subjects.auditQuery,
@@ -80,7 +92,7 @@ runProcess(log, async (lifecycle) => {
   };
   const service = await announceService(bus, "auditor", "Keeps the audit log", [endpoint]);
   lifecycle.onClose("announcement", () => service.stop());
-  const health = () => auditor.health;
+  const health = () => ({ ...auditor.health, witnesses: cosigner.health });
   const port = await serveHealth({ host: "127.0.0.1", port: config.healthPort, metrics, health }, lifecycle);
   await auditor.ready;
   const { role, sequence } = auditor.health;

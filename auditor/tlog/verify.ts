@@ -1,16 +1,16 @@
 /** Checks a log's folder from its bytes alone, as a stranger would: checkpoint, every entry, every tile. */
-import { readFileSync, readdirSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { MeshError } from "../../bus-schemas/index.ts";
 import { encodeBundle } from "./bundle.ts";
-import { openCheckpoint, type Checkpoint } from "./checkpoint.ts";
+import { cosignersOf, openCheckpoint, type Checkpoint, type Cosigned } from "./checkpoint.ts";
 import { UNFINISHED } from "./files.ts";
 import { leafHash } from "./hash.ts";
 import type { NoteVerifier } from "./keys.ts";
 import { BadTile, TileReader } from "./reader.ts";
 import { TILE_WIDTH, levelCount, parseTilePath, tilePath, widthOf, type Tile } from "./tiles.ts";
 import { perfectRoot, rootOf, same } from "./tree.ts";
-import { CHECKPOINT_FILE } from "./writer.ts";
+import { CHECKPOINT_FILE, WITNESSED_FILE } from "./writer.ts";
 
 /** Something that is wrong with a log. */
 export interface Problem {
@@ -23,11 +23,21 @@ export interface Verified {
   /** Null when it cannot be trusted; then nothing else was checked against it. */
   checkpoint: Checkpoint | null;
   problems: Problem[];
+  /** What each witness that was named says, and to which checkpoint: the newest, or the newest that was cosigned. */
+  witnessed: Witnessed | null;
   /** Files of tiles beyond the checkpoint: a writer at work, or one that crashed, leaves them. Not checked. */
   uncovered: number;
 }
 
+export interface Witnessed {
+  /** Entries of the checkpoint. */
+  size: number;
+  witnesses: Cosigned[];
+}
+
 export interface VerifyOptions {
+  /** Keys of witnesses whose cosignatures are counted. */
+  witnesses?: readonly NoteVerifier[];
   /** Checkpoints of this log that were kept elsewhere: each must be of a beginning of the log. */
   kept?: readonly Uint8Array[];
 }
@@ -36,7 +46,7 @@ export interface VerifyOptions {
 export function verifyLog(folder: string, key: NoteVerifier, options: VerifyOptions = {}): Verified {
   const problems: Problem[] = [];
   const checkpoint = attempt(problems, CHECKPOINT_FILE, () => openCheckpoint(readCheckpoint(folder), key));
-  if (checkpoint === undefined) return { checkpoint: null, problems, uncovered: 0 };
+  if (checkpoint === undefined) return { checkpoint: null, problems, uncovered: 0, witnessed: null };
   const { size, root } = checkpoint;
   const reader = new TileReader(folder, size);
   checkEntries(reader, size, problems);
@@ -46,9 +56,10 @@ export function verifyLog(folder: string, key: NoteVerifier, options: VerifyOpti
       problems.push({ file: CHECKPOINT_FILE, what: "its root is not that of the tiles" });
   });
   for (const note of options.kept ?? []) checkKept(note, key, reader, size, problems);
+  const witnessed = checkWitnessed(folder, key, reader, { size, witnesses: options.witnesses ?? [] }, problems);
   const uncovered = checkOthers(folder, reader, size, problems);
   const different = new Map(problems.map((problem) => [`${problem.file} ${problem.what}`, problem]));
-  return { checkpoint, problems: [...different.values()], uncovered };
+  return { checkpoint, problems: [...different.values()], uncovered, witnessed };
 }
 
 /** The newest checkpoint of a log, as it was written. @throws MeshError `bad_request` when it is not there. */
@@ -87,8 +98,45 @@ function checkLevels(reader: TileReader, size: number, problems: Problem[]): voi
   }
 }
 
-function checkKept(note: Uint8Array, key: NoteVerifier, reader: TileReader, size: number, problems: Problem[]): void {
-  const file = "kept checkpoint";
+/** The cosignatures of the newest checkpoint, or if they are fewer, of the one that the log keeps beside it for them. */
+function checkWitnessed(
+  folder: string,
+  key: NoteVerifier,
+  reader: TileReader,
+  { size, witnesses }: { size: number; witnesses: readonly NoteVerifier[] },
+  problems: Problem[],
+): Witnessed | null {
+  if (witnesses.length === 0) return null;
+  const found: Witnessed[] = [];
+  for (const file of [CHECKPOINT_FILE, WITNESSED_FILE]) {
+    if (!existsSync(path.join(folder, file))) continue;
+    const note = readFileSync(path.join(folder, file));
+    attempt(problems, file, () => {
+      const { size: of } = openCheckpoint(note, key);
+      const cosigners = cosignersOf(note, witnesses);
+      for (const { state, witness } of cosigners)
+        if (state === "wrong") problems.push({ file, what: `the cosignature of ${witness} is wrong` });
+      found.push({ size: of, witnesses: cosigners });
+    });
+    checkKept(note, key, reader, size, problems, file);
+  }
+  const most = found.toSorted((a, b) => countOf(b) - countOf(a) || b.size - a.size);
+  return most[0] ?? null;
+}
+
+/** How many witnesses have cosigned. */
+export function countOf({ witnesses }: Witnessed): number {
+  return witnesses.filter(({ state }) => state === "cosigned").length;
+}
+
+function checkKept(
+  note: Uint8Array,
+  key: NoteVerifier,
+  reader: TileReader,
+  size: number,
+  problems: Problem[],
+  file = "kept checkpoint",
+): void {
   attempt(problems, file, () => {
     const old = openCheckpoint(note, key);
     if (old.size > size) problems.push({ file, what: `is of ${old.size} entries, the log has only ${size}` });

@@ -16,6 +16,8 @@ import { same } from "./tree.ts";
 
 /** The newest checkpoint of a log, in its folder. */
 export const CHECKPOINT_FILE = "checkpoint";
+/** The newest one that witnesses have cosigned, with their lines; in the folder of a log that has witnesses. */
+export const WITNESSED_FILE = "checkpoint.witnessed";
 
 export class TlogWriter {
   readonly #folder: string;
@@ -25,6 +27,8 @@ export class TlogWriter {
   /** What the tiles hold beyond the checkpoint, durably. */
   #grown: Frontier = EMPTY;
   #filled: Tile[] = [];
+  /** The checkpoint file has one change at a time. */
+  #files: Promise<unknown> = Promise.resolve();
 
   private constructor(folder: string, signer: NoteSigner, disk: Disk) {
     this.#folder = folder;
@@ -104,6 +108,30 @@ export class TlogWriter {
     }
   }
 
+  /** The newest checkpoint as it is in its file, cosignatures included. */
+  async checkpoint(): Promise<Buffer> {
+    return (await this.#disk.read(this.#place(CHECKPOINT_FILE))) ?? Buffer.alloc(0);
+  }
+
+  /**
+   * Writes a checkpoint of this log with cosignatures down, beside the newest one and, if it is that, in its place.
+   * @param text the checkpoint's, and `lines` all its signatures
+   */
+  async cosign(text: string, lines: readonly string[]): Promise<void> {
+    const note = Buffer.from(`${text}\n${lines.join("")}`);
+    await this.#inTurn(async () => {
+      const files = new Map([[this.#place(WITNESSED_FILE), note]]);
+      if ((await this.checkpoint()).toString().startsWith(`${text}\n`)) files.set(this.#place(CHECKPOINT_FILE), note);
+      await replaceFiles(this.#disk, files);
+    });
+  }
+
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const done = this.#files.then(work);
+    this.#files = done.catch(() => undefined);
+    return done;
+  }
+
   #place(name: string): string {
     return path.join(this.#folder, name);
   }
@@ -157,7 +185,8 @@ export class TlogWriter {
 
   async #sign(frontier: Frontier): Promise<void> {
     const note = signCheckpoint({ size: frontier.size, root: frontierRoot(frontier) }, this.#signer);
-    await replaceFiles(this.#disk, new Map([[path.join(this.#folder, CHECKPOINT_FILE), Buffer.from(note)]]));
+    const file = new Map([[this.#place(CHECKPOINT_FILE), Buffer.from(note)]]);
+    await this.#inTurn(() => replaceFiles(this.#disk, file));
   }
 }
 

@@ -47,7 +47,8 @@ export function readGiven(file: string): Buffer {
   }
 }
 
-function readKey(file: string): NoteVerifier {
+/** @throws MeshError `bad_request` when it cannot be read, `bad_config` when it is no verifier key. */
+export function readKey(file: string): NoteVerifier {
   try {
     return parseVerifierKey(readGiven(file).toString());
   } catch (error) {

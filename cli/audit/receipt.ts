@@ -1,10 +1,12 @@
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
 import { openCheckpoint } from "../../auditor/tlog/checkpoint.ts";
 import { checkProof, formatProof } from "../../auditor/tlog/proof.ts";
 import { TileReader } from "../../auditor/tlog/reader.ts";
 import { TILE_WIDTH } from "../../auditor/tlog/tiles.ts";
 import { inclusionProof } from "../../auditor/tlog/tree.ts";
 import { readCheckpoint } from "../../auditor/tlog/verify.ts";
+import { WITNESSED_FILE } from "../../auditor/tlog/writer.ts";
 import { MeshError, type AuditEntry, type EventType } from "../../bus-schemas/index.ts";
 import { print, printJson } from "../format/terminal.ts";
 import { logPlace } from "./log-folder.ts";
@@ -28,10 +30,17 @@ interface Found {
 /** @throws MeshError `not_found` while no checkpoint covers an ending of the job; `bad_request` when the log does not verify. */
 export function receipt(jobId: string, { offline, key: keyFile, out, json }: ReceiptFlags): void {
   const { folder, key } = logPlace(offline, keyFile);
-  const note = readCheckpoint(folder);
+  const newest = readCheckpoint(folder);
+  const { size: newestSize } = openCheckpoint(newest, key);
+  const found = endingOf(jobId, new TileReader(folder, newestSize), newestSize);
+  // A checkpoint that witnesses have cosigned proves more, if it is not too old.
+  const witnessed = attempt(() => readFileSync(path.join(folder, WITNESSED_FILE)));
+  const note =
+    found !== undefined && witnessed !== undefined && openCheckpoint(witnessed, key).size > found.index
+      ? witnessed
+      : newest;
   const { size } = openCheckpoint(note, key);
   const reader = new TileReader(folder, size);
-  const found = endingOf(jobId, reader, size);
   if (found === undefined)
     throw new MeshError(
       "not_found",
@@ -59,6 +68,14 @@ function endingOf(jobId: string, reader: TileReader, size: number): Found | unde
     }
   }
   return undefined;
+}
+
+function attempt<T>(work: () => T): T | undefined {
+  try {
+    return work();
+  } catch {
+    return undefined;
+  }
 }
 
 function write(file: string, text: string): void {

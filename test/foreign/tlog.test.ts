@@ -1,8 +1,10 @@
 import { cp, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { generatePrivateKey, parsePrivateKey } from "../../auditor/tlog/keys.ts";
+import { generatePrivateKey, parsePrivateKey, parseVerifierKey } from "../../auditor/tlog/keys.ts";
 import { TlogWriter } from "../../auditor/tlog/writer.ts";
+import { formatAddCheckpoint } from "../../auditor/witness/request.ts";
+import { Witness } from "../../auditor/witness/witness.ts";
 import { buildForeignChecker } from "../kit/foreign-go.ts";
 import { tempDir, type TempDir } from "../kit/temp-dir.ts";
 
@@ -58,5 +60,37 @@ test.skipIf(absent !== undefined)(
     await other.append(entries(1, 400));
     expect(check(fork).out).toBe("ok 399");
     expect(check(fork, path.join(folder, "checkpoint"))).toMatchObject({ status: 1, out: "" });
+  },
+);
+
+test.skipIf(absent !== undefined)(
+  "a checker written in Go from the specification accepts our witnesses' cosignatures, and no others",
+  async () => {
+    const folder = path.join(dir.path, "witnessed");
+    const log = await TlogWriter.open(folder, signer);
+    await log.append(entries(0, 300));
+    const file = path.join(folder, "checkpoint");
+    const note = await readFile(file, "utf8");
+    const witnesses = ["w.example/1", "w.example/2"].map((name) =>
+      parsePrivateKey(generatePrivateKey(() => name, "cosignature")),
+    );
+    const keys = witnesses.map(({ verifierKey }) => verifierKey);
+    const text = note.slice(0, note.indexOf("\n\n") + 1);
+    const answers: { body: string; status: number }[] = [];
+    for (const [i, witness] of witnesses.entries()) {
+      const logs = [parseVerifierKey(signer.verifierKey)];
+      const opened = await Witness.open({ signer: witness, logs, folder: path.join(dir.path, `w${i}`) });
+      answers.push(await opened.addCheckpoint(formatAddCheckpoint({ oldSize: 0, proof: [], checkpoint: note })));
+    }
+    const [one, two] = answers.map(({ body }) => body);
+    expect(go.run("-cosigned", file, ...keys).out).toBe("cosigned 0");
+    await log.cosign(text, [note.slice(text.length + 1), one ?? ""]);
+    expect(go.run("-cosigned", file, ...keys).out).toBe("cosigned 1");
+    await log.cosign(text, [note.slice(text.length + 1), one ?? "", two ?? ""]);
+    expect(go.run("-cosigned", file, ...keys).out).toBe("cosigned 2");
+    expect(check(folder).out).toBe("ok 300");
+    const changed = (await readFile(file, "utf8")).replace("\n300\n", "\n301\n");
+    await writeFile(file, changed);
+    expect(go.run("-cosigned", file, ...keys).status).toBe(1);
   },
 );

@@ -1,7 +1,9 @@
 // Checks a log folder of Tiermesh's auditor with Go's own transparency log packages, and with nothing of ours.
 //
-//	tlog FOLDER VERIFIER-KEY [OLD-CHECKPOINT]
+//	tlog FOLDER VERIFIER-KEY [OLD-CHECKPOINT ...]
+//	tlog -cosigned CHECKPOINT WITNESS-KEY ...
 //
+// The second prints how many of these witnesses have cosigned a checkpoint (cosignature.go).
 // It opens the checkpoint by the key, reads every hash and every entry through the tiles up to the root, proves each entry
 // by its own audit path, and that an older checkpoint is a beginning of the log. It prints "ok SIZE", or says why not and
 // ends with 1.
@@ -150,6 +152,16 @@ func verify(folder, key string, old []string) (int64, error) {
 }
 
 func main() {
+	if len(os.Args) > 3 && os.Args[1] == "-cosigned" {
+		msg, err := os.ReadFile(os.Args[2])
+		count, failed := cosigned(msg, os.Args[3:])
+		if err != nil || failed != nil {
+			fmt.Fprintln(os.Stderr, err, failed)
+			os.Exit(1)
+		}
+		fmt.Println("cosigned", count)
+		return
+	}
 	if len(os.Args) < 3 {
 		fmt.Fprintln(os.Stderr, "usage: tlog FOLDER VERIFIER-KEY [OLD-CHECKPOINT ...]")
 		os.Exit(2)
