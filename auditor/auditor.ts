@@ -22,6 +22,8 @@ export interface AuditorOptions extends SegmentLogOptions {
   name: AuditorName;
   /** Where the log's private key is, if not in the folder. */
   keyFile?: string | undefined;
+  /** Told of entries that are in the log now. */
+  onStored?: (entries: readonly LogEntry[]) => void;
   /** Called when it has become this auditor's turn to write, and when it no longer is. */
   onTurn?: (isWriter: boolean) => void;
 }
@@ -78,6 +80,16 @@ export class Auditor {
   /** The signed log, while it is this auditor's turn to write it. */
   get signedLog(): AuditTree | undefined {
     return this.#isWriter === true ? this.#tree : undefined;
+  }
+
+  /** Entries that the newest checkpoint covers; undefined while the log cannot be written. */
+  get treeSize(): number | undefined {
+    return this.#tree?.size;
+  }
+
+  /** Removes segments whose entries all lie before a position. @throws the file system's errors */
+  async pruneSegments(beforeSequence: number): Promise<void> {
+    await this.#segments?.prune(beforeSequence);
   }
 
   /** Resolves when the first session is up. */
@@ -145,6 +157,7 @@ export class Auditor {
   }
 
   #count(entries: readonly LogEntry[], seconds: number, pending: number): void {
+    this.#options.onStored?.(entries);
     const rejected = entries.filter((entry) => "rejected" in entry).length;
     this.#stored.inc({ kind: "event" }, entries.length - rejected);
     this.#stored.inc({ kind: "rejected" }, rejected);

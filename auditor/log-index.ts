@@ -60,6 +60,11 @@ export class LogIndex {
     while (spare()) this.#dropOldest();
   }
 
+  /** Forgets the oldest segments as long as all their entries lie before a position. */
+  dropBefore(sequence: number): void {
+    while (this.#segments.length > 1 && (this.#segments[1]?.first ?? Infinity) <= sequence) this.#dropOldest();
+  }
+
   #dropOldest(): void {
     const dropped = this.#segments.shift();
     for (const { jobId, key, sequence } of dropped?.entries ?? []) {

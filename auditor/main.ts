@@ -7,18 +7,27 @@ import { tryLock } from "../service/file-lock.ts";
 import { EventPublisher } from "../service/events.ts";
 import { runProcess } from "../service/lifecycle.ts";
 import { createLog } from "../service/log.ts";
+import { startLoop } from "../service/loop.ts";
 import { Metrics, serveHealth } from "../service/metrics.ts";
 import { announceService } from "../service/micro.ts";
 import { spoolDir, stateDir } from "../service/paths.ts";
+import { PolicyBucket } from "../service/policy-bucket.ts";
+import { policyInForce } from "../service/policy-in-force.ts";
 import { announceReady } from "../service/ready.ts";
 import { Rejections } from "../service/rejections.ts";
 import { Spool } from "../service/spool.ts";
 import { serveStructures } from "../service/structures-exchange.ts";
 import { Auditor } from "./auditor.ts";
 import { auditorConfig } from "./config.ts";
+import { TLOG_FOLDER } from "./log-key.ts";
+import { Pruner } from "./pruning/pruner.ts";
+import { retentionOf } from "./pruning/retention.ts";
 import { serveQuery } from "./query.ts";
 import { Cosigner } from "./witness/cosigner.ts";
 import { readWitnessList } from "./witness/witness-list.ts";
+
+/** How often it is looked for what is past its retention, milliseconds. */
+const PRUNE_MS = 10 * 60_000;
 
 const log = createLog("auditor");
 
@@ -66,13 +75,27 @@ runProcess(log, async (lifecycle) => {
       keyFile: config.auditKeyFile,
       segmentBytes: config.auditSegmentBytes,
       onTurn,
+      onStored: (entries) => pruner.onStored(entries),
     },
   );
+  const policies = await PolicyBucket.open(bus);
+  const pruner = new Pruner({
+    folder: join(config.auditDir, TLOG_FOLDER),
+    size: () => auditor.treeSize,
+    retention: async () => retentionOf((await policyInForce(policies)).good?.config),
+    isWriter: () => auditor.signedLog !== undefined,
+    announce: (what) => void events.record("audit_pruned", { auditor: config.auditorId, ...what }),
+    pruneSegments: (beforeSequence) => auditor.pruneSegments(beforeSequence),
+  });
   const loop = auditor.start();
   lifecycle.onClose("log", async () => {
     await loop.stop();
     await auditor.close();
   });
+
+  const onError = (error: unknown) => log.error({ err: error }, "the audit log could not be pruned");
+  const pruning = startLoop({ name: "pruning", everyMs: PRUNE_MS, onError }, () => pruner.tick().then(() => undefined));
+  lifecycle.onClose("pruning", () => pruning.stop());
 
   const cosigner = new Cosigner({
     witnesses: await readWitnessList(config.auditWitnesses ?? join(config.auditDir, "witnesses")),

@@ -109,6 +109,18 @@ export class SegmentLog {
     }
   }
 
+  /** Removes the segments whose entries all lie before a position; never the newest one. @throws the file system's errors */
+  async prune(beforeSequence: number): Promise<void> {
+    this.index.dropBefore(beforeSequence);
+    const numbers = (await readdir(this.#folder)).map(segmentNumber).filter((number) => number !== undefined);
+    numbers.sort((a, b) => a - b);
+    for (const [i, number] of numbers.entries()) {
+      const next = numbers[i + 1];
+      if (next === undefined || (await firstSequence(segmentFile(this.#folder, next))) > beforeSequence) return;
+      await rm(segmentFile(this.#folder, number));
+    }
+  }
+
   async close(): Promise<void> {
     const file = this.#file;
     this.#file = undefined;

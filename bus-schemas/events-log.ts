@@ -31,6 +31,19 @@ export const LOG_EVENTS = {
       problem: z.string().max(300).nullable(),
     }),
   },
+  audit_pruned: {
+    by: ["auditor"],
+    ofJob: false,
+    summary:
+      "The log's entries before an index are past their retention and may be removed from here on; the tree stays as it is.",
+    data: z.object({
+      auditor: z.enum(AUDITORS),
+      /** Index of the first entry that stays, from 0. */
+      minimum_index: Count,
+      /** By the policy in force, for each class and for events of none. */
+      retention_days: z.object({ P0: Count, P1: Count, P2: Count, none: Count }),
+    }),
+  },
   witness_changed: {
     by: ["auditor"],
     ofJob: false,

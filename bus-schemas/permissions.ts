@@ -203,6 +203,7 @@ const TEMPLATES: Record<Role, Template> = {
     publish: [
       ...AUDITORS.flatMap((name) => records(s, "auditor", name)),
       ...keepsLog(s),
+      ...reads(s.policyBucket.stream, "the policy"),
       ...reads(s.auditorBucket.stream, "whose turn it is to write the log"),
       answers,
       codec(s),

@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { openCheckpoint } from "../../auditor/tlog/checkpoint.ts";
+import { readMinimumIndex } from "../../auditor/tlog/minimum-index.ts";
 import { checkProof, formatProof } from "../../auditor/tlog/proof.ts";
 import { TileReader } from "../../auditor/tlog/reader.ts";
 import { TILE_WIDTH } from "../../auditor/tlog/tiles.ts";
@@ -32,7 +33,10 @@ export function receipt(jobId: string, { offline, key: keyFile, out, json }: Rec
   const { folder, key } = logPlace(offline, keyFile);
   const newest = readCheckpoint(folder);
   const { size: newestSize } = openCheckpoint(newest, key);
-  const found = endingOf(jobId, new TileReader(folder, newestSize), newestSize);
+  const found = endingOf(jobId, new TileReader(folder, newestSize), {
+    minimum: readMinimumIndex(folder),
+    size: newestSize,
+  });
   // A checkpoint that witnesses have cosigned proves more, if it is not too old.
   const witnessed = attempt(() => readFileSync(path.join(folder, WITNESSED_FILE)));
   const note =
@@ -58,9 +62,14 @@ export function receipt(jobId: string, { offline, key: keyFile, out, json }: Rec
 }
 
 /** The newest ending of a job. */
-function endingOf(jobId: string, reader: TileReader, size: number): Found | undefined {
+function endingOf(
+  jobId: string,
+  reader: TileReader,
+  { minimum, size }: { minimum: number; size: number },
+): Found | undefined {
   const needle = `"job_id":"${jobId}"`;
-  for (let bundle = Math.ceil(size / TILE_WIDTH) - 1; bundle >= 0; bundle--) {
+  const first = minimum / TILE_WIDTH;
+  for (let bundle = Math.ceil(size / TILE_WIDTH) - 1; bundle >= first; bundle--) {
     for (const [i, bytes] of [...reader.bundle(bundle).entries()].reverse()) {
       if (!bytes.includes(needle)) continue;
       const entry = JSON.parse(bytes.toString()) as AuditEntry;

@@ -2,7 +2,7 @@ import { cosignersOf, type Cosigned } from "../../auditor/tlog/checkpoint.ts";
 import type { NoteVerifier } from "../../auditor/tlog/keys.ts";
 import { checkProof, parseProof } from "../../auditor/tlog/proof.ts";
 import { verifyLog } from "../../auditor/tlog/verify.ts";
-import { MeshError } from "../../bus-schemas/index.ts";
+import { MeshError, type AuditEntry, type EventData } from "../../bus-schemas/index.ts";
 import { EXIT } from "../command.ts";
 import { harmless, print, printJson } from "../format/terminal.ts";
 import { keyFor, logPlace, readGiven, readKey } from "./log-folder.ts";
@@ -32,8 +32,8 @@ function verifyFolder(flags: VerifyFlags): void {
   const { checkpoint: kept, json, key: keyFile, offline } = flags;
   const { folder, key } = logPlace(offline, keyFile);
   const witnesses = witnessKeys(flags);
-  const checked = verifyLog(folder, key, { kept: kept.map(readGiven), witnesses });
-  const { checkpoint, problems, uncovered, witnessed } = checked;
+  const checked = verifyLog(folder, key, { kept: kept.map(readGiven), prunedUpTo, witnesses });
+  const { checkpoint, minimum, problems, uncovered, witnessed } = checked;
   const missing = lacking(witnessed?.witnesses ?? [], witnesses.length, flags.require);
   if (missing !== undefined) problems.push({ file: "checkpoint", what: missing });
   const ok = problems.length === 0;
@@ -46,6 +46,7 @@ function verifyFolder(flags: VerifyFlags): void {
       origin: key.name,
       size: checkpoint?.size ?? null,
       root,
+      minimum_index: minimum,
       uncovered,
       witnessed,
       problems,
@@ -58,7 +59,18 @@ function verifyFolder(flags: VerifyFlags): void {
   if (checkpoint === null) return print("no checkpoint that can be trusted: nothing else was checked");
   if (ok) print(`${checkpoint.size} entries: the signature, every tile and every entry hold; root ${root}`);
   else print(`${problems.length} ${problems.length === 1 ? "problem" : "problems"} in ${checkpoint.size} entries`);
+  if (minimum > 0)
+    print(`the log can be read from entry ${minimum} on; those before were pruned, and still count in its root`);
   if (witnessed !== null) print(cosignedLine(witnessed.witnesses, `the first ${witnessed.size} entries`));
+}
+
+/** What an auditor's own entry says of pruning (event `audit_pruned`). */
+function prunedUpTo(entry: Uint8Array): number | undefined {
+  const bytes = Buffer.from(entry.buffer, entry.byteOffset, entry.length);
+  if (!bytes.includes('"type":"audit_pruned"')) return undefined;
+  const { data, source, type } = JSON.parse(bytes.toString()) as Partial<AuditEntry>;
+  if (type !== "audit_pruned" || source?.startsWith("auditor/") !== true) return undefined;
+  return (data as EventData<"audit_pruned">).minimum_index;
 }
 
 /** @throws MeshError `bad_config` naming the file that is no witness's key, or that more are required than were named. */

@@ -1,7 +1,8 @@
-import { cp, readFile, writeFile } from "node:fs/promises";
+import { cp, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { generatePrivateKey, parsePrivateKey, parseVerifierKey } from "../../auditor/tlog/keys.ts";
+import { pruneTiles } from "../../auditor/tlog/minimum-index.ts";
 import { TlogWriter } from "../../auditor/tlog/writer.ts";
 import { formatAddCheckpoint } from "../../auditor/witness/request.ts";
 import { Witness } from "../../auditor/witness/witness.ts";
@@ -36,6 +37,25 @@ test.skipIf(absent !== undefined)(
       kept.push(path.join(dir.path, `checkpoint-${size}`));
       await cp(path.join(folder, "checkpoint"), kept.at(-1) ?? "");
     }
+  },
+  120_000,
+);
+
+test.skipIf(absent !== undefined)(
+  "Go's verifier accepts a pruned log from its first entry on, and later checkpoints as its beginnings",
+  async () => {
+    const folder = path.join(dir.path, "pruned");
+    const log = await TlogWriter.open(folder, signer);
+    await log.append(entries(0, 66_000));
+    const kept = path.join(dir.path, "kept-66000");
+    await cp(path.join(folder, "checkpoint"), kept);
+    await log.append(entries(66_000, 66_300));
+    for (const minimum of [512, 65_792]) {
+      await pruneTiles(folder, minimum);
+      expect(check(folder, kept)).toEqual({ status: 0, out: "ok 66300", err: "" });
+    }
+    await rm(path.join(folder, "tile/entries/257"));
+    expect(check(folder)).toMatchObject({ status: 1, out: "" });
   },
   120_000,
 );

@@ -46,10 +46,11 @@ export const EXPECTED: Readonly<Record<HolderName, Expected>> = {
     hears: `mesh.main.heartbeat.*.* mesh.main.codec.* ${MICRO("gateway")} <inbox>.>`,
   },
   auditor: {
-    says: `mesh.main.event.{message_rejected,audit_writer_changed,audit_problem,witness_changed}.none.auditor.{auditor,auditor-2}
+    says: `mesh.main.event.{message_rejected,audit_writer_changed,audit_problem,audit_pruned,witness_changed}.none.auditor.{auditor,auditor-2}
       mesh.main.codec.* $JS.API.STREAM.INFO.AUDIT
       $JS.API.CONSUMER.{INFO,CREATE,DURABLE.CREATE,DELETE,MSG.NEXT}.AUDIT.{auditor,auditor-2}
-      $JS.ACK.AUDIT.{auditor,auditor-2}.> $KV.tiermesh-auditor-main.head ${READS("auditor")} _INBOX.>`,
+      $JS.ACK.AUDIT.{auditor,auditor-2}.> $KV.tiermesh-auditor-main.head ${READS("auditor")}
+      ${READS("policy")} _INBOX.>`,
     hears: `mesh.main.audit.query $KV.tiermesh-auditor-main.head mesh.main.codec.* ${MICRO("auditor")} <inbox>.>`,
   },
   monitor: {
