@@ -64,6 +64,11 @@ export class AuditTree {
     return this.#writer.size;
   }
 
+  /** The tree that the newest checkpoint covers. */
+  get head(): TreeHead {
+    return this.#writer.covered;
+  }
+
   /** Entries of the log that the newest checkpoint does not cover. */
   get waiting(): number {
     return this.#segments.sequence - this.#writer.size;
@@ -153,12 +158,10 @@ export class AuditTree {
 
   async #growFromSegments(after: number, to: number): Promise<void> {
     let next = after + 1;
-    for await (const read of entriesAfter(this.#folder, after, CATCH_UP)) {
-      const entries = read.filter(({ sequence }) => sequence <= to);
+    for await (const entries of entriesAfter(this.#folder, { after, upTo: to }, CATCH_UP)) {
       for (const { sequence } of entries)
         if (sequence !== next++) throw new MeshError("conflict", `entry ${next - 1} is in none of the segments`);
       await this.#writer.grow(entries.map(treeEntry));
-      if (entries.length < read.length || next > to) return;
     }
     if (next <= to) throw new MeshError("conflict", `the segments in ${this.#folder} end before entry ${next}`);
   }

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { MeshError, type AuditorName, type LogEntry } from "../bus-schemas/index.ts";
 import type { Bus } from "../service/bus.ts";
 import type { EventPublisher } from "../service/events.ts";
@@ -6,9 +7,11 @@ import { startLoop, type Loop } from "../service/loop.ts";
 import type { Metrics } from "../service/metrics.ts";
 import { AuditTree } from "./audit-tree.ts";
 import { folderHolder } from "./holder.ts";
+import { TLOG_FOLDER } from "./log-key.ts";
 import type { LogIndex } from "./log-index.ts";
 import { SessionEnded, recordSession, type TurnState } from "./recorder.ts";
 import { SegmentLog, type SegmentLogOptions } from "./segment-log.ts";
+import { Scrubber } from "./tlog/scrub.ts";
 import { TurnLost } from "./turn.ts";
 
 /** Pause before a broken session is started again, milliseconds. */
@@ -52,6 +55,7 @@ export class Auditor {
   #isWriter: boolean | undefined;
   #writer: AuditorName | undefined;
   #otherLog: string | undefined;
+  readonly #scrubber: Scrubber;
   #diskFailed = false;
   #pending = 0;
   #rejected = 0;
@@ -62,6 +66,7 @@ export class Auditor {
     this.#bus = bus;
     this.#log = log;
     this.#events = events;
+    this.#scrubber = new Scrubber(join(options.folder, TLOG_FOLDER));
     this.#options = {
       onRepair: (what) => log.warn(what, "cut a damaged end of the audit log; its events come again"),
       ...options,
@@ -85,6 +90,24 @@ export class Auditor {
   /** Entries that the newest checkpoint covers; undefined while the log cannot be written. */
   get treeSize(): number | undefined {
     return this.#tree?.size;
+  }
+
+  /**
+   * Looks at a part of the signed log on the disk (Scrubber), and tells of what was damaged since, or is whole again. The log
+   * goes on: what the next checkpoint is made from is in memory.
+   */
+  scrub(): void {
+    const tree = this.#tree;
+    if (tree === undefined || tree.size === 0) return;
+    const before = this.#scrubber.damaged.length;
+    const [found] = this.#scrubber.look(tree.head);
+    const { name: auditor } = this.#options;
+    if (found !== undefined) {
+      const problem = `${found.file}: ${found.what}`.slice(0, 300);
+      this.#log.error({ problem }, "the signed log was damaged on the disk; restore the file from a copy");
+      this.#record("audit_problem", { auditor, kind: "log", problem });
+    } else if (before > 0 && this.#scrubber.damaged.length === 0)
+      this.#record("audit_problem", { auditor, kind: "log", problem: null });
   }
 
   /** Removes segments whose entries all lie before a position. @throws the file system's errors */
@@ -113,6 +136,8 @@ export class Auditor {
       /** Entries that the newest signed checkpoint covers. */
       tree_size: this.#tree?.size ?? null,
       stream_sequence: this.#segments?.streamSequence ?? null,
+      /** Files of the signed log that were found damaged. */
+      damaged: this.#scrubber.damaged.map(({ file }) => file),
       pending: this.#pending,
       rejected: this.#rejected,
     };

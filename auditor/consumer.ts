@@ -4,7 +4,7 @@ import type { AuditorName } from "../bus-schemas/index.ts";
 import type { SegmentLog } from "./segment-log.ts";
 
 /** Events that may wait for their fsync and their checkpoint; the stream holds back more. */
-const MAX_UNACKED = 4096;
+export const MAX_UNACKED = 8192;
 /** Longer than any fsync; what is not acknowledged by then is sent again, and known. Nanoseconds. */
 const ACK_WAIT_NS = 60 * 1_000_000_000;
 

@@ -40,8 +40,9 @@ export class Cover {
   /** Signs the tree with all that is in the log. */
   async now(agree: Agree): Promise<void> {
     this.stop();
-    await this.#tree.cover(agree);
+    // What comes meanwhile is not covered by this one.
     this.#late = false;
+    await this.#tree.cover(agree);
     this.acknowledge(this.#tree.size);
   }
 

@@ -29,6 +29,9 @@ import { readWitnessList } from "./witness/witness-list.ts";
 /** How often it is looked for what is past its retention, milliseconds. */
 const PRUNE_MS = 10 * 60_000;
 
+/** How often a part of the signed log's files is looked over, milliseconds. */
+const SCRUB_MS = 5000;
+
 const log = createLog("auditor");
 
 runProcess(log, async (lifecycle) => {
@@ -94,8 +97,12 @@ runProcess(log, async (lifecycle) => {
   });
 
   const onError = (error: unknown) => log.error({ err: error }, "the audit log could not be pruned");
+  const onScrub = (error: unknown) => log.warn({ err: error }, "the signed log could not be looked over");
   const pruning = startLoop({ name: "pruning", everyMs: PRUNE_MS, onError }, () => pruner.tick().then(() => undefined));
   lifecycle.onClose("pruning", () => pruning.stop());
+
+  const scrubbing = startLoop({ name: "scrub", everyMs: SCRUB_MS, onError: onScrub }, () => auditor.scrub());
+  lifecycle.onClose("scrub", () => scrubbing.stop());
 
   const cosigner = new Cosigner({
     witnesses: await readWitnessList(config.auditWitnesses ?? join(config.auditDir, "witnesses")),

@@ -13,7 +13,7 @@ import type { Bus } from "../service/bus.ts";
 import { HeadRegister } from "../service/head-register.ts";
 import { ensureAuditStream } from "../service/streams.ts";
 import type { AuditTree } from "./audit-tree.ts";
-import { alignConsumer, alignStream } from "./consumer.ts";
+import { MAX_UNACKED, alignConsumer, alignStream } from "./consumer.ts";
 import { Cover } from "./cover.ts";
 import { toEntry } from "./entry.ts";
 import type { SegmentLog } from "./segment-log.ts";
@@ -102,7 +102,7 @@ export async function recordSession(
   const messages = await (
     await jetstream(bus.nc).consumers.get(stream, me.auditor)
   ).consume({
-    max_messages: BATCH,
+    max_messages: MAX_UNACKED / 2,
     expires: 30_000,
     idle_heartbeat: 5000,
     callback: (msg) => {
@@ -125,10 +125,21 @@ export async function recordSession(
     }
   })().catch(end);
 
+  // The tree grows while the next events are stored: both wait for the disk most of the time.
+  let covering: Promise<void> | undefined;
+  const startCover = () => {
+    covering = cover
+      .now(turn.agree)
+      .catch(end)
+      .finally(() => {
+        covering = undefined;
+        wake();
+      });
+  };
   try {
     while (ended === undefined && !(signal.aborted && waiting.length === 0)) {
-      if (tendIsDue) await tend();
-      else if (turn.isWriter && cover.due) await cover.now(turn.agree);
+      if (tendIsDue && covering === undefined) await tend();
+      else if (turn.isWriter && cover.due && covering === undefined) startCover();
       else if (waiting.length === 0) await new Promise<void>((resolve) => (wake = resolve));
       else {
         cover.add(await store(waiting.splice(0, BATCH), { log, tree }, hooks));
@@ -136,11 +147,13 @@ export async function recordSession(
       }
       if (signal.aborted) await messages.close();
     }
+    await covering;
     if (ended === undefined && turn.isWriter) {
       await cover.now(turn.agree);
       await turn.release();
     }
   } finally {
+    await covering;
     clearInterval(timer);
     unwatch();
     cover.stop();

@@ -61,6 +61,11 @@ export class TlogWriter {
     return (await this.#bundle(levelCount(1, size) - 1, TILE_WIDTH)).at(-1);
   }
 
+  /** The tree that the newest checkpoint covers. */
+  get covered(): TreeHead {
+    return { size: this.#frontier.size, root: frontierRoot(this.#frontier) };
+  }
+
   /** The tree with all that was grown, signed or not. */
   get head(): TreeHead {
     return { size: this.#grown.size, root: frontierRoot(this.#grown) };

@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
 import { availableParallelism, cpus } from "node:os";
+import { auditLog } from "./audit-log.ts";
 import type { Bench, Report } from "./bench.ts";
 import { bus } from "./bus.ts";
 import { codec } from "./codec.ts";
@@ -27,6 +28,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   failover,
   fleet,
   idle,
+  "audit-log": auditLog,
 };
 
 const HELP = `npm run bench -- <name> [--json] [--minutes N]
@@ -34,7 +36,7 @@ const HELP = `npm run bench -- <name> [--json] [--minutes N]
 Measures against a floor of the same run; never passes or fails.
 
 ${Object.entries(BENCHES)
-  .map(([name, { summary }]) => `  ${name.padEnd(8)} ${summary}`)
+  .map(([name, { summary }]) => `  ${name.padEnd(9)} ${summary}`)
   .join("\n")}
 
   --json      one JSON object at the end instead of lines

@@ -1,4 +1,5 @@
 import { execFileSync } from "node:child_process";
+import { copyFileSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -71,3 +72,32 @@ test.runIf(process.platform === "linux")(
     await waitFor(async () => expect(await auditor.health()).toMatchObject({ ok: true, problem: null }));
   },
 );
+
+test("tiles that are deleted, cut or swapped under a running auditor are told of; the log goes on, and is whole when they are back", async () => {
+  const folder = path.join(dir.path, "damaged");
+  await (await jetstreamManager(bus.nc)).streams.delete(bus.subjects.auditorBucket.stream);
+  await using auditor = await startAuditor(server, folder);
+  const tlog = (name: string) => path.join(folder, "tlog", name);
+  await Promise.all(Array.from({ length: 1200 }, () => record().durable));
+  await waitFor(() => expect(verifyTree(folder).checkpoint?.size).toBeGreaterThan(1024));
+  const good = new Map(
+    ["tile/0/001", "tile/entries/002", "tile/entries/003"].map((name) => [name, readFileSync(tlog(name))]),
+  );
+  rmSync(tlog("tile/0/001"));
+  truncateSync(tlog("tile/entries/002"), 100);
+  copyFileSync(tlog("tile/entries/000"), tlog("tile/entries/003"));
+  await waitFor(async () =>
+    expect((await auditor.health())["damaged"]).toEqual(expect.arrayContaining([...good.keys()])),
+  );
+  const told = () => (linesOf(folder) as AuditEntry[]).filter(({ type }) => type === "audit_problem");
+  await waitFor(() =>
+    expect(told().at(-1)?.data).toMatchObject({ kind: "log", problem: expect.stringContaining("tile/") }),
+  );
+  const size = verifyTree(folder).checkpoint?.size ?? 0;
+  await Promise.all(Array.from({ length: 300 }, () => record().durable));
+  await waitFor(() => expect(verifyTree(folder).checkpoint?.size).toBeGreaterThanOrEqual(size + 300));
+  for (const [name, data] of good) writeFileSync(tlog(name), data);
+  await waitFor(() => expect(told().at(-1)?.data).toMatchObject({ kind: "log", problem: null }));
+  expect(verifyTree(folder).problems).toEqual([]);
+  expect(await auditor.health()).toMatchObject({ ok: true, damaged: [] });
+});
