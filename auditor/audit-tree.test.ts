@@ -3,6 +3,7 @@ import path from "node:path";
 import fc from "fast-check";
 import { afterEach, expect, test } from "vitest";
 import type { AuditEntry, LogEntry } from "../bus-schemas/index.ts";
+import { ALONE } from "../test/kit/signed-log.ts";
 import { tempDir, type TempDir } from "../test/kit/temp-dir.ts";
 import { AuditTree } from "./audit-tree.ts";
 import { SegmentLog } from "./segment-log.ts";
@@ -46,6 +47,13 @@ async function openSegments(dir: string): Promise<SegmentLog> {
   return log;
 }
 
+/** The tree with all that the log has. */
+async function openTree(dir: string, log: SegmentLog): Promise<AuditTree> {
+  const tree = await AuditTree.open(dir, log, "mesh.main");
+  await tree.cover(ALONE);
+  return tree;
+}
+
 async function append(log: SegmentLog, count: number): Promise<LogEntry[]> {
   const entries = Array.from({ length: count }, (_, i) => event(log.sequence + 1 + i));
   for (const entry of entries) await log.append([entry]);
@@ -60,11 +68,11 @@ async function check(dir: string) {
 test("entries enter the signed tree as canonical JSON, in the log's order", async () => {
   const dir = folder();
   const log = await openSegments(dir);
-  const tree = await AuditTree.open(dir, log, "mesh.main");
+  const tree = await openTree(dir, log);
   const entries = await append(log, 3);
   tree.add(entries);
   expect([tree.size, tree.waiting]).toEqual([0, 3]);
-  await tree.cover();
+  await tree.cover(ALONE);
   expect([tree.size, tree.waiting]).toEqual([3, 0]);
   expect(await check(dir)).toMatchObject({ problems: [], checkpoint: { size: 3 } });
   const bundle = decodeBundle(await readFile(path.join(dir, "tlog", "tile", "entries", "000.p", "3")));
@@ -74,7 +82,7 @@ test("entries enter the signed tree as canonical JSON, in the log's order", asyn
 test("the key is made once, readable by its owner only, and its name says which mesh it is of", async () => {
   const dir = folder();
   const log = await openSegments(dir);
-  await AuditTree.open(dir, log, "mesh.main");
+  await openTree(dir, log);
   const made = await readFile(path.join(dir, "log-key"), "utf8");
   // Windows has no such mode.
   const mode = process.platform === "win32" ? 0o600 : (await stat(path.join(dir, "log-key"))).mode & 0o777;
@@ -83,7 +91,7 @@ test("the key is made once, readable by its owner only, and its name says which 
     /^tiermesh\.internal\/mesh\.main\/[0-9a-f]{8}\+[0-9a-f]{8}\+\S+\n$/,
   );
   await rm(path.join(dir, "log-key.pub"));
-  await AuditTree.open(dir, log, "mesh.main");
+  await openTree(dir, log);
   expect(await readFile(path.join(dir, "log-key"), "utf8")).toBe(made);
   expect(await check(dir)).toMatchObject({ problems: [] });
 });
@@ -92,28 +100,28 @@ test("what the segments have beyond the tree, after a crash or from before there
   const dir = folder();
   let log = await openSegments(dir);
   await append(log, 40);
-  const tree = await AuditTree.open(dir, log, "mesh.main");
+  const tree = await openTree(dir, log);
   expect(tree.size).toBe(40);
   tree.add(await append(log, 5));
   await append(log, 20);
   await log.close();
   log = await openSegments(dir);
-  expect((await AuditTree.open(dir, log, "mesh.main")).size).toBe(65);
+  expect((await openTree(dir, log)).size).toBe(65);
   expect(await check(dir)).toMatchObject({ problems: [], checkpoint: { size: 65 } });
 });
 
 test("the same log gives the same tree, however it came into it", async () => {
   const dir = folder();
   const log = await openSegments(dir);
-  const tree = await AuditTree.open(dir, log, "mesh.main");
+  const tree = await openTree(dir, log);
   for (const count of [3, 20, 7]) {
     tree.add(await append(log, count));
-    await tree.cover();
+    await tree.cover(ALONE);
   }
   const copy = folder();
   await cp(dir, copy, { recursive: true });
   await rm(path.join(copy, "tlog"), { recursive: true });
-  await AuditTree.open(copy, await openSegments(copy), "mesh.main");
+  await openTree(copy, await openSegments(copy));
   const checkpoint = (place: string) => readFile(path.join(place, "tlog", "checkpoint"), "utf8");
   expect(await checkpoint(copy)).toBe(await checkpoint(dir));
 });
@@ -122,12 +130,12 @@ test("a tree that has more than the segments, a key that is gone and a damaged s
   const dir = folder();
   const log = await openSegments(dir);
   await append(log, 30);
-  await AuditTree.open(dir, log, "mesh.main");
+  await openTree(dir, log);
   const lost = folder();
   await cp(dir, lost, { recursive: true });
   await rm(path.join(lost, "segment-000001.jsonl"));
   for (let number = 2; number < 9; number++) await rm(path.join(lost, `segment-00000${number}.jsonl`), { force: true });
-  await expect(AuditTree.open(lost, await openSegments(lost), "mesh.main")).rejects.toThrow(
+  await expect(openTree(lost, await openSegments(lost))).rejects.toThrow(
     "the signed tree has entry 30, but the segments",
   );
   const damaged = folder();
@@ -135,11 +143,11 @@ test("a tree that has more than the segments, a key that is gone and a damaged s
   await rm(path.join(damaged, "tlog"), { recursive: true });
   await appendFile(path.join(damaged, "segment-000001.jsonl"), "no entry\n");
   const segments = await openSegments(damaged);
-  await expect(AuditTree.open(damaged, segments, "mesh.main")).rejects.toThrow(/segment-000001\.jsonl:\d+: damaged/);
+  await expect(openTree(damaged, segments)).rejects.toThrow(/segment-000001\.jsonl:\d+: damaged/);
   await rm(path.join(dir, "log-key"));
-  await expect(AuditTree.open(dir, log, "mesh.main")).rejects.toThrow("log-key is gone");
+  await expect(openTree(dir, log)).rejects.toThrow("log-key is gone");
   await writeFile(path.join(dir, "log-key"), "PRIVATE+KEY+x+00000000+AAAA");
-  await expect(AuditTree.open(dir, log, "mesh.main")).rejects.toMatchObject({ code: "bad_config" });
+  await expect(openTree(dir, log)).rejects.toMatchObject({ code: "bad_config" });
 });
 
 test("an entry too large for a tile enters with its data's hash", () => {

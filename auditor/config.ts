@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { AUDITORS } from "../bus-schemas/index.ts";
 import { BASE_ENV, BaseConfig, IntegerText, loadConfig, type Environment } from "../service/config.ts";
 
 const AuditorConfig = BaseConfig.extend({
@@ -10,6 +11,12 @@ const AuditorConfig = BaseConfig.extend({
     .default(64 * 1024 ** 2),
   /** How often the log is looked through for what is missing, milliseconds. */
   auditCheckMs: IntegerText.min(100).max(3_600_000).default(60_000),
+  /** Which of the mesh's auditors this is. */
+  auditorId: z.enum(AUDITORS).default("auditor"),
+  /** File of the log's private key; `log-key` in the folder if not said. */
+  auditKeyFile: z.string().min(1).optional(),
+  /** File with the witnesses that are asked to cosign; `witnesses` in the folder if not said. */
+  auditWitnesses: z.string().min(1).optional(),
 });
 export type AuditorConfig = z.infer<typeof AuditorConfig>;
 
@@ -18,6 +25,9 @@ const ENV = {
   auditDir: "TIERMESH_AUDIT_DIR",
   auditSegmentBytes: "TIERMESH_AUDIT_SEGMENT_BYTES",
   auditCheckMs: "TIERMESH_AUDIT_CHECK_MS",
+  auditorId: "TIERMESH_AUDITOR_ID",
+  auditKeyFile: "TIERMESH_AUDIT_KEY",
+  auditWitnesses: "TIERMESH_AUDIT_WITNESSES",
 } as const;
 
 /** @throws MeshError `bad_config` naming the variable. */

@@ -1,4 +1,4 @@
-import type { Msg } from "@nats-io/nats-core";
+import type { Msg, Subscription } from "@nats-io/nats-core";
 import type { Bus } from "../service/bus.ts";
 import type { Rejections } from "../service/rejections.ts";
 import type { Auditor } from "./auditor.ts";
@@ -17,25 +17,45 @@ export interface DeskParts {
   folder: string;
 }
 
-/** Answers everything that the auditor can be asked on the bus. @returns what `nats micro` shows of it */
-export function serveDesk(bus: Bus, { auditor, search, rejections, folder }: DeskParts) {
-  const { subjects } = bus;
-  const now = () => ({ index: auditor.index, search, folder, treeSize: auditor.health.tree_size });
-  const serves: Record<string, { subject: string; serve: (msg: Msg) => Promise<void> }> = {
-    query: { subject: subjects.auditQuery, serve: (msg) => serveQuery(msg, now(), rejections) },
-    stats: { subject: subjects.auditStats, serve: (msg) => serveStats(msg, now(), rejections) },
-    receipt: { subject: subjects.auditReceipt, serve: (msg) => serveReceipt(msg, now, rejections) },
-  };
-  return Object.entries(serves).map(([name, { subject, serve }]) => {
-    let requests = 0;
-    bus.listen(
-      subject,
-      (msg) => {
-        requests++;
-        void serve(msg);
-      },
-      QUEUE_GROUP,
+/** Answers everything that the auditor can be asked on the bus, while it is its turn to write. */
+export class Desk {
+  readonly #bus: Bus;
+  readonly #serves: Record<string, { subject: string; requests: number; serve: (msg: Msg) => Promise<void> }>;
+  #subscriptions: Subscription[] = [];
+
+  constructor(bus: Bus, { auditor, search, rejections, folder }: DeskParts) {
+    this.#bus = bus;
+    const { subjects } = bus;
+    const now = () => ({ index: auditor.index, search, folder, treeSize: auditor.health.tree_size });
+    this.#serves = {
+      query: { subject: subjects.auditQuery, requests: 0, serve: (msg) => serveQuery(msg, now(), rejections) },
+      stats: { subject: subjects.auditStats, requests: 0, serve: (msg) => serveStats(msg, now(), rejections) },
+      receipt: { subject: subjects.auditReceipt, requests: 0, serve: (msg) => serveReceipt(msg, now, rejections) },
+    };
+  }
+
+  /** What `nats micro` shows of it. */
+  get endpoints() {
+    return Object.entries(this.#serves).map(([name, served]) => ({
+      name,
+      subject: served.subject,
+      queue: QUEUE_GROUP,
+      stats: () => ({ requests: served.requests, errors: 0 }),
+    }));
+  }
+
+  open(isOpen: boolean): void {
+    for (const subscription of this.#subscriptions.splice(0)) subscription.unsubscribe();
+    if (!isOpen) return;
+    this.#subscriptions = Object.values(this.#serves).map((served) =>
+      this.#bus.listen(
+        served.subject,
+        (msg) => {
+          served.requests++;
+          void served.serve(msg);
+        },
+        QUEUE_GROUP,
+      ),
     );
-    return { name, subject, queue: QUEUE_GROUP, stats: () => ({ requests, errors: 0 }) };
-  });
+  }
 }

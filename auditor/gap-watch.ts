@@ -13,7 +13,7 @@ const RULE = "audit_gap";
 
 export interface GapWatchParts {
   bus: Bus;
-  auditor: Pick<Auditor, "health">;
+  auditor: Pick<Auditor, "health" | "signedLog">;
   search: SearchDesk;
   events: EventPublisher;
   metrics: Metrics;
@@ -47,6 +47,8 @@ export class GapWatch {
 
   async #look(): Promise<void> {
     const { auditor, bus, events, log, search } = this.#parts;
+    // Whoever writes says what is missing; two would say it twice.
+    if (auditor.signedLog === undefined) return;
     const { ok, pending, tree_size: size } = auditor.health;
     // While events wait to be recorded, what is missing may be among them.
     if (!ok || pending > 0 || search.state.problem !== null || search.state.indexed < (size ?? 0)) return;

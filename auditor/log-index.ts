@@ -9,6 +9,14 @@ export interface Line {
   length: number;
 }
 
+/** An event that comes again is known for so many entries: the same for all auditors of a mesh. */
+export const REPEAT_WINDOW = 2 ** 18;
+
+/** Whether the entries from `first` on are enough to know repeats at position `last`. */
+export function knowsRepeats(first: number, last: number, window: number): boolean {
+  return first === 1 || last - first >= window;
+}
+
 interface IndexedSegment {
   file: string;
   first: number;
@@ -19,12 +27,18 @@ interface IndexedSegment {
 export class LogIndex {
   readonly #segments: IndexedSegment[] = [];
   readonly #jobs = new Map<string, number[]>();
-  readonly #keys = new Set<string>();
-  readonly #maxSegments: number;
+  /** Where each event is, by its key. */
+  readonly #keys = new Map<string, number>();
+  readonly #keptSegments: number;
+  readonly #window: number;
 
-  /** @param maxSegments more segments than this are not kept; the oldest go first. */
-  constructor(maxSegments: number) {
-    this.#maxSegments = maxSegments;
+  /**
+   * @param keptSegments the newest segments that are kept at least; older ones go when they are not needed to know repeats.
+   * @param window an event that comes again is known for so many entries.
+   */
+  constructor(keptSegments: number, window: number) {
+    this.#keptSegments = keptSegments;
+    this.#window = window;
   }
 
   /** Lowest position that can be looked up; `last + 1` while there is none. */
@@ -40,10 +54,21 @@ export class LogIndex {
 
   addSegment(file: string, first: number): void {
     this.#segments.push({ file, first, entries: [] });
-    if (this.#segments.length <= this.#maxSegments) return;
+    const spare = () =>
+      this.#segments.length > this.#keptSegments &&
+      knowsRepeats(this.#segments[1]?.first ?? first, first, this.#window);
+    while (spare()) this.#dropOldest();
+  }
+
+  /** Forgets the oldest segments as long as all their entries lie before a position. */
+  dropBefore(sequence: number): void {
+    while (this.#segments.length > 1 && (this.#segments[1]?.first ?? Infinity) <= sequence) this.#dropOldest();
+  }
+
+  #dropOldest(): void {
     const dropped = this.#segments.shift();
-    for (const { jobId, key } of dropped?.entries ?? []) {
-      if (key !== null) this.#keys.delete(key);
+    for (const { jobId, key, sequence } of dropped?.entries ?? []) {
+      if (key !== null && this.#keys.get(key) === sequence) this.#keys.delete(key);
       if (jobId === null) continue;
       const left = this.#jobs.get(jobId)?.filter((sequence) => sequence >= this.first) ?? [];
       if (left.length === 0) this.#jobs.delete(jobId);
@@ -56,7 +81,7 @@ export class LogIndex {
     const segment = this.#segments.at(-1);
     for (const place of places) {
       segment?.entries.push(place);
-      if (place.key !== null) this.#keys.add(place.key);
+      if (place.key !== null) this.#keys.set(place.key, place.sequence);
       if (place.jobId === null) continue;
       const known = this.#jobs.get(place.jobId);
       if (known === undefined) this.#jobs.set(place.jobId, [place.sequence]);
@@ -64,9 +89,13 @@ export class LogIndex {
     }
   }
 
-  /** Whether an event with this `eventKey` is in the newest segments. */
-  has(key: string): boolean {
-    return this.#keys.has(key);
+  /**
+   * Whether an event with this `eventKey` is among the entries in front of position `at`. Every auditor
+   * must answer the same here, or two would write two logs: so it does not depend on how the entries lie in segments.
+   */
+  has(key: string, at: number): boolean {
+    const sequence = this.#keys.get(key);
+    return sequence !== undefined && sequence >= at - this.#window;
   }
 
   /** The events a question is for, oldest first, at most `limit`. */

@@ -11,15 +11,27 @@ const KEY_FILE = "log-key";
 /** The key's public half, as strangers are given it. */
 export const VERIFIER_KEY_FILE = "log-key.pub";
 
+export interface LogKeyOptions {
+  /** Where the private key is; `log-key` in the auditor's folder if not said. */
+  file?: string | undefined;
+  /** Whether it is made when there is none; a second auditor is given the first one's. Default: true. */
+  make?: boolean;
+}
+
 /**
  * The key that signs the log of an auditor's folder; made at the first start. `mesh` goes into its name, `mesh.main`.
  * @throws MeshError `bad_config` when the key is malformed, or gone although it has signed; the file system's errors.
  */
-export async function openLogKey(folder: string, mesh: string): Promise<NoteSigner> {
-  const file = path.join(folder, KEY_FILE);
+export async function openLogKey(
+  folder: string,
+  mesh: string,
+  { file = path.join(folder, KEY_FILE), make = true }: LogKeyOptions = {},
+): Promise<NoteSigner> {
   const known = (await DISK.read(file))?.toString();
   if (known === undefined && (await DISK.read(path.join(folder, TLOG_FOLDER, CHECKPOINT_FILE))) !== undefined)
     throw new MeshError("bad_config", `${file} is gone, but it has signed the log; restore it`);
+  if (known === undefined && !make)
+    throw new MeshError("bad_config", `${file} is not there: a second auditor signs with the first one's log-key`);
   const text = known ?? `${generatePrivateKey((unique) => `tiermesh.internal/${mesh}/${unique}`)}\n`;
   const signer = named(file, text);
   if (known === undefined) await replaceFiles(DISK, new Map([[file, Buffer.from(text)]]));

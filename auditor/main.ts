@@ -6,18 +6,32 @@ import { tryLock } from "../service/file-lock.ts";
 import { EventPublisher } from "../service/events.ts";
 import { runProcess } from "../service/lifecycle.ts";
 import { createLog } from "../service/log.ts";
+import { startLoop } from "../service/loop.ts";
 import { Metrics, serveHealth } from "../service/metrics.ts";
 import { announceService } from "../service/micro.ts";
 import { spoolDir, stateDir } from "../service/paths.ts";
+import { PolicyBucket } from "../service/policy-bucket.ts";
+import { policyInForce } from "../service/policy-in-force.ts";
 import { announceReady } from "../service/ready.ts";
 import { Rejections } from "../service/rejections.ts";
 import { Spool } from "../service/spool.ts";
 import { serveStructures } from "../service/structures-exchange.ts";
 import { Auditor } from "./auditor.ts";
 import { auditorConfig } from "./config.ts";
-import { serveDesk } from "./desk.ts";
+import { Desk } from "./desk.ts";
 import { GapWatch } from "./gap-watch.ts";
+import { TLOG_FOLDER } from "./log-key.ts";
+import { Pruner } from "./pruning/pruner.ts";
+import { retentionOf } from "./pruning/retention.ts";
 import { SearchDesk } from "./search/search-desk.ts";
+import { Cosigner } from "./witness/cosigner.ts";
+import { readWitnessList } from "./witness/witness-list.ts";
+
+/** How often it is looked for what is past its retention, milliseconds. */
+const PRUNE_MS = 10 * 60_000;
+
+/** How often a part of the signed log's files is looked over, milliseconds. */
+const SCRUB_MS = 5000;
 
 const log = createLog("auditor");
 
@@ -35,27 +49,72 @@ runProcess(log, async (lifecycle) => {
   serveStructures(bus);
   const metrics = new Metrics("auditor");
   const spool = await Spool.open(spoolDir(cell), "auditor", log);
-  const events = new EventPublisher(bus, "auditor", "auditor", log, spool);
+  const events = new EventPublisher(bus, "auditor", config.auditorId, log, spool);
   lifecycle.onClose("events", () => events.close());
   const rejections = new Rejections("auditor", events, metrics, log);
   lifecycle.onClose("rejections", () => rejections.close());
 
-  const auditor = new Auditor(bus, config.auditDir, metrics, log, { segmentBytes: config.auditSegmentBytes });
+  const auditor = new Auditor(
+    bus,
+    { metrics, log, events },
+    {
+      folder: config.auditDir,
+      name: config.auditorId,
+      keyFile: config.auditKeyFile,
+      segmentBytes: config.auditSegmentBytes,
+      // The one who writes answers: the other one is a moment behind.
+      onTurn: (isWriter) => desk.open(isWriter),
+      onStored: (entries) => pruner.onStored(entries),
+    },
+  );
+  const search = new SearchDesk(config.auditDir, log);
+  lifecycle.onClose("search", () => search.close());
+  const desk = new Desk(bus, { auditor, search, rejections, folder: config.auditDir });
+  const policies = await PolicyBucket.open(bus);
+  const pruner = new Pruner({
+    folder: join(config.auditDir, TLOG_FOLDER),
+    size: () => auditor.treeSize,
+    retention: async () => retentionOf((await policyInForce(policies)).good?.config),
+    isWriter: () => auditor.signedLog !== undefined,
+    announce: (what) => void events.record("audit_pruned", { auditor: config.auditorId, ...what }),
+    pruneSegments: (beforeSequence) => auditor.pruneSegments(beforeSequence),
+  });
   const loop = auditor.start();
   lifecycle.onClose("log", async () => {
     await loop.stop();
     await auditor.close();
   });
 
-  const search = new SearchDesk(config.auditDir, log);
-  lifecycle.onClose("search", () => search.close());
-  const endpoints = serveDesk(bus, { auditor, search, rejections, folder: config.auditDir });
+  const onError = (error: unknown) => log.error({ err: error }, "the audit log could not be pruned");
+  const onScrub = (error: unknown) => log.warn({ err: error }, "the signed log could not be looked over");
+  const pruning = startLoop({ name: "pruning", everyMs: PRUNE_MS, onError }, () => pruner.tick().then(() => undefined));
+  lifecycle.onClose("pruning", () => pruning.stop());
+
+  const scrubbing = startLoop({ name: "scrub", everyMs: SCRUB_MS, onError: onScrub }, () => auditor.scrub());
+  lifecycle.onClose("scrub", () => scrubbing.stop());
+
+  const cosigner = new Cosigner({
+    witnesses: await readWitnessList(config.auditWitnesses ?? join(config.auditDir, "witnesses")),
+    log: () => auditor.signedLog,
+    metrics,
+    processLog: log,
+    onChange: (change) => void events.record("witness_changed", change),
+  });
+  const cosigning = cosigner.start();
+  lifecycle.onClose("witnesses", () => cosigning.stop());
+
   const gaps = new GapWatch({ bus, auditor, search, events, metrics, log, everyMs: config.auditCheckMs });
   lifecycle.onClose("gaps", () => gaps.stop());
-  const service = await announceService(bus, "auditor", "Keeps the audit log", endpoints);
+  const service = await announceService(bus, "auditor", "Keeps the audit log", desk.endpoints);
   lifecycle.onClose("announcement", () => service.stop());
-  const health = () => ({ ...auditor.health, search: search.state, gaps: gaps.found });
+  const health = () => ({
+    ...auditor.health,
+    search: search.state,
+    gaps: gaps.found,
+    witnesses: cosigner.health,
+  });
   const port = await serveHealth({ host: "127.0.0.1", port: config.healthPort, metrics, health }, lifecycle);
   await auditor.ready;
-  announceReady("auditor", { health_port: port, audit_dir: config.auditDir, sequence: auditor.health.sequence });
+  const { role, sequence } = auditor.health;
+  announceReady("auditor", { health_port: port, audit_dir: config.auditDir, sequence, role });
 });

@@ -2,44 +2,44 @@
  * Takes the stream AUDIT into the log on disk.
  * 1. The log is the truth: the durable consumer is set to what the log has, never the other way round.
  * 2. An event is acknowledged only after its line was fsynced and a checkpoint of the signed tree covers it; one fsync,
- *    and one checkpoint, serve all events that waited for it.
+ *    and one checkpoint, serve all events that waited for it. Who signs a new one, turn.ts has.
  * 3. Events enter in the stream's order. A hole in the consumer's delivery numbers (messages lost with a connection)
  *    ends the session, and the next one starts behind the log's last entry. So nothing is missed, nothing enters twice.
  * 4. An event that the stream has twice, because its sender did not learn that it was stored (ADR 0008), enters once.
  */
-import {
-  AckPolicy,
-  DeliverPolicy,
-  ReplayPolicy,
-  jetstream,
-  type ConsumerInfo,
-  type JetStreamManager,
-  type JsMsg,
-} from "@nats-io/jetstream";
-import type { LogEntry } from "../bus-schemas/index.ts";
+import { jetstream, type JsMsg } from "@nats-io/jetstream";
+import type { AuditorName, LogEntry, LogHead } from "../bus-schemas/index.ts";
 import type { Bus } from "../service/bus.ts";
+import { HeadRegister } from "../service/head-register.ts";
 import { ensureAuditStream } from "../service/streams.ts";
 import type { AuditTree } from "./audit-tree.ts";
+import { MAX_UNACKED, alignConsumer, alignStream } from "./consumer.ts";
+import { Cover } from "./cover.ts";
 import { toEntry } from "./entry.ts";
 import type { SegmentLog } from "./segment-log.ts";
 import { eventKey } from "./segment.ts";
+import { Turn, type AuditorIdentity } from "./turn.ts";
 
-/** Name of the durable consumer: `nats consumer info AUDIT auditor` shows how far the auditor is. */
-export const CONSUMER = "auditor";
-/** Events that may wait for their fsync; the stream holds back more. */
-const MAX_UNACKED = 4096;
 /** Most events in one write and fsync. */
 const BATCH = 1024;
-/** Longer than any fsync; what is not acknowledged by then is sent again, which ends the session. Nanoseconds. */
-const ACK_WAIT_NS = 60 * 1_000_000_000;
-/** A checkpoint is signed when so many entries wait for it, or this long after the first of them came, milliseconds. */
-const CHECKPOINT_ENTRIES = 1000;
-const CHECKPOINT_MS = 1000;
+/** How often the turn is looked after, milliseconds. */
+const TEND_MS = 500;
 
-/** Where the entries go. */
+/** Where the entries go, and for whom. */
 export interface Record {
   log: SegmentLog;
   tree: AuditTree;
+  me: AuditorIdentity;
+}
+
+/** Whose turn it is to write. */
+export interface TurnState {
+  isWriter: boolean;
+  writer: AuditorName | undefined;
+  /** The head of another auditor, or of another log, that this auditor took the turn from just now. */
+  tookFrom: LogHead | undefined;
+  /** The log that the others have agreed on, when it is not the one here. */
+  otherLog: string | undefined;
 }
 
 export interface RecorderHooks {
@@ -47,6 +47,7 @@ export interface RecorderHooks {
   onStored(entries: readonly LogEntry[], seconds: number, pending: number): void;
   /** The session is up: everything behind the log's end will come. */
   onReady(pending: number): void;
+  onTurn(turn: TurnState): void;
 }
 
 /** A session that must be started anew; its message says why. */
@@ -55,16 +56,26 @@ export class SessionEnded extends Error {}
 /** Runs one session until `signal` aborts (then it returns, with all that it took stored) or something breaks (throws). */
 export async function recordSession(
   bus: Bus,
-  { log, tree }: Record,
+  { log, me, tree }: Record,
   hooks: RecorderHooks,
   signal: AbortSignal,
 ): Promise<void> {
   const manager = await ensureAuditStream(bus);
   const stream = bus.subjects.auditStream;
   await alignStream(manager, stream, log);
-  const consumer = await alignConsumer(manager, stream, log);
+  const consumer = await alignConsumer(manager, stream, me.auditor, log);
   let expectedDelivery = consumer.delivered.consumer_seq + 1;
-  hooks.onReady(consumer.num_pending);
+  const register = await HeadRegister.make(bus);
+  const turn = new Turn(register, tree, me);
+  // A standby that is far behind must not wait for a checkpoint that needs more entries than the stream gives at a time.
+  const acknowledge = () => cover.acknowledge(Math.max(tree.size, turn.agreedSize));
+  const tend = async () => {
+    tendIsDue = false;
+    const tookFrom = await turn.tend();
+    const { isWriter, otherLog, writer } = turn;
+    hooks.onTurn({ isWriter, otherLog, tookFrom, writer });
+    acknowledge();
+  };
 
   const waiting: JsMsg[] = [];
   let ended: Error | undefined;
@@ -74,13 +85,24 @@ export async function recordSession(
     wake();
   };
   const stop = () => wake();
-  const cover = new Cover(tree, stop);
+  const cover = new Cover(log, tree, stop);
+  let tendIsDue = false;
+  const lookAfterTurn = () => {
+    tendIsDue = true;
+    wake();
+  };
+  await tend();
+  hooks.onReady(consumer.num_pending);
   signal.addEventListener("abort", stop, { once: true });
+  const timer = setInterval(lookAfterTurn, TEND_MS);
+  const unwatch = register.watch(() => {
+    if (!turn.isWriter) lookAfterTurn();
+  });
 
   const messages = await (
-    await jetstream(bus.nc).consumers.get(stream, CONSUMER)
+    await jetstream(bus.nc).consumers.get(stream, me.auditor)
   ).consume({
-    max_messages: BATCH,
+    max_messages: MAX_UNACKED / 2,
     expires: 30_000,
     idle_heartbeat: 5000,
     callback: (msg) => {
@@ -103,15 +125,37 @@ export async function recordSession(
     }
   })().catch(end);
 
+  // The tree grows while the next events are stored: both wait for the disk most of the time.
+  let covering: Promise<void> | undefined;
+  const startCover = () => {
+    covering = cover
+      .now(turn.agree)
+      .catch(end)
+      .finally(() => {
+        covering = undefined;
+        wake();
+      });
+  };
   try {
     while (ended === undefined && !(signal.aborted && waiting.length === 0)) {
-      if (cover.due) await cover.now();
+      if (tendIsDue && covering === undefined) await tend();
+      else if (turn.isWriter && cover.due && covering === undefined) startCover();
       else if (waiting.length === 0) await new Promise<void>((resolve) => (wake = resolve));
-      else cover.add(await store(waiting.splice(0, BATCH), log, hooks));
+      else {
+        cover.add(await store(waiting.splice(0, BATCH), { log, tree }, hooks));
+        if (!turn.isWriter) acknowledge();
+      }
       if (signal.aborted) await messages.close();
     }
-    if (ended === undefined) await cover.now();
+    await covering;
+    if (ended === undefined && turn.isWriter) {
+      await cover.now(turn.agree);
+      await turn.release();
+    }
   } finally {
+    await covering;
+    clearInterval(timer);
+    unwatch();
     cover.stop();
     signal.removeEventListener("abort", stop);
     await messages.close();
@@ -119,51 +163,12 @@ export async function recordSession(
   if (ended !== undefined) throw ended;
 }
 
-/** Puts stored entries into the tree, and acknowledges their messages when a checkpoint covers them. */
-class Cover {
-  readonly #tree: AuditTree;
-  readonly #wake: () => void;
-  #newest: JsMsg | undefined;
-  #timer: NodeJS.Timeout | undefined;
-  #late: boolean;
-
-  /** @param wake called when a checkpoint has become due with time. */
-  constructor(tree: AuditTree, wake: () => void) {
-    this.#tree = tree;
-    this.#wake = wake;
-    // A session that broke may have left some; their messages are not sent again, because the log has them.
-    this.#late = tree.waiting > 0;
-  }
-
-  get due(): boolean {
-    return this.#late || this.#tree.waiting >= CHECKPOINT_ENTRIES;
-  }
-
-  add({ entries, newest }: { entries: readonly LogEntry[]; newest: JsMsg | undefined }): void {
-    this.#tree.add(entries);
-    this.#newest = newest ?? this.#newest;
-    this.#timer ??= setTimeout(() => {
-      this.#late = true;
-      this.#wake();
-    }, CHECKPOINT_MS);
-  }
-
-  async now(): Promise<void> {
-    this.stop();
-    await this.#tree.cover();
-    this.#late = false;
-    // The consumer acknowledges in order (AckPolicy.All): the last one stands for all before it.
-    this.#newest?.ack();
-    this.#newest = undefined;
-  }
-
-  stop(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-  }
-}
-
-async function store(batch: readonly JsMsg[], log: SegmentLog, hooks: RecorderHooks) {
+/** @returns the newest of the messages, which are all in the log now */
+async function store(
+  batch: readonly JsMsg[],
+  { log, tree }: Pick<Record, "log" | "tree">,
+  hooks: RecorderHooks,
+): Promise<JsMsg | undefined> {
   const startMs = performance.now();
   const entries: LogEntry[] = [];
   const keys = new Set<string>();
@@ -174,43 +179,14 @@ async function store(batch: readonly JsMsg[], log: SegmentLog, hooks: RecorderHo
     const entry = toEntry(stored, log.sequence + 1 + entries.length);
     if ("id" in entry) {
       const key = eventKey(entry);
-      if (keys.has(key) || log.index.has(key)) continue;
+      if (keys.has(key) || log.index.has(key, entry.sequence)) continue;
       keys.add(key);
     }
     entries.push(entry);
   }
   if (entries.length > 0) await log.append(entries);
+  tree.add(entries);
   const newest = batch.at(-1);
   hooks.onStored(entries, (performance.now() - startMs) / 1000, newest?.info.pending ?? 0);
-  return { entries, newest };
-}
-
-/** Begins a new segment when the stream is not the one that the log was written from, or lost its newest events. */
-async function alignStream(manager: JetStreamManager, stream: string, log: SegmentLog): Promise<void> {
-  const { created, state } = await manager.streams.info(stream);
-  if (created !== log.streamCreated) await log.startStream(created, 0);
-  // A stream that was set back (restored, or a power cut) gives numbers a second time: what it still has is here already.
-  else if (state.last_seq < log.streamSequence) await log.startStream(created, state.last_seq);
-}
-
-/** The durable consumer, delivering from behind the log's last entry on. */
-async function alignConsumer(manager: JetStreamManager, stream: string, log: SegmentLog): Promise<ConsumerInfo> {
-  const info = await manager.consumers.info(stream, CONSUMER).catch(() => undefined);
-  const fits =
-    info !== undefined &&
-    info.num_ack_pending === 0 &&
-    info.delivered.stream_seq <= log.streamSequence &&
-    info.config.ack_policy === AckPolicy.All;
-  if (fits) return info;
-  if (info !== undefined) await manager.consumers.delete(stream, CONSUMER);
-  return manager.consumers.add(stream, {
-    durable_name: CONSUMER,
-    description: "tiermesh auditor: stream to segments on disk",
-    ack_policy: AckPolicy.All,
-    ack_wait: ACK_WAIT_NS,
-    max_ack_pending: MAX_UNACKED,
-    deliver_policy: DeliverPolicy.StartSequence,
-    opt_start_seq: log.streamSequence + 1,
-    replay_policy: ReplayPolicy.Instant,
-  });
+  return newest;
 }

@@ -243,7 +243,7 @@ test("rejected messages take a position but are no events", async () => {
 });
 
 test("a log longer than the index says from where it answers", async () => {
-  const log = await openLog(folder(), { segmentBytes: 300 });
+  const log = await openLog(folder(), { segmentBytes: 300, repeatWindow: 4 });
   for (let i = 0; i < 20; i++) await log.append(next(log));
   expect(log.index.first).toBeGreaterThan(10);
   const page = await ask(log, { after_sequence: 0, limit: 1 });

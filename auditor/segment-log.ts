@@ -9,12 +9,15 @@
 import { mkdir, open, readFile, readdir, rm, writeFile, type FileHandle } from "node:fs/promises";
 import path from "node:path";
 import type { LogEntry } from "../bus-schemas/index.ts";
-import { LogIndex } from "./log-index.ts";
+import { LogIndex, REPEAT_WINDOW, knowsRepeats } from "./log-index.ts";
+import { firstSequence } from "./segment-reader.ts";
 import { readPlace, scanSegment, segmentFile, segmentNumber, type EntryPlace, type SegmentHeader } from "./segment.ts";
 
 export interface SegmentLogOptions {
   /** A segment that has reached this size is followed by a new one, bytes. */
   segmentBytes?: number;
+  /** An event that comes again is known for so many entries; tests have less. */
+  repeatWindow?: number;
   /** Told what recovery did, for the process log. */
   onRepair?: (what: { file: string; cut_bytes: number; set_aside: boolean }) => void;
   /** Opens a segment for writing; tests put a failing disk here. */
@@ -25,13 +28,14 @@ export interface SegmentLogOptions {
 export type SegmentFile = Pick<FileHandle, "write" | "truncate" | "datasync" | "sync" | "close">;
 
 const DEFAULT_SEGMENT_BYTES = 64 * 1024 * 1024;
-/** So many of the newest segments can be looked up by position and job. */
+/** So many of the newest segments at least can be looked up by position and job. */
 const INDEXED_SEGMENTS = 4;
 
 export class SegmentLog {
-  readonly index = new LogIndex(INDEXED_SEGMENTS);
+  readonly index: LogIndex;
   readonly #folder: string;
   readonly #segmentBytes: number;
+  readonly #repeatWindow: number;
   readonly #openFile: (file: string, flags: string) => Promise<SegmentFile>;
   #file: SegmentFile | undefined;
   #header: SegmentHeader | undefined;
@@ -42,6 +46,8 @@ export class SegmentLog {
 
   private constructor(folder: string, options: SegmentLogOptions) {
     this.#folder = folder;
+    this.#repeatWindow = options.repeatWindow ?? REPEAT_WINDOW;
+    this.index = new LogIndex(INDEXED_SEGMENTS, this.#repeatWindow);
     this.#segmentBytes = options.segmentBytes ?? DEFAULT_SEGMENT_BYTES;
     this.#openFile = options.openFile ?? ((file, flags) => open(file, flags, 0o600));
   }
@@ -54,7 +60,7 @@ export class SegmentLog {
     const numbers = names.map(segmentNumber).filter((number) => number !== undefined);
     numbers.sort((a, b) => a - b);
     const newest = await log.#dropEmptyEnd(numbers);
-    for (const number of numbers.slice(-INDEXED_SEGMENTS)) await log.#load(number, number === newest, options.onRepair);
+    for (const number of await log.#indexed(numbers)) await log.#load(number, number === newest, options.onRepair);
     return log;
   }
 
@@ -100,6 +106,18 @@ export class SegmentLog {
       await writeFile(file, Buffer.alloc(bytes), { flush: true });
     } finally {
       await rm(file, { force: true });
+    }
+  }
+
+  /** Removes the segments whose entries all lie before a position; never the newest one. @throws the file system's errors */
+  async prune(beforeSequence: number): Promise<void> {
+    this.index.dropBefore(beforeSequence);
+    const numbers = (await readdir(this.#folder)).map(segmentNumber).filter((number) => number !== undefined);
+    numbers.sort((a, b) => a - b);
+    for (const [i, number] of numbers.entries()) {
+      const next = numbers[i + 1];
+      if (next === undefined || (await firstSequence(segmentFile(this.#folder, next))) > beforeSequence) return;
+      await rm(segmentFile(this.#folder, number));
     }
   }
 
@@ -149,6 +167,17 @@ export class SegmentLog {
       throw error;
     }
     this.index.addSegment(name, header.first_sequence);
+  }
+
+  /** The newest segments: some, and as many as it takes to know events that come again. */
+  async #indexed(numbers: readonly number[]): Promise<number[]> {
+    const last = numbers.at(-1);
+    if (last === undefined) return [];
+    const firstOf = (number: number) => firstSequence(segmentFile(this.#folder, number));
+    const end = await firstOf(last);
+    let from = Math.max(0, numbers.length - INDEXED_SEGMENTS);
+    while (from > 0 && !knowsRepeats(await firstOf(numbers[from] ?? last), end, this.#repeatWindow)) from--;
+    return numbers.slice(from);
   }
 
   /** Removes newest segments that have not even a header (a crash in `#startSegment`); returns the newest that has. */

@@ -8,12 +8,13 @@ import { readHeader, segmentFile, segmentNumber } from "./segment.ts";
 const HEADER_BYTES = 1024;
 
 /**
- * The entries of a log behind position `after`, in order, `batch` at a time. Only segments that may hold such are read.
+ * The entries of a log behind position `after`, up to `upTo`, in order, `batch` at a time. Only segments that may hold such are
+ * read, and nothing behind the last of them: it may be half written yet.
  * @throws MeshError `conflict` naming file and line where a segment is damaged; the file system's errors.
  */
 export async function* entriesAfter(
   folder: string,
-  after: number,
+  { after, upTo }: { after: number; upTo: number },
   batch: number,
 ): AsyncGenerator<LogEntry[], void, undefined> {
   let entries: LogEntry[] = [];
@@ -24,8 +25,10 @@ export async function* entriesAfter(
       const entry = parse(line, `${file}:${number}`);
       if (entry.sequence <= after) continue;
       entries.push(entry);
-      if (entries.length < batch) continue;
+      const isLast = entry.sequence >= upTo;
+      if (entries.length < batch && !isLast) continue;
       yield entries;
+      if (isLast) return;
       entries = [];
     }
   }
@@ -44,7 +47,8 @@ async function segmentsBehind(folder: string, after: number): Promise<string[]> 
   return files;
 }
 
-async function firstSequence(file: string): Promise<number> {
+/** Log position of a segment's first entry. @throws MeshError `conflict` when it has no header; the file system's errors. */
+export async function firstSequence(file: string): Promise<number> {
   const handle = await open(file, "r");
   try {
     const { buffer, bytesRead } = await handle.read(Buffer.alloc(HEADER_BYTES), 0, HEADER_BYTES, 0);

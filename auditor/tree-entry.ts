@@ -17,12 +17,17 @@ export function treeEntry(entry: LogEntry): Buffer {
 
 /** RFC 8785: members sorted by UTF-16 code units, no white space, numbers and strings as ECMAScript writes them. */
 export function canonicalJson(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(",")}]`;
   if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null";
+  let text = "";
+  if (Array.isArray(value)) {
+    for (const item of value) text += text === "" ? canonicalJson(item) : `,${canonicalJson(item)}`;
+    return `[${text}]`;
+  }
   const object = value as Record<string, unknown>;
   // Without a comparison, names are sorted by UTF-16 code units.
-  const names = Object.keys(object)
-    .filter((name) => object[name] !== undefined)
-    .toSorted();
-  return `{${names.map((name) => `${JSON.stringify(name)}:${canonicalJson(object[name])}`).join(",")}}`;
+  for (const name of Object.keys(object).toSorted()) {
+    const member = object[name];
+    if (member !== undefined) text += `${text === "" ? "" : ","}${JSON.stringify(name)}:${canonicalJson(member)}`;
+  }
+  return `{${text}}`;
 }

@@ -33,6 +33,7 @@ test("every subject that can be spelled has its line in the contract, and no lin
           "qualityBucket",
           "nodesBucket",
           "sleepBucket",
+          "auditorBucket",
           "verdicts",
           "works",
           "eventsOf",

@@ -5,6 +5,7 @@ import { RecordedInputs } from "./decision-inputs.ts";
 import { WireError } from "./errors.ts";
 import { COMPLETENESS_EVENTS } from "./events-completeness.ts";
 import { DURABLE_EVENTS } from "./events-durable.ts";
+import { LOG_EVENTS } from "./events-log.ts";
 import { Cost, Outcome, Timing, Usage } from "./job.ts";
 import { NODE_STATES, UserKey } from "./registry.ts";
 import { Count, IsoTime, JobId, Label, ModelName, NodeId, SubjectToken, UnixMs, WattHours } from "./units.ts";
@@ -121,6 +122,7 @@ export const EVENTS = {
     }),
   },
   ...DURABLE_EVENTS,
+  ...LOG_EVENTS,
   node_joined: {
     by: ["router"],
     ofJob: false,

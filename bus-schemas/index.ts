@@ -1,5 +1,6 @@
 export * from "./asyncapi.ts";
 export * from "./audit.ts";
+export * from "./auditors.ts";
 export * from "./channels.ts";
 export * from "./classes.ts";
 export * from "./cold-start.ts";

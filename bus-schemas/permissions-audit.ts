@@ -1,3 +1,4 @@
+import { AUDITORS } from "./auditors.ts";
 import type { Grant } from "./permissions.ts";
 import type { Subjects } from "./subjects.ts";
 
@@ -17,15 +18,29 @@ export function asksForReceipts(s: Subjects): Grant {
   return { subject: s.auditReceipt, why: "receipts of jobs whose id it knows" };
 }
 
-/** The auditor reads the stream of events by a consumer of its own and says what is missing in it; it changes no stream. */
+/** How far each auditor is. */
+export function asksAuditors(s: Subjects): Grant[] {
+  return AUDITORS.map((name) => ({
+    subject: `$JS.API.CONSUMER.INFO.${s.auditStream}.${name}`,
+    why: "how far the auditor is",
+  }));
+}
+
+/**
+ * What the auditors say to JetStream, beside their own events, and that something is missing: each has a consumer of its own, and
+ * they share one turn. They change no stream.
+ */
 export function keepsTheLog(s: Subjects): Grant[] {
   return [
     { subject: s.alert("*", "audit_gap"), why: "alerts" },
     { subject: `$JS.API.STREAM.INFO.${s.auditStream}`, why: "the stream of events" },
-    ...["INFO", "CREATE", "DURABLE.CREATE", "DELETE", "MSG.NEXT"].map((verb) => ({
-      subject: `$JS.API.CONSUMER.${verb}.${s.auditStream}.auditor`,
-      why: "its own consumer",
-    })),
-    { subject: `$JS.ACK.${s.auditStream}.auditor.>`, why: "what is in the log" },
+    ...AUDITORS.flatMap((name) => [
+      ...["INFO", "CREATE", "DURABLE.CREATE", "DELETE", "MSG.NEXT"].map((verb) => ({
+        subject: `$JS.API.CONSUMER.${verb}.${s.auditStream}.${name}`,
+        why: "its own consumer",
+      })),
+      { subject: `$JS.ACK.${s.auditStream}.${name}.>`, why: "what is in the log" },
+    ]),
+    { subject: s.auditorBucket.key, why: "whose turn it is to write the log" },
   ];
 }

@@ -1,6 +1,7 @@
+import { AUDITORS } from "./auditors.ts";
 import type { Layer } from "./classes.ts";
 import { EVENTS, EVENT_TYPES, type EventSource } from "./events.ts";
-import { API_ADVISORIES, asksForReceipts, asksTheLog, keepsTheLog } from "./permissions-audit.ts";
+import { API_ADVISORIES, asksAuditors, asksForReceipts, asksTheLog, keepsTheLog } from "./permissions-audit.ts";
 import { callsDurable, hearsQueues, makesJobStreams, operatesQueues, runsQueues } from "./permissions-durable.ts";
 import { NO_CLASS, subjectPatterns, subjects, type EventClass, type Subjects } from "./subjects.ts";
 
@@ -210,10 +211,18 @@ const TEMPLATES: Record<Role, Template> = {
     subscribe: [{ subject: s.heartbeats, why: "the models that there are" }, codec(s), ...micro("gateway"), own(inbox)],
   }),
   auditor: (s, { inbox }) => ({
-    publish: [...records(s, "auditor", "auditor"), ...keepsTheLog(s), answers, codec(s)],
+    publish: [
+      ...AUDITORS.flatMap((name) => records(s, "auditor", name)),
+      ...keepsTheLog(s),
+      ...reads(s.policyBucket.stream, "the policy"),
+      ...reads(s.auditorBucket.stream, "whose turn it is to write the log"),
+      answers,
+      codec(s),
+    ],
     subscribe: [
       ...asksTheLog(s, "questions about the log"),
       asksForReceipts(s),
+      { subject: s.auditorBucket.key, why: "how far the log is agreed on" },
       codec(s),
       ...micro("auditor"),
       own(inbox),
@@ -245,7 +254,7 @@ const TEMPLATES: Record<Role, Template> = {
       ...reads(s.qualityBucket.stream, "quality of models"),
       ...reads(s.sleepBucket.stream, "machines that sleep"),
       ...reads(s.auditStream, "events that happened"),
-      { subject: `$JS.API.CONSUMER.INFO.${s.auditStream}.auditor`, why: "how far the auditor is" },
+      ...asksAuditors(s),
       { subject: "$JS.API.INFO", why: "tools ask whether there is JetStream" },
       { subject: "$SRV.>", why: "nats micro" },
       answers,
@@ -268,6 +277,7 @@ const TEMPLATES: Record<Role, Template> = {
         s.qualityBucket.stream,
         s.nodesBucket.stream,
         s.sleepBucket.stream,
+        s.auditorBucket.stream,
       ].flatMap((stream) =>
         ["CREATE", "UPDATE", "INFO", "MSG.GET"].map((verb) => ({
           subject: `$JS.API.STREAM.${verb}.${stream}`,

@@ -3,6 +3,9 @@ import { DataClass, Layer } from "./classes.ts";
 import { Deployment } from "./deployment.ts";
 import { Count, Gb, Ms, Ratio, SubjectToken, Tokens } from "./units.ts";
 
+/** The stream keeps events for 30 days: an entry that goes before that could come again. */
+export const MIN_RETENTION_DAYS = 31;
+
 const AuditLevel = z.enum(["full", "standard", "basic"]);
 
 /** SEED 安全策略: what one data class may do. */
@@ -12,6 +15,8 @@ export const ClassPolicy = z.strictObject({
   require_encryption: z.boolean().default(false),
   cloud_if_anonymized: z.boolean().default(false),
   audit_level: AuditLevel.default("standard"),
+  /** Entries of this class stay in the audit log so long at least; else `deployment.security_policy.audit_retention_days`, else 365. */
+  audit_retention_days: Count.min(MIN_RETENTION_DAYS).max(36_500).optional(),
 });
 export type ClassPolicy = z.infer<typeof ClassPolicy>;
 

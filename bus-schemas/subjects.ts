@@ -32,6 +32,7 @@ function spell(cell: string, token: (value: string) => string) {
   const qualityBucket = `tiermesh-quality-${cell}`;
   const nodesBucket = `tiermesh-nodes-${cell}`;
   const sleepBucket = `tiermesh-sleep-${cell}`;
+  const auditorBucket = `tiermesh-auditor-${cell}`;
   const ofCell = (stream: string) => (cell === DEFAULT_CELL ? stream : `${stream}_${cell}`);
   return {
     prefix,
@@ -70,6 +71,8 @@ function spell(cell: string, token: (value: string) => string) {
       prefix: `$KV.${sleepBucket}.`,
       keys: `$KV.${sleepBucket}.>`,
     },
+    /** JetStream KV bucket with one key: who writes the auditor's log, and how far it is agreed on (audit.ts, ADR 0027). */
+    auditorBucket: { name: auditorBucket, stream: `KV_${auditorBucket}`, key: `$KV.${auditorBucket}.head` },
     /** agent → routers, monitor, gateway; every second, the whole node record. */
     heartbeat: (layer: Layer, node: string) => `${prefix}.heartbeat.${layer}.${token(node)}`,
     heartbeats: `${prefix}.heartbeat.*.*`,

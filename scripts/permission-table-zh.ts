@@ -55,6 +55,8 @@ export const CHINESE_TEXTS: Readonly<Record<string, string>> = {
   "the models that there are": "有哪些模型",
   "the stream of events": "事件流",
   "its own consumer": "自己的消费者",
+  "whose turn it is to write the log": "由谁写日志",
+  "how far the log is agreed on": "日志已确认到哪里",
   "what is in the log": "确认已写入日志",
   "questions about the log": "对日志的查询",
   alerts: "告警",

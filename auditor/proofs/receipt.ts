@@ -1,4 +1,6 @@
 /** Receipts: proofs that one entry is in the log, as C2SP's tlog-proof has them. */
+import { readFileSync } from "node:fs";
+import path from "node:path";
 import { MeshError } from "../../bus-schemas/index.ts";
 import { openCheckpoint } from "../tlog/checkpoint.ts";
 import type { NoteVerifier } from "../tlog/keys.ts";
@@ -7,6 +9,7 @@ import { TileReader } from "../tlog/reader.ts";
 import { TILE_WIDTH } from "../tlog/tiles.ts";
 import { inclusionProof } from "../tlog/tree.ts";
 import { readCheckpoint } from "../tlog/verify.ts";
+import { WITNESSED_FILE } from "../tlog/writer.ts";
 
 export interface Receipt {
   /** The `.tlog-proof`. */
@@ -18,12 +21,13 @@ export interface Receipt {
 }
 
 /**
- * The receipt of an entry, under the newest checkpoint of a log; it was checked.
+ * The receipt of an entry, under the newest checkpoint of a log or, if one covers it, the newest that witnesses cosigned, which
+ * proves more; it was checked.
  * @param index from 0
  * @throws MeshError `not_found` when no checkpoint covers it yet, `bad_request` when what comes out does not verify
  */
 export function receiptOf(folder: string, key: NoteVerifier, index: number): Receipt {
-  const note = readCheckpoint(folder);
+  const note = checkpointFor(folder, key, index);
   const { size } = openCheckpoint(note, key);
   if (index >= size) throw new MeshError("not_found", `no checkpoint covers entry ${index} yet`);
   const reader = new TileReader(folder, size);
@@ -32,4 +36,14 @@ export function receiptOf(folder: string, key: NoteVerifier, index: number): Rec
   const proof = { entry, index, hashes: inclusionProof(index, size, reader.subtrees), checkpoint: note.toString() };
   checkProof(proof, key);
   return { text: formatProof(proof), size, entry };
+}
+
+function checkpointFor(folder: string, key: NoteVerifier, index: number): Buffer {
+  let witnessed: Buffer;
+  try {
+    witnessed = readFileSync(path.join(folder, WITNESSED_FILE));
+  } catch {
+    return readCheckpoint(folder);
+  }
+  return openCheckpoint(witnessed, key).size > index ? witnessed : readCheckpoint(folder);
 }

@@ -53,13 +53,20 @@ export const DISK: Disk = {
 /** Writes files whole or not at all; all of them, names included, are durable when it returns. Mode 0600. */
 export async function replaceFiles(disk: Disk, files: ReadonlyMap<string, Uint8Array>): Promise<void> {
   const folders = new Set<string>();
-  for (const [file, data] of files) {
+  for (const file of files.keys()) {
     const folder = path.dirname(file);
     if (!folders.has(folder)) for (const changed of await makeFolder(disk, folder)) folders.add(changed);
-    await disk.write(`${file}${UNFINISHED}`, data, 0o600);
   }
-  for (const file of files.keys()) await disk.rename(`${file}${UNFINISHED}`, file);
-  for (const folder of folders) await disk.syncFolder(folder);
+  // All at once: a disk syncs several files in little more time than one.
+  await all(Array.from(files, ([file, data]) => disk.write(`${file}${UNFINISHED}`, data, 0o600)));
+  await all(Array.from(files.keys(), (file) => disk.rename(`${file}${UNFINISHED}`, file)));
+  await all(Array.from(folders, (folder) => disk.syncFolder(folder)));
+}
+
+/** Waits for all, also when one fails: nothing may still be at work on the disk when the caller goes on. */
+async function all(work: readonly Promise<void>[]): Promise<void> {
+  const settled = await Promise.allSettled(work);
+  for (const one of settled) if (one.status === "rejected") throw one.reason;
 }
 
 /** Makes a folder; those whose names in it have to be made durable, itself included. */

@@ -15,12 +15,14 @@ const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** `text` ends with a newline. Returns the note. */
 export function signNote(text: string, signers: readonly NoteSigner[]): string {
-  const lines = signers.map((signer) => {
-    const id = Buffer.alloc(KEY_ID_BYTES);
-    id.writeUInt32BE(signer.keyId);
-    return `— ${signer.name} ${Buffer.concat([id, signer.sign(Buffer.from(text))]).toString("base64")}\n`;
-  });
-  return `${text}\n${lines.join("")}`;
+  return `${text}\n${signers.map((signer) => signatureLine(text, signer)).join("")}`;
+}
+
+/** A signature of a text, as a line of its note. */
+export function signatureLine(text: string, signer: NoteSigner): string {
+  const id = Buffer.alloc(KEY_ID_BYTES);
+  id.writeUInt32BE(signer.keyId);
+  return `— ${signer.name} ${Buffer.concat([id, signer.sign(Buffer.from(text))]).toString("base64")}\n`;
 }
 
 /**
@@ -28,23 +30,46 @@ export function signNote(text: string, signers: readonly NoteSigner[]): string {
  * @throws MeshError `bad_request`: not a note, a known key's signature is wrong, or there is none by a known key.
  */
 export function openNote(note: Uint8Array, verifiers: readonly NoteVerifier[]): { text: string; signedBy: string[] } {
+  const { text, signatures } = split(note);
+  const signedBy = signatures.flatMap(({ keyId, name, signature }) => {
+    const known = verifiers.find((key) => key.name === name && key.keyId === keyId);
+    if (known === undefined) return [];
+    if (!known.verify(Buffer.from(text), signature)) throw bad(`the signature of ${name} is wrong`);
+    return [name];
+  });
+  if (signedBy.length === 0) throw bad(`not signed by ${verifiers.map((key) => key.name).join(" or ")}`);
+  return { text, signedBy };
+}
+
+/** A note's signatures by one key, and whether each holds. @throws MeshError `bad_request` when it is not a note. */
+export function signaturesBy(
+  note: Uint8Array,
+  key: NoteVerifier,
+): { line: string; signature: Buffer; holds: boolean }[] {
+  const { text, signatures } = split(note);
+  return signatures
+    .filter(({ keyId, name }) => key.name === name && key.keyId === keyId)
+    .map(({ line, signature }) => ({ line, signature, holds: key.verify(Buffer.from(text), signature) }));
+}
+
+/** The text of a note that nobody has checked yet. @throws MeshError `bad_request` when it is not a note. */
+export function textOf(note: Uint8Array): string {
+  return split(note).text;
+}
+
+function split(note: Uint8Array) {
   const whole = decode(note);
   const end = whole.lastIndexOf("\n\n");
   const lines = whole.slice(end + 2).split("\n");
   if (end < 0 || lines.pop() !== "" || lines.length === 0) throw bad("not a signed note: it has no signatures");
   if (lines.length > MAX_SIGNATURES) throw bad(`a note with more than ${MAX_SIGNATURES} signatures`);
-  const text = whole.slice(0, end + 1);
-  const signedBy = lines.flatMap((line) => {
+  const signatures = lines.map((line) => {
     const [, name = "", base64 = ""] = SIGNATURE.exec(line) ?? [];
     const bytes = decodeBase64(base64);
     if (bytes === undefined || bytes.length <= KEY_ID_BYTES) throw bad("a note with a malformed signature line");
-    const known = verifiers.find((key) => key.name === name && key.keyId === bytes.readUInt32BE(0));
-    if (known === undefined) return [];
-    if (!known.verify(Buffer.from(text), bytes.subarray(KEY_ID_BYTES))) throw bad(`the signature of ${name} is wrong`);
-    return [name];
+    return { line: `${line}\n`, name, keyId: bytes.readUInt32BE(0), signature: bytes.subarray(KEY_ID_BYTES) };
   });
-  if (signedBy.length === 0) throw bad(`not signed by ${verifiers.map((key) => key.name).join(" or ")}`);
-  return { text, signedBy };
+  return { text: whole.slice(0, end + 1), signatures };
 }
 
 function decode(note: Uint8Array): string {

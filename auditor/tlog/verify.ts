@@ -1,16 +1,17 @@
 /** Checks a log's folder from its bytes alone, as a stranger would: checkpoint, every entry, every tile. */
-import { readFileSync, readdirSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { MeshError } from "../../bus-schemas/index.ts";
 import { encodeBundle } from "./bundle.ts";
-import { openCheckpoint, type Checkpoint } from "./checkpoint.ts";
+import { cosignersOf, openCheckpoint, type Checkpoint, type Cosigned } from "./checkpoint.ts";
 import { UNFINISHED } from "./files.ts";
 import { leafHash } from "./hash.ts";
 import type { NoteVerifier } from "./keys.ts";
+import { MINIMUM_INDEX_FILE, isPruned, readMinimumIndex } from "./minimum-index.ts";
 import { BadTile, TileReader } from "./reader.ts";
 import { TILE_WIDTH, levelCount, parseTilePath, tilePath, widthOf, type Tile } from "./tiles.ts";
 import { perfectRoot, rootOf, same } from "./tree.ts";
-import { CHECKPOINT_FILE } from "./writer.ts";
+import { CHECKPOINT_FILE, WITNESSED_FILE } from "./writer.ts";
 
 /** Something that is wrong with a log. */
 export interface Problem {
@@ -23,11 +24,25 @@ export interface Verified {
   /** Null when it cannot be trusted; then nothing else was checked against it. */
   checkpoint: Checkpoint | null;
   problems: Problem[];
+  /** Index of the first entry that is there; the ones before were pruned. */
+  minimum: number;
+  /** What each witness that was named says, and to which checkpoint: the newest, or the newest that was cosigned. */
+  witnessed: Witnessed | null;
   /** Files of tiles beyond the checkpoint: a writer at work, or one that crashed, leaves them. Not checked. */
   uncovered: number;
 }
 
+export interface Witnessed {
+  /** Entries of the checkpoint. */
+  size: number;
+  witnesses: Cosigned[];
+}
+
 export interface VerifyOptions {
+  /** Up to where an entry says that entries were pruned, if it says so: a log must say it before it lacks some. */
+  prunedUpTo?: (entry: Uint8Array) => number | undefined;
+  /** Keys of witnesses whose cosignatures are counted. */
+  witnesses?: readonly NoteVerifier[];
   /** Checkpoints of this log that were kept elsewhere: each must be of a beginning of the log. */
   kept?: readonly Uint8Array[];
 }
@@ -36,19 +51,26 @@ export interface VerifyOptions {
 export function verifyLog(folder: string, key: NoteVerifier, options: VerifyOptions = {}): Verified {
   const problems: Problem[] = [];
   const checkpoint = attempt(problems, CHECKPOINT_FILE, () => openCheckpoint(readCheckpoint(folder), key));
-  if (checkpoint === undefined) return { checkpoint: null, problems, uncovered: 0 };
+  if (checkpoint === undefined) return { checkpoint: null, problems, minimum: 0, uncovered: 0, witnessed: null };
   const { size, root } = checkpoint;
   const reader = new TileReader(folder, size);
-  checkEntries(reader, size, problems);
-  checkLevels(reader, size, problems);
+  const minimum = checkMinimum(folder, size, problems);
+  const pruned = checkEntries(reader, { minimum, size }, problems, options.prunedUpTo ?? (() => minimum));
+  if (pruned < minimum)
+    problems.push({
+      file: MINIMUM_INDEX_FILE,
+      what: `no entry of the log says that those before ${minimum} were pruned`,
+    });
+  checkLevels(reader, { minimum, size }, problems);
   attempt(problems, CHECKPOINT_FILE, () => {
     if (!same(rootOf(size, reader.subtrees), root))
       problems.push({ file: CHECKPOINT_FILE, what: "its root is not that of the tiles" });
   });
   for (const note of options.kept ?? []) checkKept(note, key, reader, size, problems);
-  const uncovered = checkOthers(folder, reader, size, problems);
+  const witnessed = checkWitnessed(folder, key, reader, { size, witnesses: options.witnesses ?? [] }, problems);
+  const uncovered = checkOthers(folder, reader, { minimum, size }, problems);
   const different = new Map(problems.map((problem) => [`${problem.file} ${problem.what}`, problem]));
-  return { checkpoint, problems: [...different.values()], uncovered };
+  return { checkpoint, minimum, problems: [...different.values()], uncovered, witnessed };
 }
 
 /** The newest checkpoint of a log, as it was written. @throws MeshError `bad_request` when it is not there. */
@@ -60,24 +82,47 @@ export function readCheckpoint(folder: string): Buffer {
   }
 }
 
-function checkEntries(reader: TileReader, size: number, problems: Problem[]): void {
-  for (let index = 0; widthOf("entries", index, size) > 0; index++) {
+/** What a log lacks, and how long it is. */
+interface Extent {
+  minimum: number;
+  size: number;
+}
+
+function checkMinimum(folder: string, size: number, problems: Problem[]): number {
+  const minimum = attempt(problems, MINIMUM_INDEX_FILE, () => readMinimumIndex(folder)) ?? 0;
+  if (minimum <= size) return minimum;
+  problems.push({ file: MINIMUM_INDEX_FILE, what: `is ${minimum}, and the log has only ${size} entries` });
+  return 0;
+}
+
+/** @returns up to where the entries say that entries were pruned */
+function checkEntries(
+  reader: TileReader,
+  { minimum, size }: Extent,
+  problems: Problem[],
+  prunedUpTo: (entry: Uint8Array) => number | undefined,
+): number {
+  let pruned = 0;
+  for (let index = minimum / TILE_WIDTH; widthOf("entries", index, size) > 0; index++) {
     attempt(problems, fileOf("entries", index, size), () => {
       const entries = reader.bundle(index);
       const hashes = reader.tile(0, index);
       entries.forEach((entry, i) => {
+        pruned = Math.max(pruned, prunedUpTo(entry) ?? 0);
         if (same(leafHash(entry), hashes[i] ?? entry)) return;
         const at = index * TILE_WIDTH + i;
         problems.push({ file: fileOf("entries", index, size), what: `entry ${at} is not the one that the tree has` });
       });
     });
   }
+  return pruned;
 }
 
 /** Each hash above level 0 is the root of a full tile below. */
-function checkLevels(reader: TileReader, size: number, problems: Problem[]): void {
+function checkLevels(reader: TileReader, { minimum, size }: Extent, problems: Problem[]): void {
   for (let level = 1; levelCount(level, size) > 0; level++) {
     for (let below = 0; below < levelCount(level, size); below++) {
+      if (isPruned({ level: level - 1, index: below }, minimum)) continue;
       attempt(problems, fileOf(level - 1, below, size), () => {
         const hash = reader.tile(level, Math.floor(below / TILE_WIDTH))[below % TILE_WIDTH];
         if (hash !== undefined && same(perfectRoot(reader.tile(level - 1, below)), hash)) return;
@@ -87,8 +132,45 @@ function checkLevels(reader: TileReader, size: number, problems: Problem[]): voi
   }
 }
 
-function checkKept(note: Uint8Array, key: NoteVerifier, reader: TileReader, size: number, problems: Problem[]): void {
-  const file = "kept checkpoint";
+/** The cosignatures of the newest checkpoint, or if they are fewer, of the one that the log keeps beside it for them. */
+function checkWitnessed(
+  folder: string,
+  key: NoteVerifier,
+  reader: TileReader,
+  { size, witnesses }: { size: number; witnesses: readonly NoteVerifier[] },
+  problems: Problem[],
+): Witnessed | null {
+  if (witnesses.length === 0) return null;
+  const found: Witnessed[] = [];
+  for (const file of [CHECKPOINT_FILE, WITNESSED_FILE]) {
+    if (!existsSync(path.join(folder, file))) continue;
+    const note = readFileSync(path.join(folder, file));
+    attempt(problems, file, () => {
+      const { size: of } = openCheckpoint(note, key);
+      const cosigners = cosignersOf(note, witnesses);
+      for (const { state, witness } of cosigners)
+        if (state === "wrong") problems.push({ file, what: `the cosignature of ${witness} is wrong` });
+      found.push({ size: of, witnesses: cosigners });
+    });
+    checkKept(note, key, reader, size, problems, file);
+  }
+  const most = found.toSorted((a, b) => countOf(b) - countOf(a) || b.size - a.size);
+  return most[0] ?? null;
+}
+
+/** How many witnesses have cosigned. */
+export function countOf({ witnesses }: Witnessed): number {
+  return witnesses.filter(({ state }) => state === "cosigned").length;
+}
+
+function checkKept(
+  note: Uint8Array,
+  key: NoteVerifier,
+  reader: TileReader,
+  size: number,
+  problems: Problem[],
+  file = "kept checkpoint",
+): void {
   attempt(problems, file, () => {
     const old = openCheckpoint(note, key);
     if (old.size > size) problems.push({ file, what: `is of ${old.size} entries, the log has only ${size}` });
@@ -98,7 +180,7 @@ function checkKept(note: Uint8Array, key: NoteVerifier, reader: TileReader, size
 }
 
 /** Files that the checks above did not read: partial tiles of earlier checkpoints, and what does not belong here. */
-function checkOthers(folder: string, reader: TileReader, size: number, problems: Problem[]): number {
+function checkOthers(folder: string, reader: TileReader, { minimum, size }: Extent, problems: Problem[]): number {
   let uncovered = 0;
   for (const file of filesBelow(folder, "tile")) {
     if (file.endsWith(UNFINISHED)) continue;
@@ -108,6 +190,8 @@ function checkOthers(folder: string, reader: TileReader, size: number, problems:
       continue;
     }
     const { level, index, width } = tile;
+    // What may be gone and is still there is no finding, and what it hangs from may be gone.
+    if (isPruned(tile, minimum)) continue;
     if (widthOf(level, index, size) < width) uncovered++;
     else
       attempt(problems, file, () => {

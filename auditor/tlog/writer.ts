@@ -6,7 +6,7 @@
 import path from "node:path";
 import { MeshError } from "../../bus-schemas/index.ts";
 import { decodeBundle } from "./bundle.ts";
-import { openCheckpoint, signCheckpoint, type Checkpoint } from "./checkpoint.ts";
+import { openCheckpoint, signCheckpoint, type Checkpoint, type TreeHead } from "./checkpoint.ts";
 import { DISK, replaceFiles, type Disk } from "./files.ts";
 import { EMPTY, frontierRoot, grow, type Frontier } from "./frontier.ts";
 import { HASH_BYTES, leafHash } from "./hash.ts";
@@ -16,12 +16,19 @@ import { same } from "./tree.ts";
 
 /** The newest checkpoint of a log, in its folder. */
 export const CHECKPOINT_FILE = "checkpoint";
+/** The newest one that witnesses have cosigned, with their lines; in the folder of a log that has witnesses. */
+export const WITNESSED_FILE = "checkpoint.witnessed";
 
 export class TlogWriter {
   readonly #folder: string;
   readonly #signer: NoteSigner;
   readonly #disk: Disk;
   #frontier: Frontier = EMPTY;
+  /** What the tiles hold beyond the checkpoint, durably. */
+  #grown: Frontier = EMPTY;
+  #filled: Tile[] = [];
+  /** The checkpoint file has one change at a time. */
+  #files: Promise<unknown> = Promise.resolve();
 
   private constructor(folder: string, signer: NoteSigner, disk: Disk) {
     this.#folder = folder;
@@ -54,20 +61,84 @@ export class TlogWriter {
     return (await this.#bundle(levelCount(1, size) - 1, TILE_WIDTH)).at(-1);
   }
 
+  /** The tree that the newest checkpoint covers. */
+  get covered(): TreeHead {
+    return { size: this.#frontier.size, root: frontierRoot(this.#frontier) };
+  }
+
+  /** The tree with all that was grown, signed or not. */
+  get head(): TreeHead {
+    return { size: this.#grown.size, root: frontierRoot(this.#grown) };
+  }
+
+  /**
+   * Makes entries durable in the tiles, behind the checkpoint. When it throws, they do not count.
+   * @throws MeshError `payload_too_large` for an entry above 65,535 bytes; the file system's errors.
+   */
+  async grow(entries: readonly Uint8Array[]): Promise<void> {
+    if (entries.length === 0) return;
+    const { frontier, files, filled } = grow(this.#grown, entries);
+    await replaceFiles(this.#disk, new Map([...files].map(([name, data]) => [this.#place(name), data])));
+    this.#grown = frontier;
+    this.#filled.push(...filled);
+  }
+
+  /** Signs the tree with all that was grown; durable when it returns. */
+  async sign(): Promise<void> {
+    if (this.#grown.size === this.#frontier.size) return;
+    await this.#sign(this.#grown);
+    this.#frontier = this.#grown;
+    // The full tile stands for its partial forms (tlog-tiles, "Partial Tiles").
+    for (const tile of this.#filled.splice(0)) await this.#disk.remove(this.#place(`${tilePath(tile)}.p`));
+  }
+
+  /** Forgets what was grown and not signed; what comes in its place is written over it. */
+  reset(): void {
+    this.#grown = this.#frontier;
+    this.#filled = [];
+  }
+
   /**
    * Appends entries and signs the tree with them; all is durable when it returns. When it throws, nothing counts as
    * appended and it may be called again.
    * @throws MeshError `payload_too_large` for an entry above 65,535 bytes; the file system's errors.
    */
   async append(entries: readonly Uint8Array[]): Promise<void> {
-    if (entries.length === 0) return;
-    const { frontier, files, filled } = grow(this.#frontier, entries);
-    const place = (name: string) => path.join(this.#folder, name);
-    await replaceFiles(this.#disk, new Map([...files].map(([name, data]) => [place(name), data])));
-    await this.#sign(frontier);
-    this.#frontier = frontier;
-    // The full tile stands for its partial forms (tlog-tiles, "Partial Tiles").
-    for (const tile of filled) await this.#disk.remove(place(`${tilePath(tile)}.p`));
+    try {
+      await this.grow(entries);
+      await this.sign();
+    } catch (error) {
+      this.reset();
+      throw error;
+    }
+  }
+
+  /** The newest checkpoint as it is in its file, cosignatures included. */
+  async checkpoint(): Promise<Buffer> {
+    return (await this.#disk.read(this.#place(CHECKPOINT_FILE))) ?? Buffer.alloc(0);
+  }
+
+  /**
+   * Writes a checkpoint of this log with cosignatures down, beside the newest one and, if it is that, in its place.
+   * @param text the checkpoint's, and `lines` all its signatures
+   */
+  async cosign(text: string, lines: readonly string[]): Promise<void> {
+    const note = Buffer.from(`${text}\n${lines.join("")}`);
+    await this.#inTurn(async () => {
+      const files = new Map([[this.#place(WITNESSED_FILE), note]]);
+      if ((await this.checkpoint()).toString().startsWith(`${text}\n`)) files.set(this.#place(CHECKPOINT_FILE), note);
+      await replaceFiles(this.#disk, files);
+    });
+  }
+
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const done = this.#files.then(work);
+    this.#files = done.catch(() => undefined);
+    return done;
+  }
+
+  #place(name: string): string {
+    return path.join(this.#folder, name);
   }
 
   async #begin(): Promise<void> {
@@ -93,6 +164,7 @@ export class TlogWriter {
     if (!hashed || bundle.length !== partial || !same(frontierRoot(frontier), root))
       throw damaged(`the tiles in ${this.#folder} do not hash to its checkpoint; \`tiermesh audit verify\` says where`);
     this.#frontier = frontier;
+    this.#grown = frontier;
   }
 
   #read(note: Buffer): Checkpoint {
@@ -118,7 +190,8 @@ export class TlogWriter {
 
   async #sign(frontier: Frontier): Promise<void> {
     const note = signCheckpoint({ size: frontier.size, root: frontierRoot(frontier) }, this.#signer);
-    await replaceFiles(this.#disk, new Map([[path.join(this.#folder, CHECKPOINT_FILE), Buffer.from(note)]]));
+    const file = new Map([[this.#place(CHECKPOINT_FILE), Buffer.from(note)]]);
+    await this.#inTurn(() => replaceFiles(this.#disk, file));
   }
 }
 

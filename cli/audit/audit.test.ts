@@ -4,6 +4,7 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { AuditTree } from "../../auditor/audit-tree.ts";
 import { SegmentLog } from "../../auditor/segment-log.ts";
 import type { AuditEntry } from "../../bus-schemas/index.ts";
+import { ALONE } from "../../test/kit/signed-log.ts";
 import { tempDir, type TempDir } from "../../test/kit/temp-dir.ts";
 import { receipt } from "./receipt.ts";
 import { verify, type VerifyFlags } from "./verify.ts";
@@ -63,7 +64,7 @@ const check = (flags: Partial<VerifyFlags> = {}) => {
 test("a log is said to be whole, by its folder or by a copy of its tlog, and what is wrong is named", async () => {
   await record("node_left", null);
   await record("job_ended", "job-aaaa", { job_id: "job-aaaa" });
-  await tree.cover();
+  await tree.cover(ALONE);
   expect(check()).toBe(0);
   expect(said).toContain("2 entries: the signature, every tile and every entry hold");
   expect(check({ offline: at("tlog"), json: true })).toBe(0);
@@ -80,10 +81,10 @@ test("a log is said to be whole, by its folder or by a copy of its tlog, and wha
 
 test("a checkpoint that was kept shows that the log was cut back since, although it is signed and whole", async () => {
   await record("node_left", null);
-  await tree.cover();
+  await tree.cover(ALONE);
   const older = await readFile(at("tlog", "checkpoint"));
   await record("node_left", null);
-  await tree.cover();
+  await tree.cover(ALONE);
   await rename(at("tlog", "checkpoint"), at("kept"));
   await writeFile(at("tlog", "checkpoint"), older);
   expect(check()).toBe(0);
@@ -101,7 +102,7 @@ test("a job's ending gets a receipt that stands alone; of another log's key, or 
   await expect(receipt("job-aaaa", { offline: dir.path, key: key(), out: file })).rejects.toThrow(
     "no ending of job job-aaaa",
   );
-  await tree.cover();
+  await tree.cover(ALONE);
   await receipt("job-aaaa", { offline: dir.path, key: key(), out: file, json: true });
   expect(JSON.parse(said)).toMatchObject({ job_id: "job-aaaa", index: 301, size: 602, type: "job_ended" });
   await rm(at("tlog"), { recursive: true });
@@ -119,7 +120,7 @@ test("a job's ending gets a receipt that stands alone; of another log's key, or 
 });
 
 test("a folder without a log, a key that is none and a receipt without a key are told, not guessed at", async () => {
-  await tree.cover();
+  await tree.cover(ALONE);
   expect(() => check({ offline: at("nowhere") })).toThrow("holds no signed log");
   await writeFile(at("bad.pub"), "not a key");
   expect(() => check({ key: at("bad.pub") })).toThrow(/bad\.pub: not a verifier key/);

@@ -56,7 +56,8 @@ export function writeGiven(file: string, text: string): void {
   }
 }
 
-function readKey(file: string): NoteVerifier {
+/** @throws MeshError `bad_request` when it cannot be read, `bad_config` when it is no verifier key. */
+export function readKey(file: string): NoteVerifier {
   try {
     return parseVerifierKey(readGiven(file).toString());
   } catch (error) {

@@ -1,5 +1,6 @@
 import { receiptOf } from "../../auditor/proofs/receipt.ts";
 import { openCheckpoint } from "../../auditor/tlog/checkpoint.ts";
+import { readMinimumIndex } from "../../auditor/tlog/minimum-index.ts";
 import { checkProof, parseProof } from "../../auditor/tlog/proof.ts";
 import { TileReader } from "../../auditor/tlog/reader.ts";
 import { TILE_WIDTH } from "../../auditor/tlog/tiles.ts";
@@ -48,7 +49,7 @@ async function fromMesh(jobId: string, keyFile: string | undefined): Promise<Aud
 function fromFolder(jobId: string, offline: string, keyFile: string | undefined): AuditReceipt {
   const { folder, key } = logPlace(offline, keyFile);
   const { size } = openCheckpoint(readCheckpoint(folder), key);
-  const index = endingOf(jobId, new TileReader(folder, size), size);
+  const index = endingOf(jobId, new TileReader(folder, size), { minimum: readMinimumIndex(folder), size });
   if (index === undefined)
     throw new MeshError(
       "not_found",
@@ -60,9 +61,14 @@ function fromFolder(jobId: string, offline: string, keyFile: string | undefined)
 }
 
 /** Index of the newest ending of a job. */
-function endingOf(jobId: string, reader: TileReader, size: number): number | undefined {
+function endingOf(
+  jobId: string,
+  reader: TileReader,
+  { minimum, size }: { minimum: number; size: number },
+): number | undefined {
   const needle = `"job_id":"${jobId}"`;
-  for (let bundle = Math.ceil(size / TILE_WIDTH) - 1; bundle >= 0; bundle--) {
+  const first = minimum / TILE_WIDTH;
+  for (let bundle = Math.ceil(size / TILE_WIDTH) - 1; bundle >= first; bundle--) {
     for (const [i, bytes] of [...reader.bundle(bundle).entries()].reverse()) {
       if (!bytes.includes(needle)) continue;
       const entry = JSON.parse(bytes.toString()) as AuditEntry;

@@ -1,9 +1,11 @@
+import { cosignersOf, type Cosigned } from "../../auditor/tlog/checkpoint.ts";
+import type { NoteVerifier } from "../../auditor/tlog/keys.ts";
 import { checkProof, parseProof } from "../../auditor/tlog/proof.ts";
 import { verifyLog } from "../../auditor/tlog/verify.ts";
-import { MeshError } from "../../bus-schemas/index.ts";
+import { MeshError, type AuditEntry, type EventData } from "../../bus-schemas/index.ts";
 import { EXIT } from "../command.ts";
 import { harmless, print, printJson } from "../format/terminal.ts";
-import { keyFor, logPlace, readGiven } from "./log-folder.ts";
+import { keyFor, logPlace, readGiven, readKey } from "./log-folder.ts";
 import { verifyProof } from "./prove.ts";
 
 export interface VerifyFlags {
@@ -12,6 +14,10 @@ export interface VerifyFlags {
   checkpoint: string[];
   receipt?: string;
   proof?: string;
+  /** Files with verifier keys of witnesses. */
+  witness?: string[];
+  /** So many of them must have cosigned; all if not said. */
+  require?: number;
   json?: boolean;
 }
 
@@ -25,31 +31,89 @@ export function verify(flags: VerifyFlags): void {
   else verifyReceipt(flags.receipt, flags);
 }
 
-function verifyFolder({ offline, key: keyFile, checkpoint: kept, json }: VerifyFlags): void {
+function verifyFolder(flags: VerifyFlags): void {
+  const { checkpoint: kept, json, key: keyFile, offline } = flags;
   const { folder, key } = logPlace(offline, keyFile);
-  const { checkpoint, problems, uncovered } = verifyLog(folder, key, { kept: kept.map(readGiven) });
+  const witnesses = witnessKeys(flags);
+  const checked = verifyLog(folder, key, { kept: kept.map(readGiven), prunedUpTo, witnesses });
+  const { checkpoint, minimum, problems, uncovered, witnessed } = checked;
+  const missing = lacking(witnessed?.witnesses ?? [], witnesses.length, flags.require);
+  if (missing !== undefined) problems.push({ file: "checkpoint", what: missing });
   const ok = problems.length === 0;
   if (!ok) process.exitCode = EXIT.failed;
   const root = checkpoint === null ? null : Buffer.from(checkpoint.root).toString("base64");
   if (json === true)
-    return printJson({ ok, folder, origin: key.name, size: checkpoint?.size ?? null, root, uncovered, problems });
+    return printJson({
+      ok,
+      folder,
+      origin: key.name,
+      size: checkpoint?.size ?? null,
+      root,
+      minimum_index: minimum,
+      uncovered,
+      witnessed,
+      problems,
+    });
   print(`${folder}: ${harmless(key.name)}`);
   for (const { file, what } of problems.slice(0, MOST_PROBLEMS)) print(`  ${harmless(`${file}: ${what}`)}`);
   if (problems.length > MOST_PROBLEMS) print(`  … and ${problems.length - MOST_PROBLEMS} more`);
   if (uncovered > 0)
     print(`  ${uncovered} files beyond the checkpoint, which the next one will cover, were not checked`);
-  if (checkpoint === null) print("no checkpoint that can be trusted: nothing else was checked");
-  else if (ok) print(`${checkpoint.size} entries: the signature, every tile and every entry hold; root ${root}`);
+  if (checkpoint === null) return print("no checkpoint that can be trusted: nothing else was checked");
+  if (ok) print(`${checkpoint.size} entries: the signature, every tile and every entry hold; root ${root}`);
   else print(`${problems.length} ${problems.length === 1 ? "problem" : "problems"} in ${checkpoint.size} entries`);
+  if (minimum > 0)
+    print(`the log can be read from entry ${minimum} on; those before were pruned, and still count in its root`);
+  if (witnessed !== null) print(cosignedLine(witnessed.witnesses, `the first ${witnessed.size} entries`));
+}
+
+/** What an auditor's own entry says of pruning (event `audit_pruned`). */
+function prunedUpTo(entry: Uint8Array): number | undefined {
+  const bytes = Buffer.from(entry.buffer, entry.byteOffset, entry.length);
+  if (!bytes.includes('"type":"audit_pruned"')) return undefined;
+  const { data, source, type } = JSON.parse(bytes.toString()) as Partial<AuditEntry>;
+  if (type !== "audit_pruned" || source?.startsWith("auditor/") !== true) return undefined;
+  return (data as EventData<"audit_pruned">).minimum_index;
+}
+
+/** @throws MeshError `bad_config` naming the file that is no witness's key, or that more are required than were named. */
+function witnessKeys({ require: wanted, witness: files = [] }: VerifyFlags): NoteVerifier[] {
+  if (wanted !== undefined && wanted > files.length)
+    throw new MeshError("bad_config", `--require ${wanted}, but ${files.length} witnesses were named with --witness`);
+  return files.map((file) => {
+    const key = readKey(file);
+    if (key.kind === "cosignature") return key;
+    throw new MeshError("bad_config", `${file}: the key of a log, not of a witness`);
+  });
+}
+
+/** What is missing of the cosignatures that were asked for. */
+function lacking(cosigned: readonly Cosigned[], named: number, wanted = named): string | undefined {
+  const count = cosigned.filter(({ state }) => state === "cosigned").length;
+  return count >= wanted ? undefined : `cosigned by ${count} of the ${named} witnesses named, ${wanted} are required`;
+}
+
+function cosignedLine(witnesses: readonly Cosigned[], what: string): string {
+  const each = witnesses.map(({ state, timeS, witness }) =>
+    timeS === null ? `${witness}: ${state}` : `${witness}: ${new Date(timeS * 1000).toISOString()}`,
+  );
+  const count = witnesses.filter(({ state }) => state === "cosigned").length;
+  return harmless(`${count} of ${witnesses.length} witnesses have cosigned ${what} (${each.join(", ")})`);
 }
 
 /** @throws MeshError `bad_request` saying what about the receipt does not hold. */
-function verifyReceipt(file: string, { key: keyFile, json }: VerifyFlags): void {
+function verifyReceipt(file: string, flags: VerifyFlags): void {
+  const { json, key: keyFile } = flags;
   const proof = parseProof(readGiven(file).toString());
   const { origin, size } = checkProof(proof, keyFor(undefined, keyFile));
+  const keys = witnessKeys(flags);
+  const witnesses = cosignersOf(Buffer.from(proof.checkpoint), keys);
+  const missing = lacking(witnesses, keys.length, flags.require);
+  if (missing !== undefined) throw new MeshError("bad_request", `the receipt's checkpoint is ${missing}`);
   const text = Buffer.from(proof.entry).toString();
-  if (json === true) return printJson({ ok: true, origin, size, index: proof.index, entry: parsed(text) });
+  if (json === true) return printJson({ ok: true, origin, size, index: proof.index, witnesses, entry: parsed(text) });
   print(`${file}: entry ${proof.index} of ${size} in ${harmless(origin)}; the signature and the path hold`);
+  if (witnesses.length > 0) print(cosignedLine(witnesses, "its checkpoint"));
   print(harmless(text));
 }
 

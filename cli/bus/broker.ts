@@ -11,6 +11,7 @@ import { QualityBucket } from "../../service/quality-bucket.ts";
 import { makeSleepBucket } from "../../service/sleep-bucket.ts";
 import { Rejections } from "../../service/rejections.ts";
 import { readRoutingConfig } from "../../service/routing-config.ts";
+import { HeadRegister } from "../../service/head-register.ts";
 import { ensureAuditStream, ensureJobStreams } from "../../service/streams.ts";
 import { pause, startLoop } from "../../service/loop.ts";
 import { busCertificates } from "./bus-certificates.ts";
@@ -243,6 +244,7 @@ async function makeStreams(bus: Bus, { routingConfig, log }: BrokerOptions): Pro
   await ensureJobStreams(bus);
   await QualityBucket.make(bus);
   await makeSleepBucket(bus);
+  await HeadRegister.make(bus);
   const policy = await PolicyBucket.open(bus);
   if ((await policy.state()) !== undefined) return;
   const { text } = readRoutingConfig(routingConfig);

@@ -28,7 +28,7 @@ more than half of them run. Then each stream is held by three servers (by one, w
 | --- | --- | --- |
 | access/router | a router: \`tiermesh run router --id r1\` | \`$TIERMESH_HOME/access\` |
 | access/gateway | a gateway: \`tiermesh run gateway\` | the same |
-| access/auditor | the auditor, one in the mesh: \`tiermesh run auditor\` | the same |
+| access/auditor | the auditor: \`tiermesh run auditor\`, and elsewhere its standby: \`--id auditor-2\` | the same |
 | access/monitor | a monitor | the same |
 | access/operator | an administrator: \`tiermesh nodes\`, \`tiermesh node add gpu-1 --layer L1\` | the same |
 | access/operator-tools | an administrator's \`nats\` command line | |

@@ -51,11 +51,16 @@ export const audit: CommandModule = (program) => {
     .addOption(
       new Option("--proof <file>", "compute this proof of `audit prove` again from the tiles").conflicts("checkpoint"),
     )
+    .option("--witness <file...>", "verifier keys of witnesses: their cosignatures are checked and counted", [])
+    .addOption(
+      new Option("--require <count>", "so many of them must have cosigned (all, if not said)").argParser(count),
+    )
     .option("--json", "as JSON")
     .addHelpText(
       "after",
       examples(
         "tiermesh audit verify",
+        "tiermesh audit verify --witness bank.pub authority.pub --require 1",
         "tiermesh audit verify --offline /mnt/copy/tlog --key log-key.pub --checkpoint checkpoint-of-may",
         "tiermesh audit verify --receipt 01J8Z3….tlog-proof --key log-key.pub",
         "tiermesh audit verify --proof no-p0-egress-may.json --offline /mnt/copy/tlog --key log-key.pub",

@@ -16,6 +16,7 @@ import { status } from "./status.ts";
 import { submit } from "./submit.ts";
 import { up } from "./up.ts";
 import { version } from "./version.ts";
+import { witness } from "./witness.ts";
 
 /** Every command of `tiermesh`, in the order of its `--help`. */
 export const COMMANDS: readonly CommandModule[] = [
@@ -33,6 +34,7 @@ export const COMMANDS: readonly CommandModule[] = [
   quality,
   simulate,
   audit,
+  witness,
   bus,
   doctor,
   version,

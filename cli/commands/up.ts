@@ -23,6 +23,7 @@ interface UpFlags {
   busPort?: number;
   busHost?: string;
   routers: number;
+  auditors: string;
   providers?: string;
   cell?: string;
   firstJob: boolean;
@@ -54,6 +55,11 @@ export const up: CommandModule = (program) => {
       ).env("TIERMESH_BUS_HOST"),
     )
     .addOption(new Option("--routers <count>", "how many routers share the jobs").default(1).argParser(routerCount))
+    .addOption(
+      new Option("--auditors <count>", "2 = a second auditor follows the first and takes over when it is gone")
+        .choices(["1", "2"])
+        .default("1"),
+    )
     .addOption(
       new Option("--cell <name>", "cell whose subjects are used (default: main)")
         .env("TIERMESH_CELL")
@@ -117,6 +123,7 @@ async function runUp(flags: UpFlags): Promise<number> {
       bus,
       gatewayPort: flags.gatewayPort,
       routers: flags.routers,
+      auditors: Number(flags.auditors),
       egress,
     },
     stopping.signal,

@@ -22,6 +22,8 @@ export interface MeshOptions {
   bus: BusSettings;
   gatewayPort: number;
   routers: number;
+  /** 1 or 2: the second is the first one's standby. */
+  auditors: number;
   /** Environment of the egress process (egress.ts); undefined = none is started. */
   egress?: Readonly<Record<string, string>> | undefined;
   log: Log;
@@ -93,13 +95,16 @@ export class Mesh {
   /** In order: no new requests, no new jobs, then the nodes, the record of what happened, and the bus last. */
   async stop(): Promise<void> {
     removeMeshFile(this.#options.env);
-    const routers = this.#supervisor.statuses.map(({ name }) => name).filter((name) => name.startsWith("router"));
-    await this.#supervisor.stop(["gateway", ...routers, "agent", "egress", "auditor"]);
+    const names = this.#supervisor.statuses.map(({ name }) => name);
+    const routers = names.filter((name) => name.startsWith("router"));
+    // The standby first, or it would take the turn of the other one.
+    const auditors = names.filter((name) => name.startsWith("auditor")).toSorted((a, b) => b.length - a.length);
+    await this.#supervisor.stop(["gateway", ...routers, "agent", "egress", ...auditors]);
     await this.#bus.stop();
   }
 
   async #startProcesses(env: NodeJS.ProcessEnv): Promise<void> {
-    const { egress, gatewayPort, routers } = this.#options;
+    const { auditors, egress, gatewayPort, routers, stateDir } = this.#options;
     const shared = {
       TIERMESH_HOME: this.#options.stateDir,
       ROUTING_CONFIG_PATH: routingConfigPath(env),
@@ -123,6 +128,7 @@ export class Mesh {
     const routerNames = Array.from({ length: routers }, (_, i) => (routers === 1 ? "router" : `router-${i + 1}`));
     await Promise.all([
       start("auditor", "auditor"),
+      ...(auditors === 2 ? [start("auditor-2", "auditor", standbyVariables(env, stateDir))] : []),
       start(
         "agent",
         "agent",
@@ -176,6 +182,16 @@ export class Mesh {
       })),
     });
   }
+}
+
+/** The second auditor has a log of its own beside the first one's, and signs with that one's key. */
+function standbyVariables(env: NodeJS.ProcessEnv, stateDir: string): Record<string, string> {
+  const first = env["TIERMESH_AUDIT_DIR"] ?? join(stateDir, "audit");
+  return {
+    TIERMESH_AUDITOR_ID: "auditor-2",
+    TIERMESH_AUDIT_DIR: `${first}-2`,
+    TIERMESH_AUDIT_KEY: env["TIERMESH_AUDIT_KEY"] ?? join(first, "log-key"),
+  };
 }
 
 /** File of a bus's first routing policy. */

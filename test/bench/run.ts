@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
 import { availableParallelism, cpus } from "node:os";
+import { auditLog } from "./audit-log.ts";
 import type { Bench, Report } from "./bench.ts";
 import { auditIndex } from "./audit-index.ts";
 import { bus } from "./bus.ts";
@@ -29,6 +30,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   fleet,
   idle,
   "audit-index": auditIndex,
+  "audit-log": auditLog,
 };
 
 const HELP = `npm run bench -- <name> [--json] [--minutes N]

@@ -38,6 +38,7 @@ function history(one: ClientJob = job(), overrides: Partial<History> = {}): Hist
     faults: [],
     stream,
     log: stream.map(({ id, streamSequence }) => ({ stream_sequence: streamSequence, id })),
+    signed: [{ auditor: "auditor-1", problems: [] }],
     runs: [
       { ...run, note: "began", atMs: T0 + 20 },
       { ...run, note: "ended", atMs: T0 + 140, running: 0 },
@@ -135,6 +136,8 @@ test("what a killed runtime had in hand does not count for ever", () => {
 
 test("an event that the log lacks, or has twice, is found", () => {
   const whole = history();
+  const broken = [{ auditor: "auditor-2", problems: ["tile/0/000: missing"] }];
+  expect(violations({ ...whole, signed: broken })).toContain("the signed log of auditor-2 does not verify");
   expect(violations({ ...whole, log: whole.log.slice(1) })).toContain("1 events of the stream are not in the log");
   expect(violations({ ...whole, log: [...whole.log, ...whole.log.slice(1)] })).toContain("twice");
 });

@@ -27,6 +27,8 @@ export interface History {
   faults: readonly FaultNote[];
   stream: readonly StoredEvent[];
   log: readonly LogLine[];
+  /** What is wrong with the auditors' signed logs. */
+  signed: readonly { auditor: string; problems: readonly string[] }[];
   runs: readonly (RuntimeNote & { file: string })[];
   /** Of each runtime. */
   slots: number;
@@ -189,7 +191,9 @@ function checkCaps({ queueCap, runs, slots }: History, bad: (line: string) => vo
 }
 
 /** The auditor's log is the stream: every event, once, in order. */
-function checkLog({ log, stream }: History, bad: (line: string) => void): void {
+function checkLog({ log, signed, stream }: History, bad: (line: string) => void): void {
+  for (const { auditor, problems } of signed)
+    if (problems.length > 0) bad(`the signed log of ${auditor} does not verify: ${problems[0]}`);
   const ids = new Set(stream.map(({ id }) => id));
   if (ids.size !== stream.length) bad(`${stream.length - ids.size} events are in the stream twice`);
   const logged = new Map(log.map((line) => [line.stream_sequence, line.id]));

@@ -6,6 +6,7 @@ import { createLog } from "../../service/log.ts";
 import type { ClusterMesh } from "../kit/cluster-mesh.ts";
 import type { RuntimeNote } from "../kit/fake-runtime.ts";
 import { eventually } from "../kit/mesh.ts";
+import { verifyTree } from "../kit/signed-log.ts";
 import type { History, LogLine, StoredEvent } from "./checker.ts";
 import { readNotes, toJobs, type ClientNote, type FaultNote } from "./history.ts";
 
@@ -55,7 +56,11 @@ export async function collect(mesh: ClusterMesh, clients: string, faults: FaultN
     }
     const runs = readNotes<RuntimeNote & { file: string }>(path.join(mesh.folder, "notes"));
     const jobs = toJobs(readNotes<ClientNote>(clients));
-    return { jobs, faults, stream, log, runs, slots: mesh.slots, queueCap: QUEUE_CAP };
+    const signed = mesh.names("auditor").map((auditor) => {
+      const { problems } = verifyTree(path.join(mesh.home(auditor), "audit"));
+      return { auditor, problems: problems.map(({ file, what }) => `${file}: ${what}`) };
+    });
+    return { jobs, faults, stream, log, signed, runs, slots: mesh.slots, queueCap: QUEUE_CAP };
   } finally {
     await bus.nc.close();
   }

@@ -39,7 +39,7 @@ const LOAD = fileURLToPath(new URL("load.ts", import.meta.url));
 const say = (line: string) => process.stdout.write(`${line}\n`);
 const folder = mkdtempSync(path.join(tmpdir(), "tiermesh-chaos-"));
 say(`seed ${seed}, ${values.minutes} minutes, files in ${folder}`);
-const mesh = await ClusterMesh.start({ folder, tag: `tm${process.pid % 10_000}`, egress: true });
+const mesh = await ClusterMesh.start({ folder, tag: `tm${process.pid % 10_000}`, egress: true, standby: true });
 say(mesh.shared === undefined ? "three machines, a network each" : `three addresses of one machine: ${mesh.shared}`);
 
 const clients = path.join(folder, "clients");

@@ -1,49 +1,25 @@
-import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, symlinkSync } from "node:fs";
-import { cp, readFile, writeFile } from "node:fs/promises";
+import { cp, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { generatePrivateKey, parsePrivateKey } from "../../auditor/tlog/keys.ts";
+import { afterAll, expect, test } from "vitest";
+import { generatePrivateKey, parsePrivateKey, parseVerifierKey } from "../../auditor/tlog/keys.ts";
+import { pruneTiles } from "../../auditor/tlog/minimum-index.ts";
 import { TlogWriter } from "../../auditor/tlog/writer.ts";
+import { formatAddCheckpoint } from "../../auditor/witness/request.ts";
+import { Witness } from "../../auditor/witness/witness.ts";
+import { buildForeignChecker } from "../kit/foreign-go.ts";
 import { tempDir, type TempDir } from "../kit/temp-dir.ts";
 
-/**
- * Our logs, checked by Go's golang.org/x/mod/sumdb/{tlog,note} and none of our code. Nothing is downloaded: the packages
- * are Debian's (golang-golang-x-mod-dev) or those that every Go brings along for its own `go` command.
- */
-
-const go = ["go", "/usr/local/go/bin/go"].find((program) => spawnSync(program, ["version"]).status === 0);
-const sources = go === undefined ? undefined : findSources(go);
-const absent = go === undefined ? "no Go here" : sources === undefined ? "Go has no golang.org/x/mod here" : undefined;
+// Our logs, checked by Go's packages and none of our code (test/kit/foreign-go.ts).
+const dir: TempDir = tempDir("tiermesh-foreign-");
+const go = buildForeignChecker(dir.path);
+const { absent } = go;
 if (absent !== undefined) process.stderr.write(`test/foreign/tlog.test.ts is skipped: ${absent}\n`);
-
-const signer = parsePrivateKey(generatePrivateKey((unique) => `tiermesh.internal/test/${unique}`));
-let dir: TempDir;
-let program: string;
-
-function findSources(compiler: string): string | undefined {
-  const root = spawnSync(compiler, ["env", "GOROOT"], { encoding: "utf8" }).stdout.trim();
-  const places = ["/usr/share/gocode/src/golang.org/x/mod", path.join(root, "src/cmd/vendor/golang.org/x/mod")];
-  return places.find((place) => existsSync(path.join(place, "sumdb/tlog")));
-}
-
-beforeAll(() => {
-  dir = tempDir("tiermesh-foreign-");
-  if (go === undefined || sources === undefined) return;
-  mkdirSync(path.join(dir.path, "src/golang.org/x"), { recursive: true });
-  symlinkSync(sources, path.join(dir.path, "src/golang.org/x/mod"), "junction");
-  program = path.join(dir.path, process.platform === "win32" ? "tlog.exe" : "tlog");
-  // Without modules Go looks for packages in GOPATH only, so it needs no network.
-  const env = { ...process.env, GO111MODULE: "off", GOPATH: dir.path, GOFLAGS: "" };
-  const main = path.join(import.meta.dirname, "tlog", "main.go");
-  const built = spawnSync(go, ["build", "-o", program, main], { encoding: "utf8", env });
-  if (built.status !== 0) throw new Error(built.stderr);
-}, 180_000);
 afterAll(() => dir.remove());
 
+const signer = parsePrivateKey(generatePrivateKey((unique) => `tiermesh.internal/test/${unique}`));
+
 function check(folder: string, ...old: string[]): { status: number | null; out: string; err: string } {
-  const ran = spawnSync(program, [folder, signer.verifierKey, ...old], { encoding: "utf8" });
-  return { status: ran.status, out: ran.stdout.trim(), err: ran.stderr.trim() };
+  return go.run(folder, signer.verifierKey, ...old);
 }
 
 const entry = (i: number) => Buffer.from(`{"entry":${i},"pad":"${"x".repeat(i % 300)}"}`);
@@ -61,6 +37,25 @@ test.skipIf(absent !== undefined)(
       kept.push(path.join(dir.path, `checkpoint-${size}`));
       await cp(path.join(folder, "checkpoint"), kept.at(-1) ?? "");
     }
+  },
+  120_000,
+);
+
+test.skipIf(absent !== undefined)(
+  "Go's verifier accepts a pruned log from its first entry on, and later checkpoints as its beginnings",
+  async () => {
+    const folder = path.join(dir.path, "pruned");
+    const log = await TlogWriter.open(folder, signer);
+    await log.append(entries(0, 66_000));
+    const kept = path.join(dir.path, "kept-66000");
+    await cp(path.join(folder, "checkpoint"), kept);
+    await log.append(entries(66_000, 66_300));
+    for (const minimum of [512, 65_792]) {
+      await pruneTiles(folder, minimum);
+      expect(check(folder, kept)).toEqual({ status: 0, out: "ok 66300", err: "" });
+    }
+    await rm(path.join(folder, "tile/entries/257"));
+    expect(check(folder)).toMatchObject({ status: 1, out: "" });
   },
   120_000,
 );
@@ -85,5 +80,37 @@ test.skipIf(absent !== undefined)(
     await other.append(entries(1, 400));
     expect(check(fork).out).toBe("ok 399");
     expect(check(fork, path.join(folder, "checkpoint"))).toMatchObject({ status: 1, out: "" });
+  },
+);
+
+test.skipIf(absent !== undefined)(
+  "a checker written in Go from the specification accepts our witnesses' cosignatures, and no others",
+  async () => {
+    const folder = path.join(dir.path, "witnessed");
+    const log = await TlogWriter.open(folder, signer);
+    await log.append(entries(0, 300));
+    const file = path.join(folder, "checkpoint");
+    const note = await readFile(file, "utf8");
+    const witnesses = ["w.example/1", "w.example/2"].map((name) =>
+      parsePrivateKey(generatePrivateKey(() => name, "cosignature")),
+    );
+    const keys = witnesses.map(({ verifierKey }) => verifierKey);
+    const text = note.slice(0, note.indexOf("\n\n") + 1);
+    const answers: { body: string; status: number }[] = [];
+    for (const [i, witness] of witnesses.entries()) {
+      const logs = [parseVerifierKey(signer.verifierKey)];
+      const opened = await Witness.open({ signer: witness, logs, folder: path.join(dir.path, `w${i}`) });
+      answers.push(await opened.addCheckpoint(formatAddCheckpoint({ oldSize: 0, proof: [], checkpoint: note })));
+    }
+    const [one, two] = answers.map(({ body }) => body);
+    expect(go.run("-cosigned", file, ...keys).out).toBe("cosigned 0");
+    await log.cosign(text, [note.slice(text.length + 1), one ?? ""]);
+    expect(go.run("-cosigned", file, ...keys).out).toBe("cosigned 1");
+    await log.cosign(text, [note.slice(text.length + 1), one ?? "", two ?? ""]);
+    expect(go.run("-cosigned", file, ...keys).out).toBe("cosigned 2");
+    expect(check(folder).out).toBe("ok 300");
+    const changed = (await readFile(file, "utf8")).replace("\n300\n", "\n301\n");
+    await writeFile(file, changed);
+    expect(go.run("-cosigned", file, ...keys).status).toBe(1);
   },
 );

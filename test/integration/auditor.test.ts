@@ -1,21 +1,20 @@
-import { execFileSync } from "node:child_process";
-import { readFileSync, readdirSync } from "node:fs";
+import { existsSync } from "node:fs";
 import path from "node:path";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { headers } from "@nats-io/nats-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { AuditPage, type AuditEntry, type AuditQueryInput, type LogEntry } from "../../bus-schemas/index.ts";
+import { AuditPage, type AuditEntry, type AuditQueryInput } from "../../bus-schemas/index.ts";
 import { connectBus, type Bus } from "../../service/bus.ts";
 import { EventPublisher } from "../../service/events.ts";
 import { createLog } from "../../service/log.ts";
+import { linesOf, startAuditor as startAuditorProc, type AuditorProc } from "../kit/auditor-proc.ts";
 import { startTestBus, type TestBus } from "../kit/bus.ts";
-import { startProc, type Proc } from "../kit/proc.ts";
+import { startProc } from "../kit/proc.ts";
 import { verifyTree } from "../kit/signed-log.ts";
 import { tempDir } from "../kit/temp-dir.ts";
 import { waitFor } from "../kit/wait-for.ts";
 
 const log = createLog("test", "silent");
-const main = path.join(import.meta.dirname, "..", "..", "auditor", "main.ts");
 const dir = tempDir("tiermesh-auditor-");
 let server: TestBus;
 let bus: Bus;
@@ -33,26 +32,15 @@ afterAll(async () => {
   await dir.remove();
 });
 
-async function startAuditor(
-  folder: string,
-  wait = true,
-): Promise<Proc & { health: () => Promise<Record<string, unknown>> }> {
-  const proc = startProc(main, {
-    env: {
-      TIERMESH_NATS_URL: server.url,
-      TIERMESH_NATS_USER: server.user,
-      TIERMESH_NATS_PASSWORD: server.pass,
-      TIERMESH_AUDIT_DIR: folder,
-      TIERMESH_AUDIT_SEGMENT_BYTES: "65536",
-      LOG_LEVEL: "info",
-    },
-  });
-  let port = 0;
-  if (wait)
-    port = (JSON.parse((await proc.waitForLine(/^\{"ready":true.*$/, 30_000))[0]) as { health_port: number })
-      .health_port;
-  const health = async () => (await (await fetch(`http://127.0.0.1:${port}/health`)).json()) as Record<string, unknown>;
-  return { ...proc, health };
+/** Each test has a log of its own, on one bus: without this an auditor would wait for the turn of the one before. */
+async function startAuditor(folder: string, wait = true): Promise<AuditorProc> {
+  if (!existsSync(folder)) await forgetTurn();
+  return startAuditorProc(server, folder, { wait });
+}
+
+async function forgetTurn(): Promise<void> {
+  const manager = await jetstreamManager(bus.nc);
+  await manager.streams.delete(bus.subjects.auditorBucket.stream).catch(() => undefined);
 }
 
 async function ask(query: AuditQueryInput): Promise<AuditPage> {
@@ -65,14 +53,6 @@ function untilStored(sequence: number): Promise<void> {
   const look = async () =>
     expect((await ask({ after_sequence: sequence - 1, limit: 1 })).next).toBeGreaterThanOrEqual(sequence);
   return waitFor(look, { timeout: 40_000, interval: 30 });
-}
-
-function linesOf(folder: string): LogEntry[] {
-  const files = readdirSync(folder).filter((name) => name.endsWith(".jsonl"));
-  const lines = files
-    .toSorted()
-    .flatMap((name) => readFileSync(path.join(folder, name), "utf8").trimEnd().split("\n").slice(1));
-  return lines.map((line) => JSON.parse(line) as LogEntry);
 }
 
 /** Runs `tiermesh …` without a mesh; its exit code. */
@@ -241,39 +221,6 @@ test("a stream that was deleted and made anew is followed from its beginning", a
   expect(tail.map((entry) => entry.stream_sequence)).toEqual([1, 2, 3, 4, 5]);
   expect(await auditor.health()).toMatchObject({ ok: true });
 });
-
-/** Limit of a running process on the size of its files, `soft:hard`; util-linux has the program. */
-function limitFileSize(pid: number, limit: string): void {
-  const program = "prlimit";
-  execFileSync(program, ["--pid", String(pid), `--fsize=${limit}`]);
-}
-
-// A limit on file size is the one "disk full" that needs no rights and can be lifted again; only Linux has prlimit.
-test.runIf(process.platform === "linux")(
-  "a disk that takes no more stops acknowledgements, shows in health, and is gone on with",
-  async () => {
-    const folder = path.join(dir.path, "full");
-    await using auditor = await startAuditor(folder);
-    const manager = await jetstreamManager(bus.nc);
-    const before = (await manager.streams.info("AUDIT")).state.messages;
-    await untilStored(before);
-    limitFileSize(auditor.pid, "2000:unlimited");
-    const recorded = Array.from({ length: 50 }, record);
-    await Promise.all(recorded.map((event) => event.durable));
-    await waitFor(
-      async () => expect(await auditor.health()).toMatchObject({ ok: false, problem: expect.stringContaining("disk") }),
-      { timeout: 20_000 },
-    );
-    expect((await manager.consumers.info("AUDIT", "auditor")).ack_floor.stream_seq).toBeLessThan(before + 50);
-    limitFileSize(auditor.pid, "unlimited:unlimited");
-    await untilStored(before + 50);
-    expect((linesOf(folder) as AuditEntry[]).map((entry) => entry.sequence)).toEqual(
-      Array.from({ length: before + 50 }, (_, i) => i + 1),
-    );
-    expect(verifyTree(folder).problems).toEqual([]);
-    await waitFor(async () => expect(await auditor.health()).toMatchObject({ ok: true, problem: null }));
-  },
-);
 
 // Last, because the others count the stream's messages against the log's entries.
 test("an event that the stream has twice enters once; one with its id from another sender is another event", async () => {

@@ -79,6 +79,7 @@ test("the compose file's services run commands that there are, on volumes and se
     "router-3",
     "gateway",
     "auditor",
+    "auditor-2",
   ]);
   for (const { command, depends_on: after = [], image, volumes: mounts } of Object.values(services)) {
     expect(image).toBe("tiermesh");

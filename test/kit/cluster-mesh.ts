@@ -38,6 +38,8 @@ export interface ClusterMeshOptions {
   logLevel?: string;
   /** As `tiermesh bus init --tls`. */
   tls?: string;
+  /** With a second auditor, on the second machine. */
+  standby?: boolean;
 }
 
 /**
@@ -184,6 +186,17 @@ export class ClusterMesh {
       this.#add(`gateway-${i}`, host, args, {}, READY, "gateway");
     }
     this.#add("auditor-1", this.#host(3), ["run", "auditor"], {}, READY, "auditor");
+    if (this.#options.standby === true) {
+      const args = [
+        "run",
+        "auditor",
+        "--id",
+        "auditor-2",
+        "--key",
+        path.join(this.home("auditor-1"), "audit", "log-key"),
+      ];
+      this.#add("auditor-2", this.#host(2), args, {}, READY, "auditor");
+    }
     for (let i = 1; i <= agents; i++) this.#addAgent(`agent-${i}`, this.#host(i), "L1", this.#ports.runtime + i);
     if (egress) this.#addAgent("agent-cloud", this.#host(3), "L2", this.#ports.runtime);
     await Promise.all(this.names("runtime").map((name) => this.part(name).start()));

@@ -1,6 +1,7 @@
 import { AuditTree } from "../../auditor/audit-tree.ts";
 import { SegmentLog } from "../../auditor/segment-log.ts";
 import type { AuditEntry, DataClass, EventData, EventType } from "../../bus-schemas/index.ts";
+import { ALONE } from "./signed-log.ts";
 
 /** A signed log in a folder, written entry by entry as the auditor does, without a bus. */
 export interface RecordedLog {
@@ -47,7 +48,7 @@ export async function startLog(folder: string): Promise<RecordedLog> {
       tree.add([entry]);
       return entry;
     },
-    cover: () => tree.cover(),
+    cover: () => tree.cover(ALONE),
     close: () => segments.close(),
   };
 }

@@ -46,9 +46,12 @@ export const EXPECTED: Readonly<Record<HolderName, Expected>> = {
     hears: `mesh.main.heartbeat.*.* mesh.main.codec.* ${MICRO("gateway")} <inbox>.>`,
   },
   auditor: {
-    says: `mesh.main.event.{message_rejected,audit_gap}.none.auditor.auditor mesh.main.alert.*.audit_gap mesh.main.codec.* $JS.API.STREAM.INFO.AUDIT
-      $JS.API.CONSUMER.{INFO,CREATE,DURABLE.CREATE,DELETE,MSG.NEXT}.AUDIT.auditor $JS.ACK.AUDIT.auditor.> _INBOX.>`,
-    hears: `mesh.main.audit.{query,stats,receipt} mesh.main.codec.* ${MICRO("auditor")} <inbox>.>`,
+    says: `mesh.main.event.{message_rejected,audit_gap,audit_writer_changed,audit_problem,audit_pruned,witness_changed}.none.auditor.{auditor,auditor-2}
+      mesh.main.alert.*.audit_gap mesh.main.codec.* $JS.API.STREAM.INFO.AUDIT
+      $JS.API.CONSUMER.{INFO,CREATE,DURABLE.CREATE,DELETE,MSG.NEXT}.AUDIT.{auditor,auditor-2}
+      $JS.ACK.AUDIT.{auditor,auditor-2}.> $KV.tiermesh-auditor-main.head ${READS("auditor")}
+      ${READS("policy")} _INBOX.>`,
+    hears: `mesh.main.audit.{query,stats,receipt} $KV.tiermesh-auditor-main.head mesh.main.codec.* ${MICRO("auditor")} <inbox>.>`,
   },
   monitor: {
     says: "mesh.main.alert.*.* mesh.main.codec.* _INBOX.>",
@@ -60,7 +63,7 @@ export const EXPECTED: Readonly<Record<HolderName, Expected>> = {
   tools: { ...operator(), neverHears: "_INBOX.own.>" },
   keeper: {
     says: `mesh.main.event.{node_admitted,process_started,message_rejected,stream_changed}.none.keeper.* mesh.main.codec.*
-      $JS.API.STREAM.{CREATE,UPDATE,INFO,MSG.GET}.{AUDIT,KV_tiermesh-policy-main,KV_tiermesh-quality-main,KV_tiermesh-nodes-main,KV_tiermesh-sleep-main}
+      $JS.API.STREAM.{CREATE,UPDATE,INFO,MSG.GET}.{AUDIT,KV_tiermesh-policy-main,KV_tiermesh-quality-main,KV_tiermesh-nodes-main,KV_tiermesh-sleep-main,KV_tiermesh-auditor-main}
       $JS.API.STREAM.{CREATE,UPDATE,INFO}.{JOBS,JOB_STATES,JOB_RESULTS,JOB_LETTERS}
       $JS.API.INFO $KV.tiermesh-policy-main.routing $KV.tiermesh-nodes-main.> mesh.main.node.gone.* _INBOX.>`,
     hears: `mesh.main.registry.{add,revoke,list} mesh.main.registry.join.* $KV.tiermesh-nodes-main.> mesh.main.codec.*
@@ -75,7 +78,7 @@ function operator(): Expected {
       mesh.main.queue.desk.*
       $KV.tiermesh-policy-main.routing $KV.tiermesh-quality-main.> ${READS("policy")} ${READS("quality")} ${READS("sleep")}
       $JS.API.STREAM.INFO.AUDIT $JS.API.STREAM.MSG.GET.AUDIT
-      $JS.API.CONSUMER.INFO.AUDIT.auditor $JS.API.INFO $SRV.> _INBOX.>`,
+      $JS.API.CONSUMER.INFO.AUDIT.{auditor,auditor-2} $JS.API.INFO $SRV.> _INBOX.>`,
     hears: `mesh.main.heartbeat.*.* mesh.main.node.gone.* mesh.main.event.> mesh.main.alert.> mesh.main.codec.* <inbox>.>`,
   };
 }

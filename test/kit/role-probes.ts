@@ -2,11 +2,11 @@ import { alternatives } from "./role-expectations.ts";
 
 const NODES = "{gpu-1,pc-1,cloud-1,new-1}";
 const STREAMS =
-  "{AUDIT,KV_tiermesh-policy-main,KV_tiermesh-quality-main,KV_tiermesh-nodes-main,KV_tiermesh-sleep-main,JOBS,JOB_STATES,JOB_RESULTS,JOB_LETTERS,OTHER}";
+  "{AUDIT,KV_tiermesh-policy-main,KV_tiermesh-quality-main,KV_tiermesh-nodes-main,KV_tiermesh-sleep-main,KV_tiermesh-auditor-main,JOBS,JOB_STATES,JOB_RESULTS,JOB_LETTERS,OTHER}";
 const TYPES =
-  "{job_decided,class_mismatch,job_redispatched,job_ended,node_joined,node_left,node_lost,node_woken,node_ejected,node_controlled,policy_changed,policy_rejected,message_rejected,node_admitted,process_started,job_queued,job_requeued,job_dead,letter_filed,letter_dropped,job_run_ended,counts_reported,audit_gap,stream_changed,made_up}";
+  "{job_decided,class_mismatch,job_redispatched,job_ended,node_joined,node_left,node_lost,node_woken,node_ejected,node_controlled,policy_changed,policy_rejected,message_rejected,node_admitted,process_started,job_queued,job_requeued,job_dead,letter_filed,letter_dropped,job_run_ended,counts_reported,audit_gap,stream_changed,audit_writer_changed,audit_problem,audit_pruned,witness_changed,made_up}";
 const SOURCES =
-  "{router.router-1,agent.gpu-1,agent.cloud-1,agent.pc-1,auditor.auditor,auditor.two,gateway.gateway,keeper.host,operator.me}";
+  "{router.router-1,agent.gpu-1,agent.cloud-1,agent.pc-1,auditor.auditor,auditor.auditor-2,auditor.two,gateway.gateway,keeper.host,operator.me}";
 
 /** Subjects of the whole bus contract, of JetStream and of the server itself: one of each kind, and near misses. */
 export const SUBJECTS: readonly string[] = [
@@ -41,14 +41,14 @@ export const SUBJECTS: readonly string[] = [
       "mesh.{other,mainx}.{heartbeat.L1.gpu-1,job.submit.chat,job.run.P2.gpu-1,registry.add,audit.query,codec.0a1b2c3d}",
       `$JS.API.STREAM.{CREATE,UPDATE,DELETE,PURGE,INFO,MSG.GET,MSG.DELETE,SNAPSHOT,RESTORE,LEADER.STEPDOWN}.${STREAMS}`,
       `$JS.API.CONSUMER.{CREATE,LIST,NAMES}.${STREAMS}`,
-      `$JS.API.CONSUMER.{CREATE,DURABLE.CREATE,DELETE,INFO,MSG.NEXT,PAUSE}.${STREAMS}.{auditor,rag,evil}`,
+      `$JS.API.CONSUMER.{CREATE,DURABLE.CREATE,DELETE,INFO,MSG.NEXT,PAUSE}.${STREAMS}.{auditor,auditor-2,rag,evil}`,
       "$JS.API.CONSUMER.CREATE.{JOBS,JOB_STATES,JOB_RESULTS}.rag.mesh.main.queue.work.rag.x",
       "$JS.ACK.{JOBS.rag.1.2.3.4.5,JOB_STATES.rag.1.2.3.4.5}",
       "$JS.API.CONSUMER.CREATE.AUDIT.auditor.mesh.main.event.x",
       `$JS.API.DIRECT.GET.${STREAMS}{,.some.subject}`,
       "$JS.API.{INFO,STREAM.LIST,STREAM.NAMES,SERVER.REMOVE,ACCOUNT.PURGE.MESH}",
-      "$JS.{ACK.AUDIT.auditor.1.2.3.4.5,ACK.AUDIT.evil.1.2.3.4.5,ACK.OTHER.auditor.1.2.3.4.5,EVENT.ADVISORY.API,EVENT.ADVISORY.STREAM.DELETED.AUDIT,EVENT.ADVISORY.API.x,FC.x}",
-      "$KV.tiermesh-{policy-main,quality-main,nodes-main,sleep-main,policy-other}.{routing,gpu-1,a.b}",
+      "$JS.{ACK.AUDIT.auditor.1.2.3.4.5,ACK.AUDIT.auditor-2.1.2.3.4.5,ACK.AUDIT.evil.1.2.3.4.5,ACK.OTHER.auditor.1.2.3.4.5,EVENT.ADVISORY.API,EVENT.ADVISORY.STREAM.DELETED.AUDIT,EVENT.ADVISORY.API.x,FC.x}",
+      "$KV.tiermesh-{policy-main,quality-main,nodes-main,sleep-main,auditor-main,policy-other}.{routing,gpu-1,head,a.b}",
       "$SYS.{REQ.SERVER.PING,REQ.ACCOUNT.MESH.CONNZ,REQ.USER.INFO,ACCOUNT.MESH.CONNECT,SERVER.x.STATSZ}",
       "$SRV.{PING,INFO,STATS}{,.tiermesh-router,.tiermesh-router.id,.tiermesh-agent.id,.tiermesh-auditor,.other,.tiermesh-agent.id.x}",
       "$SRV.{PING,STATS}.tiermesh-{gateway,monitor}{,.id,.id.x}",

@@ -1,7 +1,9 @@
 // Checks a log folder of Tiermesh's auditor with Go's own transparency log packages, and with nothing of ours.
 //
-//	tlog FOLDER VERIFIER-KEY [OLD-CHECKPOINT]
+//	tlog FOLDER VERIFIER-KEY [OLD-CHECKPOINT ...]
+//	tlog -cosigned CHECKPOINT WITNESS-KEY ...
 //
+// The second prints how many of these witnesses have cosigned a checkpoint (cosignature.go).
 // It opens the checkpoint by the key, reads every hash and every entry through the tiles up to the root, proves each entry
 // by its own audit path, and that an older checkpoint is a beginning of the log. It prints "ok SIZE", or says why not and
 // ends with 1.
@@ -67,9 +69,21 @@ func path(tile tlog.Tile) string {
 	return strings.Replace(p, "tile/data/", "tile/entries/", 1)
 }
 
-func entries(folder string, size int64) ([][]byte, error) {
+// minimum is the index of the first entry of a pruned log, a multiple of 256; 0 if the log says nothing of it.
+func minimum(folder string) (int64, error) {
+	data, err := os.ReadFile(filepath.Join(folder, "minimum-index"))
+	if os.IsNotExist(err) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
+}
+
+func entries(folder string, first, size int64) ([][]byte, error) {
 	var all [][]byte
-	for n := int64(0); n<<height < size; n++ {
+	for n := first >> height; n<<height < size; n++ {
 		tile := tlog.Tile{H: height, L: -1, N: n, W: int(min(size-n<<height, 1<<height))}
 		data, err := read(folder, tile)
 		if err != nil {
@@ -118,18 +132,23 @@ func verify(folder, key string, old []string) (int64, error) {
 	if err != nil || tree.N == 0 {
 		return 0, err
 	}
-	all, err := entries(folder, tree.N)
+	first, err := minimum(folder)
+	if err != nil {
+		return 0, err
+	}
+	all, err := entries(folder, first, tree.N)
 	if err != nil {
 		return 0, err
 	}
 	// This reader checks every tile that it reads up to the signed root.
 	hashes := tlog.TileHashReader(tree, tiles{folder, map[tlog.Tile][]byte{}})
-	for n, entry := range all {
-		proof, err := tlog.ProveRecord(tree.N, int64(n), hashes)
+	for i, entry := range all {
+		n := first + int64(i)
+		proof, err := tlog.ProveRecord(tree.N, n, hashes)
 		if err != nil {
 			return 0, err
 		}
-		if err := tlog.CheckRecord(proof, tree.N, tree.Hash, int64(n), tlog.RecordHash(entry)); err != nil {
+		if err := tlog.CheckRecord(proof, tree.N, tree.Hash, n, tlog.RecordHash(entry)); err != nil {
 			return 0, fmt.Errorf("entry %d: %w", n, err)
 		}
 	}
@@ -150,6 +169,16 @@ func verify(folder, key string, old []string) (int64, error) {
 }
 
 func main() {
+	if len(os.Args) > 3 && os.Args[1] == "-cosigned" {
+		msg, err := os.ReadFile(os.Args[2])
+		count, failed := cosigned(msg, os.Args[3:])
+		if err != nil || failed != nil {
+			fmt.Fprintln(os.Stderr, err, failed)
+			os.Exit(1)
+		}
+		fmt.Println("cosigned", count)
+		return
+	}
 	if len(os.Args) < 3 {
 		fmt.Fprintln(os.Stderr, "usage: tlog FOLDER VERIFIER-KEY [OLD-CHECKPOINT ...]")
 		os.Exit(2)
