@@ -73,3 +73,14 @@ test("what ended while the bus was away is told when it is back", () => {
   intake.catchUp();
   expect(verdicts()).toHaveLength(2);
 });
+
+test("that no router is on the bus confirms nothing: it is said again to the one that comes back", () => {
+  const { bus, endings, end, confirm } = parts();
+  end();
+  bus.deliver(endings()[0]?.reply ?? "", new Uint8Array(), { code: 503 });
+  vi.advanceTimersByTime(500);
+  expect(endings()).toHaveLength(2);
+  confirm(1);
+  vi.advanceTimersByTime(60_000);
+  expect(endings()).toHaveLength(2);
+});

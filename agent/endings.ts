@@ -75,6 +75,8 @@ export class Endings {
   }
 
   #onConfirmed(msg: Msg): void {
+    // The broker's word that no router is there: it may be back before this is said for the last time.
+    if (msg.headers?.code === 503 && msg.data.length === 0) return;
     const key = lastToken(msg.subject);
     const ending = this.#waiting.get(key);
     if (ending === undefined) return;

@@ -143,3 +143,17 @@ test.each([3_600_000, -3_600_000])("a wall clock that is set by %s ms neither dr
   work.runs[0]?.done();
   expect(told()).toEqual(["accepted", "delta", "end"]);
 });
+
+test("an answer that lay in the socket while this process stood still is too old: what it is asked after that counts", () => {
+  const { submit, work, questions, bus, told, intake } = guarded();
+  submit({ prompt: "hello", stream: true }, ASKED);
+  work.runs[0]?.say("one");
+  const before = questions().at(-1)?.reply ?? "";
+  intake.catchUp();
+  bus.deliver(before, { go: true });
+  expect(told()).toEqual([]);
+  const after = questions().at(-1)?.reply ?? "";
+  expect(after).not.toBe(before);
+  bus.deliver(after, { go: true });
+  expect(told()).toEqual(["accepted", "delta"]);
+});

@@ -18,6 +18,8 @@ interface Asked {
   overdueAtMs: number;
   /** When its router last said that it is ours; undefined = never yet. */
   goAtMs: number | undefined;
+  /** Of the question that is open: an answer to an earlier one may lie unread in the socket of a process that stood still. */
+  question: number;
   timer: NodeJS.Timeout | undefined;
 }
 
@@ -52,7 +54,7 @@ export class GoAheads {
     const key = (this.#count++).toString(36);
     // From now on by the steady clock: one that is set meanwhile makes no job overdue.
     const overdueAtMs = performance.now() + job.facts.deadlineMs - Date.now() + OVERDUE_MS;
-    const asked: Asked = { job, say, overdueAtMs, goAtMs: undefined, timer: undefined };
+    const asked: Asked = { job, say, overdueAtMs, goAtMs: undefined, question: 0, timer: undefined };
     this.#asked.set(key, asked);
     this.#keys.set(job, key);
     if (job.facts.goAhead === "at once") this.#ask(key, asked);
@@ -66,9 +68,16 @@ export class GoAheads {
     this.#keys.delete(job);
   }
 
-  /** Asks again for all jobs: this node was away, and some may run elsewhere by now. */
+  /** Asks anew for all jobs: this node was away, and some may run elsewhere by now. What is answered to earlier questions is too old. */
   askAll(): void {
-    for (const [key, asked] of this.#asked) if (asked.goAtMs !== undefined) this.#askAgain(key, asked);
+    for (const [key, asked] of this.#asked) {
+      // Its first word is yet to come.
+      if (asked.goAtMs === undefined && asked.timer === undefined) continue;
+      clearInterval(asked.timer);
+      asked.question++;
+      asked.job.hold();
+      this.#ask(key, asked);
+    }
   }
 
   /**
@@ -91,7 +100,7 @@ export class GoAheads {
   }
 
   #ask(key: string, asked: Asked): void {
-    const say = () => asked.say(`${this.#replies}.${key}`);
+    const say = () => asked.say(`${this.#replies}.${key}-${asked.question}`);
     asked.timer = setInterval(() => {
       if (performance.now() > asked.overdueAtMs) asked.job.cancel(true);
       else say();
@@ -100,8 +109,9 @@ export class GoAheads {
   }
 
   #onAnswer(msg: Msg): void {
-    const asked = this.#asked.get(lastToken(msg.subject));
-    if (asked?.timer === undefined) return;
+    const [key = "", question] = lastToken(msg.subject).split("-");
+    const asked = this.#asked.get(key);
+    if (asked?.timer === undefined || String(asked.question) !== question) return;
     const { job } = asked;
     const nobody = msg.headers?.code === 503 && msg.data.length === 0;
     // A router that is gone asks nobody else any more. Whether it had, before it heard that we accepted, nobody knows.
