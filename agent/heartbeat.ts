@@ -13,6 +13,7 @@ import type { Log } from "../service/log.ts";
 import { startLoop } from "../service/loop.ts";
 import { headersFor } from "../service/messages.ts";
 import { VERSION } from "../service/version.ts";
+import type { Description } from "./description.ts";
 import type { Ended } from "./job.ts";
 import { movingAverage } from "./model/moving-average.ts";
 import type { RuntimeDesk } from "./runtime-desk.ts";
@@ -35,6 +36,8 @@ export interface HeartbeatParts {
   stance: Stance;
   /** Kind of machine (manners/settings.ts). */
   profile: string;
+  /** What operators call it, and their labels. */
+  description: Pick<Description, "name" | "labels">;
   desk: RuntimeDesk;
   hardware: () => Hardware;
   /** Asked at each heartbeat; null = awake. */
@@ -88,7 +91,7 @@ export class Heartbeat {
 
   /** Every key of the schema in its order, so that the shared msgpack structures fit (bus-schemas/structures.ts). */
   record(sleep: SleepRecord | null = null): NodeRecord {
-    const { bootId, costFactor, desk, hardware, layer, nodeId, profile, sealKeys, stance } = this.#parts;
+    const { bootId, costFactor, description, desk, hardware, layer, nodeId, profile, sealKeys, stance } = this.#parts;
     const { status, reason } =
       sleep === null ? stance.status : { status: "suspended" as const, reason: "about to sleep" };
     const models = desk.models;
@@ -109,6 +112,7 @@ export class Heartbeat {
       served_models: models,
       runtimes: desk.runtimes,
       load,
+      name: description.name,
       profile,
       allowed_slots: status === "healthy" ? load.slots : 0,
       performance: {
@@ -119,7 +123,7 @@ export class Heartbeat {
       cost_factor: costFactor,
       seal_keys: sealKeys(),
       sleep,
-      labels: {},
+      labels: { ...description.labels },
       last_heartbeat: new Date().toISOString(),
     };
   }

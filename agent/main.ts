@@ -1,23 +1,25 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { connectBus, type Bus } from "../service/bus.ts";
+import { connectBus } from "../service/bus.ts";
 import { busAddressOf } from "../service/config.ts";
 import { EventPublisher } from "../service/events.ts";
 import { createLog } from "../service/log.ts";
 import { newId } from "../service/ids.ts";
 import { runProcess } from "../service/lifecycle.ts";
-import { startLoop } from "../service/loop.ts";
 import { Metrics, serveHealth } from "../service/metrics.ts";
-import { announceService } from "../service/micro.ts";
 import { cacheDir, spoolDir, stateDir } from "../service/paths.ts";
 import { announceReady } from "../service/ready.ts";
 import { Rejections } from "../service/rejections.ts";
 import { Spool } from "../service/spool.ts";
 import { serveStructures } from "../service/structures-exchange.ts";
 import { within } from "../service/within.ts";
+import { announceAgent } from "./announce.ts";
+import { onReconnect, reviveBus } from "./bus-care.ts";
 import { agentConfig } from "./config.ts";
 import { serveControl } from "./control.ts";
+import { Description } from "./description.ts";
 import { keepEmbedded } from "./embedded-keeper.ts";
+import { Healing } from "./healing.ts";
 import { KeepWarm } from "./keep-warm.ts";
 import { ModelOrders } from "./model-orders.ts";
 import { onlyOne } from "./only-one.ts";
@@ -32,6 +34,7 @@ import { RuntimeDesk } from "./runtime-desk.ts";
 import { EnergyMeter } from "./model/energy.ts";
 import { asMember } from "./membership.ts";
 import { NodeKeys } from "./sealing/node-keys.ts";
+import { startKeyRotation } from "./sealing/rotate-keys.ts";
 import { RouterKeys } from "./sealing/router-keys.ts";
 import { SealedIntake } from "./sealing/sealed-intake.ts";
 import { ClockWatch } from "./sleep/clock-watch.ts";
@@ -48,10 +51,6 @@ const DRAIN_LIMIT_MS = 7000;
 /** Before a sleep running jobs get this long to end, milliseconds: systemd waits 5 s for all of it. */
 const SLEEP_DRAIN_MS = 1500;
 const GOODBYE_LIMIT_MS = 1000;
-/** A bus that does not answer for so long after a sleep has forgotten us, milliseconds. */
-const REVIVE_LIMIT_MS = 2000;
-/** How often it is looked whether the key for sealed jobs is due, milliseconds: within these bounds a hundredth of its time. */
-const SEAL_KEY_LOOK_MS = { least: 500, most: 10_000 };
 
 const log = createLog("agent");
 
@@ -94,10 +93,24 @@ runProcess(log, async (lifecycle) => {
   /** From the first heartbeat on, a change that routers choose by is told at once. */
   let beatNow = () => {};
   const looked = new Promise<void>((resolve) => (firstLook = resolve));
+  const healing = new Healing({
+    loaded,
+    nodeId,
+    nodeDir,
+    env,
+    probes,
+    desk,
+    egress: cloud !== undefined,
+    events,
+    tell: () => beatNow(),
+    log,
+    signal: lifecycle.signal,
+  });
+  const { gpus, machine, supervision } = healing;
   const work: WorkThread = new WorkThread(
-    { endpoints: config.runtimes, loopback: config.loopback, egress: cloud?.egress },
+    { endpoints: healing.endpoints(config.runtimes), loopback: config.loopback, egress: cloud?.egress },
     (runtimes) => {
-      if (desk.update(runtimes)) beatNow();
+      if (healing.heard(runtimes)) beatNow();
       keepWarm.look();
       firstLook();
     },
@@ -105,7 +118,8 @@ runProcess(log, async (lifecycle) => {
     { env: cloud?.workEnv },
   );
   lifecycle.onClose("work thread", () => work.close());
-  // Not the lifecycle's signal: running jobs still need the embedded runtime while the node drains.
+  // Not by the lifecycle's signal: running jobs still need their runtimes while the node drains.
+  lifecycle.onClose("managed runtimes", () => supervision.stop());
   const embedded = new AbortController();
   let embeddedEnded: Promise<void> | undefined;
   lifecycle.onClose("embedded runtime", async () => {
@@ -116,7 +130,7 @@ runProcess(log, async (lifecycle) => {
   const manners = startManners({
     loaded,
     nodeDir,
-    probes,
+    probes: machine,
     desk,
     tell: () => beatNow(),
     log,
@@ -124,7 +138,7 @@ runProcess(log, async (lifecycle) => {
   });
   const stance = new Stance(
     join(nodeDir, "stance.json"),
-    () => work.problem,
+    () => work.problem ?? healing.problem,
     () => manners.closed(),
   );
   let probed = false;
@@ -134,7 +148,7 @@ runProcess(log, async (lifecycle) => {
     wanted: config.keepWarm,
     orders,
     fleet: desk,
-    hardware: () => probes.current(),
+    hardware: () => machine.current(),
     reservedGb: loaded.limits.reserved_vram_gb,
     // Before the first probes it is not known what there is room for.
     closedBecause: () => (probed ? stance.closedBecause : "the probes have not run yet"),
@@ -143,15 +157,9 @@ runProcess(log, async (lifecycle) => {
     signal: lifecycle.signal,
   });
   const bootId = newId();
+  const description = new Description(join(nodeDir, "description.json"));
   const sealKeys = new NodeKeys(config.sealKeyHours * 3_600_000);
-  await sealKeys.rotate();
-  const sealKeyLookMs = Math.min(SEAL_KEY_LOOK_MS.most, Math.max(SEAL_KEY_LOOK_MS.least, config.sealKeyHours * 36_000));
-  const onKeyError = (error: unknown) => log.error({ err: error }, "a new key for sealed jobs could not be made");
-  startLoop(
-    { name: "seal keys", everyMs: sealKeyLookMs, onError: onKeyError },
-    () => sealKeys.rotate(),
-    lifecycle.signal,
-  );
+  const rotateKeys = await startKeyRotation(sealKeys, config.sealKeyHours, log, lifecycle.signal);
   const heartbeat = new Heartbeat({
     bus,
     nodeId,
@@ -161,8 +169,9 @@ runProcess(log, async (lifecycle) => {
     costFactor,
     stance,
     profile: loaded.profile,
+    description,
     desk,
-    hardware: () => probes.current(),
+    hardware: () => machine.current(),
     sleep: () => sleep.look(),
     log,
   });
@@ -208,16 +217,29 @@ runProcess(log, async (lifecycle) => {
       await within(bus.nc.flush(), GOODBYE_LIMIT_MS);
     },
     onAwake: () => {
-      void sealKeys.rotate().catch(onKeyError);
+      rotateKeys();
       intake.catchUp();
       void reviveBus(bus);
     },
-    onClockSet: () => void sealKeys.rotate().catch(onKeyError),
+    onClockSet: () => rotateKeys(),
     steadyMs: () => performance.now(),
     log,
   });
   if (tellsBeforeSleep()) void followSystemSleep({ onSleep: () => sleep.fallAsleep(), env }, lifecycle.signal);
-  serveControl({ bus, nodeId, stance, desk, orders, events, rejections, heartbeatNow, signal: lifecycle.signal });
+  serveControl({
+    bus,
+    nodeId,
+    stance,
+    desk,
+    orders,
+    supervision,
+    gpus,
+    description,
+    events,
+    rejections,
+    heartbeatNow,
+    signal: lifecycle.signal,
+  });
   const local = await serveLocalControl({ env, nodeDir, nodeId, layer, loaded, manners, stance, desk, events, log });
   lifecycle.onClose("local control", () => local.close());
   // A hung tool may keep a probe for a while; the node joins without its numbers then.
@@ -253,18 +275,13 @@ runProcess(log, async (lifecycle) => {
           if (endpoint !== undefined && !config.loopback) work.setLoopback(false);
         },
         onUnavailable: () => work.setLoopback(true),
+        onUp: (end) => supervision.embeddedUp(end),
+        onRestarted: (attempt) => supervision.embeddedRestarted(attempt),
       },
       embedded.signal,
     );
   }
-  const service = await announceService(
-    bus,
-    "agent",
-    "Runs jobs on this machine",
-    [{ name: "run", subject: bus.subjects.runs("P2", nodeId) }],
-    { node_id: nodeId, layer },
-  );
-  lifecycle.onClose("announcement", async () => void (await service.stop()));
+  await announceAgent(bus, nodeId, layer, lifecycle);
   const health = () => ({
     ok: bus.connected() && work.problem === undefined,
     node_id: nodeId,
@@ -280,17 +297,4 @@ runProcess(log, async (lifecycle) => {
 async function egressOf(providers: string, routingConfig: string | undefined) {
   const { prepareEgress } = await import("./egress/start.ts");
   return prepareEgress(providers, routingConfig, process.env, log);
-}
-
-/** After a sleep the other end may be long gone, which nobody would notice for seconds: pings come every five. */
-async function reviveBus(bus: Bus): Promise<void> {
-  const alive = await within(
-    bus.nc.flush().catch(() => undefined),
-    REVIVE_LIMIT_MS,
-  );
-  if (!alive && !bus.nc.isClosed()) await bus.nc.reconnect().catch(() => undefined);
-}
-
-async function onReconnect(bus: Bus, then: () => void): Promise<void> {
-  for await (const { type } of bus.nc.status()) if (type === "reconnect") then();
 }

@@ -226,7 +226,7 @@ const TEMPLATES: Record<Role, Template> = {
   operator: (s, { inbox }) => ({
     publish: [
       ...calls(s),
-      { subject: s.control("*"), why: "cordon, drain, resume, models" },
+      { subject: s.control("*"), why: "cordon, drain, resume, models, runtimes" },
       { subject: s.auditQuery, why: "the log" },
       ...operatesQueues(s),
       ...[s.registryAdd, s.registryRevoke, s.registryList].map((subject) => ({ subject, why: "who may join" })),

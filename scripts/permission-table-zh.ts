@@ -54,7 +54,7 @@ export const CHINESE_TEXTS: Readonly<Record<string, string>> = {
   "what happens": "正在发生的事",
   "events that happened": "查阅过去的事件",
   "how far the auditor is": "审计器处理到了哪里",
-  "cordon, drain, resume, models": "停止接单、排空、恢复、管理模型",
+  "cordon, drain, resume, models, runtimes": "停止接单、排空、恢复、管理模型与运行时",
   "the log": "日志",
   "who may join": "谁可加入",
   "tools ask whether there is JetStream": "工具会询问有无 JetStream",

@@ -60,6 +60,8 @@ export interface ModelOrder {
 export interface RuntimeState {
   record: RuntimeRecord;
   models: ServedModel[];
+  /** Where it listens on this machine; undefined for what has no port of its own. */
+  port?: number;
 }
 
 /**

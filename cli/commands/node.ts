@@ -5,6 +5,8 @@ import { stateDir } from "../../service/paths.ts";
 import { examples, type CommandModule } from "../command.ts";
 import { table } from "../format/table.ts";
 import { note, print, printJson } from "../format/terminal.ts";
+import { addCareVerbs } from "../nodes/care-verbs.ts";
+import { addDescribeVerbs } from "../nodes/describe-verbs.ts";
 import { addNodeVerbs } from "../nodes/verbs.ts";
 import { subjectToken } from "../options.ts";
 import { addNode, listNodes, revokeNode } from "../registry-client.ts";
@@ -90,6 +92,8 @@ export const node: CommandModule = (program) => {
       }),
     );
   addNodeVerbs(command);
+  addCareVerbs(command);
+  addDescribeVerbs(command);
 };
 
 function row({ node_id, layer, state, changed_unix_ms, by, reason }: NodeEntry): string[] {

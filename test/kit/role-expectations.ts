@@ -19,7 +19,8 @@ const READS = (bucket: string) => `$JS.API.STREAM.{INFO,MSG.GET}.KV_tiermesh-${b
 const agent = (layer: string, node: string, { jobs, classes }: { jobs: string; classes: string }): Expected => ({
   says: `mesh.main.heartbeat.${layer}.${node} mesh.main.job.verdict.*.${node}.*
     mesh.main.event.{job_ended,job_run_ended}.${classes}.agent.${node}
-    mesh.main.event.{node_controlled,message_rejected}.none.agent.${node} mesh.main.codec.* _INBOX.>`,
+    mesh.main.event.{node_controlled,message_rejected}.none.agent.${node} mesh.main.codec.* _INBOX.>
+    mesh.main.event.{runtime_restarted,runtime_given_up,gpu_sick,gpu_well}.none.agent.${node}`,
   hears: `mesh.main.job.{run,sealed}.${jobs}.${node} mesh.main.job.cancel.* mesh.main.node.control.${node}
     mesh.main.router.key.* mesh.main.codec.* ${MICRO("agent")} <inbox>.>`,
 });
