@@ -18,8 +18,10 @@ import { onReconnect, reviveBus } from "./bus-care.ts";
 import { agentConfig } from "./config.ts";
 import { serveControl } from "./control.ts";
 import { Description } from "./description.ts";
+import { egressOf } from "./egress/when-wanted.ts";
 import { keepEmbedded } from "./embedded-keeper.ts";
 import { Healing } from "./healing.ts";
+import { untilLetIn } from "./invitation.ts";
 import { KeepWarm } from "./keep-warm.ts";
 import { ModelOrders } from "./model-orders.ts";
 import { onlyOne } from "./only-one.ts";
@@ -57,11 +59,12 @@ const log = createLog("agent");
 runProcess(log, async (lifecycle) => {
   const { env } = process;
   const dirs = { stateDir: stateDir({ env }), cacheDir: cacheDir({ env }) };
+  await untilLetIn(dirs.stateDir, log, lifecycle.signal);
   const config = agentConfig(asMember(env, dirs.stateDir), dirs);
   const { nodeId, layer, costFactor } = config;
   const loaded = loadManners(config, companyFile(env));
   // Before any thread or child process starts: they inherit the environment.
-  const cloud = config.providers === undefined ? undefined : await egressOf(config.providers, config.routingConfig);
+  const cloud = await egressOf(config, env, log);
   const nodeDir = join(config.stateDir, "agent", nodeId);
   mkdirSync(nodeDir, { recursive: true, mode: 0o700 });
   const lock = await onlyOne({ nodeDir, nodeId, log }, lifecycle.signal);
@@ -292,9 +295,3 @@ runProcess(log, async (lifecycle) => {
   const healthPort = await serveHealth({ host: "127.0.0.1", port: config.healthPort, metrics, health }, lifecycle);
   announceReady("agent", { health_port: healthPort, node_id: nodeId, layer });
 });
-
-/** Loaded only where it is needed: reading YAML and prices takes memory that a person's machine should not give for it. */
-async function egressOf(providers: string, routingConfig: string | undefined) {
-  const { prepareEgress } = await import("./egress/start.ts");
-  return prepareEgress(providers, routingConfig, process.env, log);
-}

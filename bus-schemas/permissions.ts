@@ -18,6 +18,7 @@ export const ROLES = {
   operator: "an administrator, and `tiermesh` at the keyboard",
   keeper: "beside the broker: makes the streams, knows who may join",
   join: "holder of a join token: good for one thing, once",
+  invite: "holder of an invitation: may ask to be let in",
 } as const;
 export type Role = keyof typeof ROLES;
 
@@ -229,7 +230,10 @@ const TEMPLATES: Record<Role, Template> = {
       { subject: s.control("*"), why: "cordon, drain, resume, models, runtimes" },
       { subject: s.auditQuery, why: "the log" },
       ...operatesQueues(s),
-      ...[s.registryAdd, s.registryRevoke, s.registryList].map((subject) => ({ subject, why: "who may join" })),
+      ...[s.registryAdd, s.registryRevoke, s.registryList, s.registryInvite, s.registryDecide].map((subject) => ({
+        subject,
+        why: "who may join",
+      })),
       { subject: s.policyBucket.key, why: "the policy" },
       ...reads(s.policyBucket.stream, "the policy"),
       { subject: s.qualityBucket.keys, why: "quality of models" },
@@ -267,10 +271,15 @@ const TEMPLATES: Record<Role, Template> = {
       codec(s),
     ],
     subscribe: [
-      ...[s.registryAdd, s.registryRevoke, s.registryList, s.registryJoins].map((subject) => ({
-        subject,
-        why: "who may join",
-      })),
+      ...[
+        s.registryAdd,
+        s.registryRevoke,
+        s.registryList,
+        s.registryInvite,
+        s.registryDecide,
+        s.registryAsk,
+        s.registryJoins,
+      ].map((subject) => ({ subject, why: "who may join" })),
       { subject: s.nodesBucket.keys, why: "what another server's keeper changed" },
       ...(["connect", "disconnect"] as const).map((which) => ({
         subject: s.advisory(which),
@@ -284,4 +293,5 @@ const TEMPLATES: Record<Role, Template> = {
     if (node === undefined) throw new RangeError("a join token is for a node");
     return { publish: [{ subject: s.registryJoin(node), why: "to join" }], subscribe: [own(inbox)] };
   },
+  invite: (s, { inbox }) => ({ publish: [{ subject: s.registryAsk, why: "to be let in" }], subscribe: [own(inbox)] }),
 };

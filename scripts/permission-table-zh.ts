@@ -13,6 +13,7 @@ export const CHINESE_TEXTS: Readonly<Record<string, string>> = {
   "an administrator, and `tiermesh` at the keyboard": "管理员，以及在终端使用的 `tiermesh`",
   "beside the broker: makes the streams, knows who may join": "在消息代理旁：建立各个流，掌管谁可加入",
   "holder of a join token: good for one thing, once": "加入令牌的持有者：只能做一件事，只有一次",
+  "holder of an invitation: may ask to be let in": "邀请的持有者：只能请求加入",
   // Reasons.
   "found by nats micro": "供 nats micro 发现",
   "its part of the record": "记录中属于它的部分",
@@ -64,6 +65,7 @@ export const CHINESE_TEXTS: Readonly<Record<string, string>> = {
   "whether there is JetStream": "询问有无 JetStream",
   "what another server's keeper changed": "其他服务器的 keeper 所作的更改",
   "to join": "申请加入",
+  "to be let in": "请求加入",
   "what became of a durable job whose id it knows": "查询它知道编号的持久任务",
   "takes back a durable job whose id it knows": "撤回它知道编号的持久任务",
   "queues and dead letters": "队列与死信",

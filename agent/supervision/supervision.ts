@@ -3,6 +3,7 @@ import { mkdirSync } from "node:fs";
 import { MeshError, type RuntimeRecord } from "../../bus-schemas/index.ts";
 import type { EventPublisher } from "../../service/events.ts";
 import type { Log } from "../../service/log.ts";
+import { within } from "../../service/within.ts";
 import { parseLoopbackUrl } from "../runtimes/loopback-http.ts";
 import type { RuntimeState } from "../runtimes/runtime.ts";
 import { CommandMeans } from "./command.ts";
@@ -13,6 +14,9 @@ import { SystemdUnitMeans } from "./systemd-unit.ts";
 
 /** The runtime that the agent brings with it, kept by embedded-keeper.ts. */
 const EMBEDDED = "embedded";
+
+/** Its small model is on the disk already. Milliseconds. */
+const EMBEDDED_LIMIT_MS = 120_000;
 
 export interface SupervisionParts {
   managed: Readonly<Record<string, Settings>>;
@@ -41,7 +45,7 @@ export class Supervision {
   #seen: readonly RuntimeState[] = [];
   #endEmbedded: (() => void) | undefined;
   /** An operator had the embedded one restarted, and said why. */
-  #orderedEmbedded: { reason: string | null } | undefined;
+  #orderedEmbedded: { reason: string | null; up: PromiseWithResolvers<void> } | undefined;
 
   constructor(parts: SupervisionParts) {
     this.#parts = parts;
@@ -67,13 +71,14 @@ export class Supervision {
   embeddedRestarted(attempt: number): void {
     const ordered = this.#orderedEmbedded;
     this.#orderedEmbedded = undefined;
+    ordered?.up.resolve();
     const cause = ordered === undefined ? "exit" : "operator";
     this.#record(EMBEDDED, { type: "restarted", cause, attempt, reason: ordered?.reason ?? null });
   }
 
   /**
    * Restarts a managed runtime, by the name in agent.yaml or as the node's record has it; its jobs go on elsewhere.
-   * @returns when it answers again, the embedded one when it was told to end
+   * @returns when it answers again
    * @throws MeshError `not_supported` for a runtime that is not managed, `not_found` for one that is not there, and what
    * ManagedRuntime.restart throws
    */
@@ -82,8 +87,12 @@ export class Supervision {
     const kept = this.#keptBy(named);
     if (kept === undefined && named === EMBEDDED && this.#endEmbedded !== undefined) {
       this.#parts.handBack(why(named, reason), EMBEDDED);
-      this.#orderedEmbedded = { reason };
-      return this.#endEmbedded();
+      const up = this.#orderedEmbedded?.up ?? Promise.withResolvers<void>();
+      this.#orderedEmbedded = { reason, up };
+      this.#endEmbedded();
+      if (!(await within(up.promise, EMBEDDED_LIMIT_MS)))
+        throw new MeshError("runtime_failed", `${named} has not come up again within ${EMBEDDED_LIMIT_MS / 1000} s`);
+      return;
     }
     if (kept === undefined) throw this.#unmanaged(named, record);
     const runs = this.#seen.find(({ port }) => port === kept.port)?.record.name;

@@ -1,5 +1,6 @@
 import { jetstream, jetstreamManager, type JetStreamManager } from "@nats-io/jetstream";
-import { MeshError, NodeEntry } from "../../bus-schemas/index.ts";
+import { Invitation, MeshError, NodeEntry } from "../../bus-schemas/index.ts";
+import type { z } from "zod";
 import type { Bus } from "../../service/bus.ts";
 import { KV_ANSWER_LIMIT_MS, KV_ERR, ensureKv, isApiError, isDeletion, readKv } from "../../service/kv.ts";
 
@@ -16,6 +17,7 @@ export class NodesBucket {
   readonly #bus: Bus;
   readonly #manager: JetStreamManager;
   readonly #held = new Map<string, Held>();
+  #invitation: { invitation: Invitation | undefined; revision: number } = { invitation: undefined, revision: 0 };
   #read = 0;
 
   private constructor(bus: Bus, manager: JetStreamManager) {
@@ -36,19 +38,29 @@ export class NodesBucket {
     return Array.from(this.#held.values(), ({ entry }) => entry);
   }
 
+  /** The newest one, also when it is over; as of the last `refresh` or `putInvitation`. */
+  get invitation(): Invitation | undefined {
+    return this.#invitation.invitation;
+  }
+
   find(nodeId: string): NodeEntry | undefined {
     return this.#held.get(nodeId)?.entry;
   }
 
   /** Reads what was written since the last time. A value that is no entry takes the node's right away. @throws what the bus says */
   async refresh(): Promise<void> {
-    const { stream, keys, prefix } = this.#bus.subjects.nodesBucket;
+    const { stream, keys, prefix, invitation } = this.#bus.subjects.nodesBucket;
     for (;;) {
       const message = await readKv(this.#manager, stream, { seq: this.#read + 1, next_by_subj: keys });
       if (message === undefined) return;
       this.#read = message.seq;
+      if (message.subject === invitation) {
+        const read = isDeletion(message) ? undefined : parsed(Invitation, message.string());
+        this.#invitation = { invitation: read, revision: message.seq };
+        continue;
+      }
       const nodeId = message.subject.slice(prefix.length);
-      const entry = isDeletion(message) ? undefined : parseEntry(message.string());
+      const entry = isDeletion(message) ? undefined : parsed(NodeEntry, message.string());
       if (entry?.node_id === nodeId) this.#held.set(nodeId, { entry, revision: message.seq });
       else this.#held.delete(nodeId);
     }
@@ -62,17 +74,26 @@ export class NodesBucket {
   async put(entry: NodeEntry): Promise<void> {
     const { prefix } = this.#bus.subjects.nodesBucket;
     const after = this.#held.get(entry.node_id)?.revision ?? (await this.#newest(entry.node_id));
+    const revision = await this.#write(prefix + entry.node_id, entry, after, entry.node_id);
+    this.#held.set(entry.node_id, { entry, revision });
+  }
+
+  /** Takes the place of the one before. @throws MeshError `conflict` when another keeper was first */
+  async putInvitation(invitation: Invitation): Promise<void> {
+    const { invitation: key } = this.#bus.subjects.nodesBucket;
+    const revision = await this.#write(key, invitation, this.#invitation.revision, "the invitation");
+    this.#invitation = { invitation, revision };
+  }
+
+  /** Compare and set. @returns its revision */
+  async #write(subject: string, value: object, after: number, what: string): Promise<number> {
     try {
       const js = jetstream(this.#bus.nc, { timeout: KV_ANSWER_LIMIT_MS });
       const expect = { lastSubjectSequence: after };
-      const { seq } = await js.publish(prefix + entry.node_id, JSON.stringify(entry), { expect });
-      this.#held.set(entry.node_id, { entry, revision: seq });
+      return (await js.publish(subject, JSON.stringify(value), { expect })).seq;
     } catch (error) {
       if (!isApiError(error, KV_ERR.wrongLastSequence)) throw error;
-      throw new MeshError(
-        "conflict",
-        `${entry.node_id} was changed by somebody else at the same time; look, and try again`,
-      );
+      throw new MeshError("conflict", `${what} was changed by somebody else at the same time; look, and try again`);
     }
   }
 
@@ -83,9 +104,9 @@ export class NodesBucket {
   }
 }
 
-function parseEntry(text: string): NodeEntry | undefined {
+function parsed<T extends z.ZodType>(schema: T, text: string): z.output<T> | undefined {
   try {
-    return NodeEntry.parse(JSON.parse(text));
+    return schema.parse(JSON.parse(text));
   } catch {
     return undefined;
   }

@@ -64,15 +64,16 @@ export const EXPECTED: Readonly<Record<HolderName, Expected>> = {
       $JS.API.STREAM.{CREATE,UPDATE,INFO,MSG.GET}.{AUDIT,KV_tiermesh-policy-main,KV_tiermesh-quality-main,KV_tiermesh-nodes-main}
       $JS.API.STREAM.{CREATE,UPDATE,INFO}.{JOBS,JOB_STATES,JOB_RESULTS,JOB_LETTERS}
       $JS.API.INFO $KV.tiermesh-policy-main.routing $KV.tiermesh-nodes-main.> mesh.main.node.gone.* _INBOX.>`,
-    hears: `mesh.main.registry.{add,revoke,list} mesh.main.registry.join.* $KV.tiermesh-nodes-main.> mesh.main.codec.*
+    hears: `mesh.main.registry.{add,revoke,list,invite,decide,ask} mesh.main.registry.join.* $KV.tiermesh-nodes-main.> mesh.main.codec.*
       mesh.main.advisory.{connect,disconnect} <inbox>.>`,
   },
   join: { says: "mesh.main.registry.join.new-1", hears: "<inbox>.>" },
+  invite: { says: "mesh.main.registry.ask", hears: "<inbox>.>" },
 };
 
 function operator(): Expected {
   return {
-    says: `${CALLS} mesh.main.node.control.* mesh.main.audit.query mesh.main.registry.{add,revoke,list}
+    says: `${CALLS} mesh.main.node.control.* mesh.main.audit.query mesh.main.registry.{add,revoke,list,invite,decide}
       mesh.main.queue.desk.*
       $KV.tiermesh-policy-main.routing $KV.tiermesh-quality-main.> ${READS("policy")} ${READS("quality")}
       $JS.API.STREAM.INFO.AUDIT $JS.API.STREAM.MSG.GET.AUDIT
