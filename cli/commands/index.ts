@@ -2,6 +2,7 @@ import type { CommandModule } from "../command.ts";
 import { agent } from "./agent.ts";
 import { audit } from "./audit.ts";
 import { bus } from "./bus.ts";
+import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
 import { jobs } from "./jobs.ts";
 import { model } from "./model.ts";
@@ -34,6 +35,7 @@ export const COMMANDS: readonly CommandModule[] = [
   simulate,
   audit,
   bus,
+  demo,
   doctor,
   version,
 ];
