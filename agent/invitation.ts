@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { MeshError, NodeId, parseOrThrow, type NodeEntry } from "../bus-schemas/index.ts";
@@ -35,10 +35,11 @@ export async function askToBeLetIn(text: string, stateDir: string, nodeId?: stri
   const caFile = token.ca_pem === null ? null : join(folder, "bus-ca.pem");
   if (caFile !== null) writeFileSync(caFile, token.ca_pem ?? "");
   const nkeyFile = join(folder, "bus.nk");
-  // A key that was taken back is good for nothing, and never will be.
-  if (known?.waiting === null && known.nkey_file === nkeyFile && existsSync(nkeyFile))
-    renameSync(nkeyFile, `${nkeyFile}.revoked`);
-  const entry = await ask(token, node, keptNkey(nkeyFile).publicKey, caFile);
+  const asked = known !== undefined && known.waiting !== null && known.nkey_file === nkeyFile;
+  // Under another name until the keeper has heard of it: of a key that was taken back nothing is made good by asking with it.
+  const own = asked ? nkeyFile : `${nkeyFile}.asking`;
+  const entry = await ask(token, node, keptNkey(own).publicKey, caFile);
+  if (!asked) renameSync(own, nkeyFile);
   const { urls, cell } = token;
   const { layer } = entry;
   const waiting = entry.state === "joined" ? null : text.trim();

@@ -20,6 +20,7 @@ import { serveControl } from "./control.ts";
 import { Description } from "./description.ts";
 import { egressOf } from "./egress/when-wanted.ts";
 import { keepEmbedded } from "./embedded-keeper.ts";
+import { shown } from "./gpu-health/gpu-names.ts";
 import { Healing } from "./healing.ts";
 import { untilLetIn } from "./invitation.ts";
 import { KeepWarm } from "./keep-warm.ts";
@@ -290,6 +291,7 @@ runProcess(log, async (lifecycle) => {
     node_id: nodeId,
     ...stance.status,
     jobs: intake.jobs.size,
+    sick_gpus: gpus.sick.map(({ gpu, reason }) => `${shown(gpu)}: ${reason}`),
     problems: [...probes.problems(), ...work.runtimeProblems],
   });
   const healthPort = await serveHealth({ host: "127.0.0.1", port: config.healthPort, metrics, health }, lifecycle);
