@@ -124,6 +124,9 @@ test("a GPU with an Xid error takes its node out of use, everybody is told why, 
   const { out } = await mesh.mesh.run("nodes", "--state", "degraded");
   expect(out).toMatch(/gpu-1 .*H200 SICK: Xid 79/);
   expect(out).not.toContain("here");
+  const [, port = ""] = await machine.agent.waitForLine(/"health_port":(\d+)/);
+  const health = (await (await fetch(`http://127.0.0.1:${port}/health`)).json()) as object;
+  expect(health).toMatchObject({ sick_gpus: ["GPU 0 (H200): Xid 79: it has fallen off the bus"] });
   await eventually("recorded", () => events.some(({ type }) => type === "gpu_sick"));
   expect(events.find(({ type }) => type === "gpu_sick")?.data).toMatchObject({
     node_id: "gpu-1",
