@@ -114,6 +114,7 @@ test("an operator restarts a managed runtime by its name, and is told of one tha
 
 test("a GPU with an Xid error takes its node out of use, everybody is told why, and an operator takes it back", async () => {
   const sees = (readings: object) => machine.agent.write(`${JSON.stringify(readings)}\n`);
+  await serves("both runtimes there");
   sees({ gpus: [CARD] });
   await record("the card", ({ hardware }) => hardware.gpus.length === 1);
   sees({ faults: [{ id: "kmsg-7", pci_address: CARD.pci_address, uuid: null, xid: 79 }] });
