@@ -1,5 +1,5 @@
 import { createServer, type AddressInfo } from "node:net";
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -53,6 +53,9 @@ beforeAll(async () => {
 afterAll(async () => {
   await operator?.drain();
   await mesh?.[Symbol.asyncDispose]();
+  // The kit kills agents, and one that is killed leaves its runtime to its next life.
+  const left = existsSync(join(folder, "mine.pid")) ? managedPid() : undefined;
+  if (left !== undefined && isAlive(left)) process.kill(left, "SIGKILL");
 });
 
 const seen = () => mesh.client.nodes.list().find(({ record }) => record.node_id === "gpu-1");
