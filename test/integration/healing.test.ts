@@ -51,10 +51,10 @@ beforeAll(async () => {
   await operator.nc.flush();
 });
 afterAll(async () => {
-  await operator?.drain();
-  await mesh?.[Symbol.asyncDispose]();
   // The kit kills agents, and one that is killed leaves its runtime to its next life.
   const left = existsSync(join(folder, "mine.pid")) ? managedPid() : undefined;
+  await operator?.drain();
+  await mesh?.[Symbol.asyncDispose]();
   if (left !== undefined && isAlive(left)) process.kill(left, "SIGKILL");
 });
 
