@@ -5,6 +5,7 @@ import type { Bus } from "../service/bus.ts";
 import { FakeBus, FakeEvents } from "../test/kit/router-parts.ts";
 import { tempDir } from "../test/kit/temp-dir.ts";
 import { serveControl } from "./control.ts";
+import { Description } from "./description.ts";
 import type { PlacedOrder } from "./model-orders.ts";
 import { Stance } from "./stance.ts";
 
@@ -32,7 +33,26 @@ function setup(stanceFile = path.join(folder.path, `stance-${count++}.json`)) {
       return end.promise;
     },
   };
+  const restarts: { runtime: string; reason: string | null; end: PromiseWithResolvers<void> }[] = [];
+  const supervision = {
+    restart: (runtime: string, reason: string | null) => {
+      if (runtime === "ollama") throw new MeshError("not_supported", "not ours", { field: "runtime" });
+      const end = Promise.withResolvers<void>();
+      restarts.push({ runtime, reason, end });
+      return end.promise;
+    },
+  };
+  const description = new Description(`${stanceFile}.description`);
+  const wellAgain: (string | undefined)[] = [];
   serveControl({
+    supervision,
+    description,
+    gpus: {
+      declareWell: (gpu) => {
+        if (gpu === "7") throw new MeshError("not_found", "no such GPU is sick here", { field: "gpu" });
+        wellAgain.push(gpu);
+      },
+    },
     bus: bus as unknown as Bus,
     nodeId: "n1",
     stance,
@@ -50,7 +70,21 @@ function setup(stanceFile = path.join(folder.path, `stance-${count++}.json`)) {
   };
   const order = (body: unknown) => bus.deliver("mesh.main.node.control.n1", body, { reply: "_INBOX.operator" });
   const replies = () => bus.on("_INBOX.operator").map((sent) => ControlReply.parse(sent.json()));
-  return { bus, events, rejected, stance, ask, beats: () => beats, handedBack, given, order, replies };
+  return {
+    restarts,
+    description,
+    wellAgain,
+    bus,
+    events,
+    rejected,
+    stance,
+    ask,
+    beats: () => beats,
+    handedBack,
+    given,
+    order,
+    replies,
+  };
 }
 
 test("cordon, drain and resume take effect, are recorded, and the fleet hears of each at once", () => {
@@ -94,9 +128,17 @@ test.each([
   ["a model without a name", { command: "load-model" }],
   ["a model with an endless name", { command: "pull", model: "x".repeat(201) }],
   ["a runtime that is no token", { command: "unload-model", model: "m", runtime: "a.b" }],
+  ["a restart of no runtime", { command: "restart-runtime" }],
+  ["a label's key with a space", { command: "describe", labels: { "a b": "x" } }],
+  ["an endless label", { command: "describe", labels: { a: "x".repeat(201) } }],
+  ["a GPU that is sick no more than the others", { command: "gpu-well", gpu: "7" }],
 ])("%s is answered with a typed error and changes nothing", (_, body) => {
   const { ask, events, rejected, stance, beats } = setup();
-  expect(ask(body)).toMatchObject({ ok: false, status: "healthy", error: { code: "bad_request" } });
+  expect(ask(body)).toMatchObject({
+    ok: false,
+    status: "healthy",
+    error: { code: expect.stringMatching(/^(bad_request|not_found)$/) },
+  });
   expect(rejected).toHaveLength(1);
   expect(stance.status.status).toBe("healthy");
   expect([events.seen.length, beats()]).toEqual([0, 0]);
@@ -165,4 +207,60 @@ test("a command about a model that fails says why, to its operator and in the re
     { command: "unload-model", model: "m", runtime: "vllm-8000", error: { code: "not_supported" } },
     { command: "load-model", model: "huge", error: { code: "model_not_found" } },
   ]);
+});
+
+test("a restart of a runtime is told of until it answers again, and recorded with its reason", async () => {
+  const { restarts, order, replies, events, beats } = setup();
+  order({ command: "restart-runtime", runtime: "vllm", reason: "new flags" });
+  expect(restarts).toMatchObject([{ runtime: "vllm", reason: "new flags" }]);
+  expect(replies()).toMatchObject([{ ok: true, done: false, progress: { phase: "starting" } }]);
+  restarts[0]?.end.resolve();
+  await vi.waitFor(() => expect(replies()).toHaveLength(2));
+  expect(replies()[1]).toMatchObject({ ok: true, done: true, error: null });
+  expect(events.of("node_controlled")).toEqual([
+    { node_id: "n1", command: "restart-runtime", reason: "new flags", runtime: "vllm" },
+  ]);
+  expect(beats()).toBe(1);
+});
+
+test("a restart of a runtime that is not managed is a typed error, recorded too", async () => {
+  const { order, replies, events } = setup();
+  order({ command: "restart-runtime", runtime: "ollama" });
+  await vi.waitFor(() => expect(replies()).toHaveLength(1));
+  expect(replies()).toMatchObject([{ ok: false, done: true, error: { code: "not_supported", field: "runtime" } }]);
+  expect(events.of("node_controlled")).toMatchObject([
+    { command: "restart-runtime", error: { code: "not_supported" } },
+  ]);
+});
+
+test("name and labels are set, added to and taken away, and outlive a restart", () => {
+  const { ask, description, events, beats } = setup(path.join(folder.path, "described"));
+  ask({ command: "describe", name: "Ada's desk", labels: { site: "Berlin", team: "x" } });
+  ask({ command: "describe", labels: { team: null, "rack/row": "7" } });
+  expect(description.name).toBe("Ada's desk");
+  expect(description.labels).toEqual({ site: "Berlin", "rack/row": "7" });
+  const again = new Description(path.join(folder.path, "described.description"));
+  expect([again.name, again.labels]).toEqual([description.name, description.labels]);
+  ask({ command: "describe", name: null });
+  expect(description.name).toBeNull();
+  expect(beats()).toBe(3);
+  expect(events.of("node_controlled").map(({ command }) => command)).toEqual(["describe", "describe", "describe"]);
+});
+
+test("more labels than a heartbeat should carry are refused, and none of them is kept", () => {
+  const { ask, description } = setup();
+  const labels = Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`k${i}`, "v"]));
+  expect(ask({ command: "describe", labels })).toMatchObject({
+    ok: false,
+    error: { code: "bad_request", field: "labels" },
+  });
+  expect(description.labels).toEqual({});
+});
+
+test("an operator's word makes a sick GPU used again", () => {
+  const { ask, wellAgain, beats } = setup();
+  expect(ask({ command: "gpu-well", gpu: "1", reason: "was replaced" })).toMatchObject({ ok: true });
+  expect(ask({ command: "gpu-well" })).toMatchObject({ ok: true });
+  expect(wellAgain).toEqual(["1", undefined]);
+  expect(beats()).toBe(2);
 });

@@ -12,12 +12,15 @@ import type { Bus } from "../service/bus.ts";
 import type { EventPublisher } from "../service/events.ts";
 import { readBody, respond } from "../service/messages.ts";
 import type { Rejections } from "../service/rejections.ts";
-import type { ModelOrders, PlacedOrder } from "./model-orders.ts";
+import type { Description } from "./description.ts";
+import type { GpuHealth } from "./gpu-health/gpu-health.ts";
+import type { ModelOrders } from "./model-orders.ts";
 import type { RuntimeDesk } from "./runtime-desk.ts";
 import type { Stance } from "./stance.ts";
+import type { Supervision } from "./supervision/supervision.ts";
 
 const STATUS_AFTER = { cordon: "cordoned", drain: "draining", suspend: "suspended", resume: "healthy" } as const;
-/** While a model is loaded or downloaded its operator hears so often, milliseconds; silence for longer means that we are gone. */
+/** While something takes its time its operator hears so often, milliseconds; silence for longer means that we are gone. */
 const TELL_EVERY_MS = 1000;
 
 export interface ControlParts {
@@ -26,6 +29,9 @@ export interface ControlParts {
   stance: Stance;
   desk: Pick<RuntimeDesk, "handBack">;
   orders: Pick<ModelOrders, "place" | "carryOut">;
+  supervision: Pick<Supervision, "restart">;
+  gpus: Pick<GpuHealth, "declareWell">;
+  description: Pick<Description, "change">;
   events: EventPublisher;
   rejections: Rejections;
   heartbeatNow: () => void;
@@ -34,22 +40,22 @@ export interface ControlParts {
 }
 
 type ModelRequest = Extract<ControlRequest, { command: ModelCommand }>;
+type RestartRequest = Extract<ControlRequest, { command: "restart-runtime" }>;
+type LongRequest = ModelRequest | RestartRequest;
+type QuickRequest = Exclude<ControlRequest, LongRequest>;
 
-/** Serves an operator's commands to this node: cordon, drain, suspend and resume, and those about its models. */
+/** Serves an operator's commands to this node: about its stance, its models, its runtimes, its GPUs and what it is called. */
 export function serveControl(parts: ControlParts): void {
-  const { bus, desk, nodeId, stance, events, rejections, heartbeatNow } = parts;
+  const { bus, nodeId, rejections } = parts;
   bus.listen(bus.subjects.control(nodeId), (msg) => {
     try {
       // What JetStream delivers where its asker says has a reply subject of its own: that is no operator.
       if (!isInbox(msg.reply ?? "")) throw new MeshError("bad_request", "reply: not an inbox", { field: "reply" });
       const request = readBody(msg, ControlRequest);
-      if (isModelRequest(request)) return void carryOut(parts, msg, request);
-      const reason = request.command === "resume" ? null : (request.reason ?? null);
-      stance.set(STATUS_AFTER[request.command], reason);
-      events.record("node_controlled", { node_id: nodeId, command: request.command, reason, ...byOf(request) });
-      heartbeatNow();
-      // The machine is wanted now: what runs goes on elsewhere. Cordoned and draining nodes end what they have.
-      if (request.command === "suspend") desk.handBack(stance.closedBecause ?? "the node is suspended");
+      if (isModelRequest(request)) return void carryOut(parts, msg, request, modelOrder(parts, request));
+      if (request.command === "restart-runtime")
+        return void carryOut(parts, msg, request, restartOrder(parts, request));
+      obey(parts, request);
       tell(parts, msg, {});
     } catch (cause) {
       const error = MeshError.from(cause);
@@ -67,35 +73,72 @@ function isModelRequest(request: ControlRequest): request is ModelRequest {
   return Object.hasOwn(MODEL_COMMANDS, request.command);
 }
 
+/** What is done at once. @throws MeshError what is wrong with it */
+function obey({ description, desk, events, gpus, heartbeatNow, nodeId, stance }: ControlParts, request: QuickRequest) {
+  const { command } = request;
+  const reason = ("reason" in request ? request.reason : undefined) ?? null;
+  if (command === "describe") description.change(request);
+  else if (command === "gpu-well") gpus.declareWell(request.gpu, reason);
+  else stance.set(STATUS_AFTER[command], reason);
+  events.record("node_controlled", { node_id: nodeId, command, reason, ...byOf(request) });
+  heartbeatNow();
+  // The machine is wanted now: what runs goes on elsewhere. Cordoned and draining nodes end what they have.
+  if (command === "suspend") desk.handBack(stance.closedBecause ?? "the node is suspended");
+}
+
+/** Something that takes its time. */
+interface LongOrder {
+  /** For the record, as far as it is known. */
+  facts(): { reason: string | null; model?: string; runtime?: string };
+  carryOut(onProgress: (progress: ModelProgress) => void): Promise<void>;
+}
+
+function modelOrder({ orders, signal }: ControlParts, { command, model, runtime }: ModelRequest): LongOrder {
+  let facts: ReturnType<LongOrder["facts"]> = { reason: null, model };
+  return {
+    facts: () => facts,
+    async carryOut(onProgress) {
+      const placed = orders.place(MODEL_COMMANDS[command], model, runtime);
+      facts = { reason: null, model: placed.model, runtime: placed.runtime };
+      await orders.carryOut(placed, onProgress, signal);
+    },
+  };
+}
+
+function restartOrder({ supervision }: ControlParts, { runtime, reason: said }: RestartRequest): LongOrder {
+  const reason = said ?? null;
+  return {
+    facts: () => ({ reason, runtime }),
+    async carryOut(onProgress) {
+      const done = supervision.restart(runtime, reason);
+      onProgress({ phase: "starting", done_bytes: null, total_bytes: null });
+      await done;
+    },
+  };
+}
+
 /** Never throws. Its operator hears of it at least once a second until the end, and the record has its end. */
-async function carryOut(parts: ControlParts, msg: Msg, request: ModelRequest): Promise<void> {
-  const { command, model, runtime } = request;
-  const { orders, events, nodeId, rejections, signal } = parts;
+async function carryOut(parts: ControlParts, msg: Msg, request: LongRequest, order: LongOrder): Promise<void> {
+  const { events, nodeId, rejections } = parts;
   let progress: ModelProgress | null = null;
-  let placed: PlacedOrder | undefined;
   let error: MeshError | undefined;
   const tellProgress = () => tell(parts, msg, { progress, done: false });
   const timer = setInterval(tellProgress, TELL_EVERY_MS);
   try {
-    placed = orders.place(MODEL_COMMANDS[command], model, runtime);
-    const onProgress = (next: ModelProgress) => {
+    await order.carryOut((next) => {
       const first = progress?.phase !== next.phase;
       progress = next;
       if (first) tellProgress();
-    };
-    await orders.carryOut(placed, onProgress, signal);
+    });
   } catch (cause) {
     error = MeshError.from(cause);
   } finally {
     clearInterval(timer);
   }
-  const done = { node_id: nodeId, command, reason: null, model: placed?.model ?? model, ...byOf(request) };
   try {
-    events.record("node_controlled", {
-      ...done,
-      ...(placed === undefined ? {} : { runtime: placed.runtime }),
-      ...(error === undefined ? {} : { error: error.toWire() }),
-    });
+    const failed = error === undefined ? {} : { error: error.toWire() };
+    const { command } = request;
+    events.record("node_controlled", { node_id: nodeId, command, ...order.facts(), ...byOf(request), ...failed });
   } catch (cause) {
     rejections.add("control", MeshError.from(cause));
     error ??= MeshError.from(cause);

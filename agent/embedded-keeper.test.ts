@@ -9,6 +9,7 @@ afterEach(() => vi.useRealTimers());
 function keeper(...starts: (() => Promise<EmbeddedRuntime>)[]) {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });
   const said: string[] = [];
+  const ends: ((() => void) | undefined)[] = [];
   const stop = new AbortController();
   let count = 0;
   const ended = keepEmbedded(
@@ -18,6 +19,8 @@ function keeper(...starts: (() => Promise<EmbeddedRuntime>)[]) {
       log: createLog("test", "silent"),
       onEndpoint: (endpoint) => said.push(endpoint?.baseUrl ?? "gone"),
       onUnavailable: () => said.push("unavailable"),
+      onUp: (end) => (ends[0] = end),
+      onRestarted: (attempt) => said.push(`restarted ${attempt}`),
       start: () => {
         const next = starts[Math.min(count++, starts.length - 1)];
         if (next === undefined) throw new Error("no script");
@@ -26,7 +29,7 @@ function keeper(...starts: (() => Promise<EmbeddedRuntime>)[]) {
     },
     stop.signal,
   );
-  return { said, stop, ended, starts: () => count };
+  return { said, ends, stop, ended, starts: () => count };
 }
 
 /** A runtime that runs until `end` or `stop` is called. */
@@ -52,7 +55,7 @@ test("a runtime that ends is announced as gone and started again", async () => {
   await vi.advanceTimersByTimeAsync(0);
   expect(said).toEqual(["http://127.0.0.1:1", "gone"]);
   await vi.advanceTimersByTimeAsync(500);
-  expect(said).toEqual(["http://127.0.0.1:1", "gone", "http://127.0.0.1:2"]);
+  expect(said).toEqual(["http://127.0.0.1:1", "gone", "http://127.0.0.1:2", "restarted 1"]);
   stop.abort();
   await ended;
   expect(second.stop).toHaveBeenCalledOnce();
@@ -114,4 +117,18 @@ test("a start that fails because it was told to stop is no news", async () => {
   stop.abort();
   await ended;
   expect(said).toEqual([]);
+});
+
+test("whoever ends it by its word has it started again, and a runtime that is gone cannot be ended", async () => {
+  const [first, second] = [runtime("http://127.0.0.1:1"), runtime("http://127.0.0.1:2")];
+  const { said, ends, stop, ended } = keeper(first.start, second.start);
+  await vi.advanceTimersByTimeAsync(0);
+  ends[0]?.();
+  await vi.advanceTimersByTimeAsync(0);
+  expect([first.stop.mock.calls.length, ends[0]]).toEqual([1, undefined]);
+  await vi.advanceTimersByTimeAsync(500);
+  expect(said).toEqual(["http://127.0.0.1:1", "gone", "http://127.0.0.1:2", "restarted 1"]);
+  expect(ends[0]).toBeTypeOf("function");
+  stop.abort();
+  await ended;
 });

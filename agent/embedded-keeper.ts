@@ -2,9 +2,10 @@ import { availableParallelism } from "node:os";
 import type { Log } from "../service/log.ts";
 import { pause } from "../service/loop.ts";
 import { EmbeddedError, startEmbeddedRuntime } from "./embedded/index.ts";
+import { BackOff } from "./supervision/back-off.ts";
 import type { EmbeddedEndpoint } from "./work/protocol.ts";
 
-/** Pause before a runtime that ended is started again, milliseconds; doubles up to the limit, starts over after a good run. */
+/** Milliseconds. */
 const RESTART_MS = { first: 500, limit: 60_000, goodRun: 60_000 };
 
 /** More threads than this do not make a small model faster: memory does. */
@@ -23,14 +24,19 @@ export interface EmbeddedKeeperOptions {
   onEndpoint: (endpoint: EmbeddedEndpoint | undefined) => void;
   /** No model can be had at present. */
   onUnavailable: () => void;
+  /** It is up; `end` ends it, and then it is started again. Undefined when it is gone. */
+  onUp?: (end: (() => void) | undefined) => void;
+  /** It is up again after it had ended; `attempt` counts from 1 since it last ran well. */
+  onRestarted?: (attempt: number) => void;
   /** How it is started; another one only in tests. */
   start?: typeof startEmbeddedRuntime;
 }
 
 /** Keeps the embedded runtime alive until `signal` aborts: a native crash costs its jobs, not the agent. */
 export async function keepEmbedded(options: EmbeddedKeeperOptions, signal: AbortSignal): Promise<void> {
-  const { cacheDir, env, log, onEndpoint, onUnavailable, start = startEmbeddedRuntime } = options;
-  let waitMs = RESTART_MS.first;
+  const { cacheDir, env, log, onEndpoint, onRestarted, onUnavailable, onUp, start = startEmbeddedRuntime } = options;
+  const backOff = new BackOff(RESTART_MS);
+  let wasUp = false;
   while (!signal.aborted) {
     const startedAtMs = performance.now();
     try {
@@ -41,7 +47,12 @@ export async function keepEmbedded(options: EmbeddedKeeperOptions, signal: Abort
       signal.addEventListener("abort", stop, { once: true });
       // Told to stop while it came up: an abort that has been heard does not come again.
       if (signal.aborted) stop();
-      else onEndpoint({ baseUrl, token, model, contextLength, parallelSlots });
+      else {
+        onEndpoint({ baseUrl, token, model, contextLength, parallelSlots });
+        onUp?.(stop);
+        if (wasUp) onRestarted?.(backOff.failures);
+        wasUp = true;
+      }
       const exit = await runtime.exited;
       signal.removeEventListener("abort", stop);
       if (!signal.aborted) log.warn({ exit }, "the embedded runtime ended; starting it again");
@@ -51,10 +62,9 @@ export async function keepEmbedded(options: EmbeddedKeeperOptions, signal: Abort
       onUnavailable();
       if (isFinal(error)) return;
     }
+    onUp?.(undefined);
     onEndpoint(undefined);
-    if (performance.now() - startedAtMs > RESTART_MS.goodRun) waitMs = RESTART_MS.first;
-    await pause(waitMs, signal);
-    waitMs = Math.min(waitMs * 2, RESTART_MS.limit);
+    await pause(backOff.ended(performance.now() - startedAtMs), signal);
   }
 }
 

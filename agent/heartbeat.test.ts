@@ -26,6 +26,7 @@ function setup() {
       },
     } as Stance,
     profile: "server",
+    description: { name: null, labels: {} },
     desk,
     hardware: () => hardware,
     log: createLog("test", "silent"),

@@ -13,6 +13,7 @@ import type { Log } from "../service/log.ts";
 import { startLoop } from "../service/loop.ts";
 import { headersFor } from "../service/messages.ts";
 import { VERSION } from "../service/version.ts";
+import type { Description } from "./description.ts";
 import type { Ended } from "./job.ts";
 import { movingAverage } from "./model/moving-average.ts";
 import type { RuntimeDesk } from "./runtime-desk.ts";
@@ -35,6 +36,8 @@ export interface HeartbeatParts {
   stance: Stance;
   /** Kind of machine (manners/settings.ts). */
   profile: string;
+  /** What operators call it, and their labels. */
+  description: Pick<Description, "name" | "labels">;
   desk: RuntimeDesk;
   hardware: () => Hardware;
   /** Networks where it can wake a neighbour. */
@@ -90,7 +93,8 @@ export class Heartbeat {
 
   /** Every key of the schema in its order, so that the shared msgpack structures fit (bus-schemas/structures.ts). */
   record(sleep: SleepRecord | null = null): NodeRecord {
-    const { bootId, costFactor, desk, hardware, layer, networks, nodeId, profile, sealKeys, stance } = this.#parts;
+    const { bootId, costFactor, description, desk, hardware, layer, networks, nodeId, profile, sealKeys, stance } =
+      this.#parts;
     const { status, reason } =
       sleep === null ? stance.status : { status: "suspended" as const, reason: "about to sleep" };
     const models = desk.models;
@@ -111,6 +115,7 @@ export class Heartbeat {
       served_models: models,
       runtimes: desk.runtimes,
       load,
+      name: description.name,
       profile,
       allowed_slots: status === "healthy" ? load.slots : 0,
       performance: {
@@ -122,7 +127,7 @@ export class Heartbeat {
       seal_keys: sealKeys(),
       networks: networks?.() ?? [],
       sleep,
-      labels: {},
+      labels: { ...description.labels },
       last_heartbeat: new Date().toISOString(),
     };
   }

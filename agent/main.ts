@@ -7,18 +7,23 @@ import { EventPublisher } from "../service/events.ts";
 import { createLog } from "../service/log.ts";
 import { newId } from "../service/ids.ts";
 import { runProcess } from "../service/lifecycle.ts";
-import { startLoop } from "../service/loop.ts";
 import { Metrics, serveHealth } from "../service/metrics.ts";
-import { announceService } from "../service/micro.ts";
 import { cacheDir, spoolDir, stateDir } from "../service/paths.ts";
 import { announceReady } from "../service/ready.ts";
 import { Rejections } from "../service/rejections.ts";
 import { Spool } from "../service/spool.ts";
 import { serveStructures } from "../service/structures-exchange.ts";
 import { within } from "../service/within.ts";
+import { announceAgent } from "./announce.ts";
+import { onReconnect, reviveBus } from "./bus-care.ts";
 import { agentConfig } from "./config.ts";
 import { serveControl } from "./control.ts";
+import { Description } from "./description.ts";
+import { egressOf } from "./egress/when-wanted.ts";
 import { keepEmbedded } from "./embedded-keeper.ts";
+import { shown } from "./gpu-health/gpu-names.ts";
+import { Healing } from "./healing.ts";
+import { untilLetIn } from "./invitation.ts";
 import { KeepWarm } from "./keep-warm.ts";
 import { ModelOrders } from "./model-orders.ts";
 import { onlyOne } from "./only-one.ts";
@@ -29,11 +34,11 @@ import { companyFile, loadManners } from "./manners/load.ts";
 import { slotsOf } from "./manners/slots.ts";
 import { startManners } from "./manners/start.ts";
 import { startProbes } from "./probes/start.ts";
-import { onReconnect, reviveBus } from "./reconnect.ts";
 import { RuntimeDesk } from "./runtime-desk.ts";
 import { EnergyMeter } from "./model/energy.ts";
 import { asMember } from "./membership.ts";
 import { NodeKeys } from "./sealing/node-keys.ts";
+import { startKeyRotation } from "./sealing/rotate-keys.ts";
 import { RouterKeys } from "./sealing/router-keys.ts";
 import { SealedIntake } from "./sealing/sealed-intake.ts";
 import { ClockWatch } from "./sleep/clock-watch.ts";
@@ -52,19 +57,18 @@ const DRAIN_LIMIT_MS = 7000;
 /** Before a sleep running jobs get this long to end, milliseconds: systemd waits 5 s for all of it. */
 const SLEEP_DRAIN_MS = 1500;
 const GOODBYE_LIMIT_MS = 1000;
-/** How often it is looked whether the key for sealed jobs is due, milliseconds: within these bounds a hundredth of its time. */
-const SEAL_KEY_LOOK_MS = { least: 500, most: 10_000 };
 
 const log = createLog("agent");
 
 runProcess(log, async (lifecycle) => {
   const { env } = process;
   const dirs = { stateDir: stateDir({ env }), cacheDir: cacheDir({ env }) };
+  await untilLetIn(dirs.stateDir, log, lifecycle.signal);
   const config = agentConfig(asMember(env, dirs.stateDir), dirs);
   const { nodeId, layer, costFactor } = config;
   const loaded = loadManners(config, companyFile(env));
   // Before any thread or child process starts: they inherit the environment.
-  const cloud = config.providers === undefined ? undefined : await egressOf(config.providers, config.routingConfig);
+  const cloud = await egressOf(config, env, log);
   const nodeDir = join(config.stateDir, "agent", nodeId);
   mkdirSync(nodeDir, { recursive: true, mode: 0o700 });
   const lock = await onlyOne({ nodeDir, nodeId, log }, lifecycle.signal);
@@ -96,10 +100,24 @@ runProcess(log, async (lifecycle) => {
   /** From the first heartbeat on, a change that routers choose by is told at once. */
   let beatNow = () => {};
   const looked = new Promise<void>((resolve) => (firstLook = resolve));
+  const healing = new Healing({
+    loaded,
+    nodeId,
+    nodeDir,
+    env,
+    probes,
+    desk,
+    egress: cloud !== undefined,
+    events,
+    tell: () => beatNow(),
+    log,
+    signal: lifecycle.signal,
+  });
+  const { gpus, machine, supervision } = healing;
   const work: WorkThread = new WorkThread(
-    { endpoints: config.runtimes, loopback: config.loopback, egress: cloud?.egress },
+    { endpoints: healing.endpoints(config.runtimes), loopback: config.loopback, egress: cloud?.egress },
     (runtimes) => {
-      if (desk.update(runtimes)) beatNow();
+      if (healing.heard(runtimes)) beatNow();
       keepWarm.look();
       firstLook();
     },
@@ -107,7 +125,8 @@ runProcess(log, async (lifecycle) => {
     { env: cloud?.workEnv },
   );
   lifecycle.onClose("work thread", () => work.close());
-  // Not the lifecycle's signal: running jobs still need the embedded runtime while the node drains.
+  // Not by the lifecycle's signal: running jobs still need their runtimes while the node drains.
+  lifecycle.onClose("managed runtimes", () => supervision.stop());
   const embedded = new AbortController();
   let embeddedEnded: Promise<void> | undefined;
   lifecycle.onClose("embedded runtime", async () => {
@@ -118,7 +137,7 @@ runProcess(log, async (lifecycle) => {
   const manners = startManners({
     loaded,
     nodeDir,
-    probes,
+    probes: machine,
     desk,
     tell: () => beatNow(),
     log,
@@ -126,7 +145,7 @@ runProcess(log, async (lifecycle) => {
   });
   const stance = new Stance(
     join(nodeDir, "stance.json"),
-    () => work.problem,
+    () => work.problem ?? healing.problem,
     () => manners.closed(),
   );
   let probed = false;
@@ -136,7 +155,7 @@ runProcess(log, async (lifecycle) => {
     wanted: config.keepWarm,
     orders,
     fleet: desk,
-    hardware: () => probes.current(),
+    hardware: () => machine.current(),
     reservedGb: loaded.limits.reserved_vram_gb,
     // Before the first probes it is not known what there is room for.
     closedBecause: () => (probed ? stance.closedBecause : "the probes have not run yet"),
@@ -145,15 +164,9 @@ runProcess(log, async (lifecycle) => {
     signal: lifecycle.signal,
   });
   const bootId = newId();
+  const description = new Description(join(nodeDir, "description.json"));
   const sealKeys = new NodeKeys(config.sealKeyHours * 3_600_000);
-  await sealKeys.rotate();
-  const sealKeyLookMs = Math.min(SEAL_KEY_LOOK_MS.most, Math.max(SEAL_KEY_LOOK_MS.least, config.sealKeyHours * 36_000));
-  const onKeyError = (error: unknown) => log.error({ err: error }, "a new key for sealed jobs could not be made");
-  startLoop(
-    { name: "seal keys", everyMs: sealKeyLookMs, onError: onKeyError },
-    () => sealKeys.rotate(),
-    lifecycle.signal,
-  );
+  const rotateKeys = await startKeyRotation(sealKeys, config.sealKeyHours, log, lifecycle.signal);
   const networks = new NetworkList(() => performance.now());
   const heartbeat = new Heartbeat({
     bus,
@@ -164,8 +177,9 @@ runProcess(log, async (lifecycle) => {
     costFactor,
     stance,
     profile: loaded.profile,
+    description,
     desk,
-    hardware: () => probes.current(),
+    hardware: () => machine.current(),
     networks: () => networks.look(),
     sleep: () => sleep.look(),
     log,
@@ -213,18 +227,31 @@ runProcess(log, async (lifecycle) => {
       await within(bus.nc.flush(), GOODBYE_LIMIT_MS);
     },
     onAwake: () => {
-      void sealKeys.rotate().catch(onKeyError);
+      rotateKeys();
       networks.forget();
       intake.catchUp();
       void reviveBus(bus);
     },
-    onClockSet: () => void sealKeys.rotate().catch(onKeyError),
+    onClockSet: () => rotateKeys(),
     steadyMs: () => performance.now(),
     log,
   });
   if (tellsBeforeSleep()) void followSystemSleep({ onSleep: () => sleep.fallAsleep(), env }, lifecycle.signal);
   serveWakeNeighbour({ bus, nodeId, rejections, log, nowMs: () => performance.now() });
-  serveControl({ bus, nodeId, stance, desk, orders, events, rejections, heartbeatNow, signal: lifecycle.signal });
+  serveControl({
+    bus,
+    nodeId,
+    stance,
+    desk,
+    orders,
+    supervision,
+    gpus,
+    description,
+    events,
+    rejections,
+    heartbeatNow,
+    signal: lifecycle.signal,
+  });
   const local = await serveLocalControl({ env, nodeDir, nodeId, layer, loaded, manners, stance, desk, events, log });
   lifecycle.onClose("local control", () => local.close());
   // A hung tool may keep a probe for a while; the node joins without its numbers then.
@@ -262,31 +289,21 @@ runProcess(log, async (lifecycle) => {
           if (endpoint !== undefined && !config.loopback) work.setLoopback(false);
         },
         onUnavailable: () => work.setLoopback(true),
+        onUp: (end) => supervision.embeddedUp(end),
+        onRestarted: (attempt) => supervision.embeddedRestarted(attempt),
       },
       embedded.signal,
     );
   }
-  const service = await announceService(
-    bus,
-    "agent",
-    "Runs jobs on this machine",
-    [{ name: "run", subject: bus.subjects.runs("P2", nodeId) }],
-    { node_id: nodeId, layer },
-  );
-  lifecycle.onClose("announcement", async () => void (await service.stop()));
+  await announceAgent(bus, nodeId, layer, lifecycle);
   const health = () => ({
     ok: bus.connected() && work.problem === undefined,
     node_id: nodeId,
     ...stance.status,
     jobs: intake.jobs.size,
+    sick_gpus: gpus.sick.map(({ gpu, reason }) => `${shown(gpu)}: ${reason}`),
     problems: [...probes.problems(), ...work.runtimeProblems],
   });
   const healthPort = await serveHealth({ host: "127.0.0.1", port: config.healthPort, metrics, health }, lifecycle);
   announceReady("agent", { health_port: healthPort, node_id: nodeId, layer });
 });
-
-/** Loaded only where it is needed: reading YAML and prices takes memory that a person's machine should not give for it. */
-async function egressOf(providers: string, routingConfig: string | undefined) {
-  const { prepareEgress } = await import("./egress/start.ts");
-  return prepareEgress(providers, routingConfig, process.env, log);
-}

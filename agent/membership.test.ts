@@ -21,7 +21,17 @@ function joined(more: Partial<Member> = {}): { dir: string; member: Member } {
   const nkey_file = path.join(folder, "bus.nk");
   writeFileSync(nkey_file, "a seed");
   const urls = ["nats://10.0.0.5:4222", "nats://10.0.0.6:4222"];
-  const member: Member = { v: 1, node_id: "gpu-1", layer: "L1", cell: "lab", urls, nkey_file, ca_file: null, ...more };
+  const member: Member = {
+    v: 1,
+    node_id: "gpu-1",
+    layer: "L1",
+    cell: "lab",
+    urls,
+    nkey_file,
+    ca_file: null,
+    waiting: null,
+    ...more,
+  };
   writeFileSync(path.join(dir, "agent", "member.json"), JSON.stringify(member));
   return { dir, member };
 }

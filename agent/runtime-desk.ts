@@ -117,9 +117,16 @@ export class RuntimeDesk {
     );
   }
 
-  /** The machine is taken back: every job ends here now, and goes on elsewhere where somebody goes on with it (ADR 0016). */
-  handBack(reason: string): void {
-    const jobs = [...this.#desks.values()].flatMap((desk) => [...desk.queue.splice(0), ...desk.running]);
+  /**
+   * The machine is taken back, or one of its runtimes: every job ends here now, and goes on elsewhere where somebody goes on with it
+   * (ADR 0016).
+   * @param runtime its name; left out = all of them
+   */
+  handBack(reason: string, runtime?: string): void {
+    const desks = [...this.#desks.values()].filter(
+      (desk) => (runtime ?? desk.state.record.name) === desk.state.record.name,
+    );
+    const jobs = desks.flatMap((desk) => [...desk.queue.splice(0), ...desk.running]);
     for (const job of jobs) job.fail(new MeshError("draining", reason));
   }
 

@@ -3,12 +3,12 @@ import { AuditFilter, AuditPage, AuditQuery, AuditStats, ReceiptReply, ReceiptRe
 import { CLASS, LAYER, address, type Channel, type ChannelMessage } from "./channel.ts";
 import { ControlReply, ControlRequest } from "./control.ts";
 import { DURABLE_CHANNELS } from "./channels-durable.ts";
+import { REGISTRY_CHANNELS } from "./channels-registry.ts";
 import { Decision } from "./decision.ts";
 import { JobReceipt } from "./durable.ts";
 import { EVENTS, EVENT_TYPES } from "./events.ts";
 import { CancelRequest, GoAhead, Heard, JobRequest, JobResult, StreamFrame, Verdict, WorkingFrame } from "./job.ts";
 import { NodeGone, NodeRecord } from "./node-record.ts";
-import { RegistryAdd, RegistryJoin, RegistryReply, RegistryRevoke } from "./registry.ts";
 import { StructureTable } from "./structures.ts";
 import { RouterKey, RouteQuery, TicketReply } from "./ticket.ts";
 import { MagicOrder, MagicReply, WakeReply, WakeRequest } from "./wake.ts";
@@ -42,12 +42,6 @@ const frame: ChannelMessage = {
   summary: "With stream: true, several of these in the order of Mesh-Seq; the last one is the end.",
   schema: StreamFrame,
   headers: "frame",
-};
-
-const registryReply: ChannelMessage = {
-  name: "RegistryReply",
-  summary: "The entries as they are now, or why nothing changed.",
-  schema: RegistryReply,
 };
 
 /** Bytes that only their receiver can open. */
@@ -214,42 +208,7 @@ export const CHANNELS: readonly Channel[] = [
     guarantee: "The server's own advisories of this account (NATS: $SYS.ACCOUNT.<account>.CONNECT, DISCONNECT).",
     messages: [],
   },
-  {
-    name: "registryAdd",
-    address: address((s) => s.registryAdd),
-    from: "operator",
-    to: "the broker's keeper",
-    guarantee: "Request; one reply, when every server of the bus that this keeper serves knows the token.",
-    messages: [{ name: "RegistryAdd", summary: "A machine that may join.", schema: RegistryAdd }],
-    reply: [registryReply],
-  },
-  {
-    name: "registryRevoke",
-    address: address((s) => s.registryRevoke),
-    from: "operator",
-    to: "the broker's keeper",
-    guarantee: "Request; one reply, when the broker has cut the node's connections.",
-    messages: [{ name: "RegistryRevoke", summary: "A node that may no longer speak.", schema: RegistryRevoke }],
-    reply: [registryReply],
-  },
-  {
-    name: "registryList",
-    address: address((s) => s.registryList),
-    from: "operator",
-    to: "the broker's keeper",
-    guarantee: "Request with an empty body; one reply.",
-    messages: [],
-    reply: [registryReply],
-  },
-  {
-    name: "registryJoin",
-    address: address((s) => s.registryJoin("_node_")),
-    from: "holder of a join token",
-    to: "the broker's keeper",
-    guarantee: "Request; one reply, when the broker knows the node's key. A token is good once.",
-    messages: [{ name: "RegistryJoin", summary: "The node's own public key.", schema: RegistryJoin }],
-    reply: [registryReply],
-  },
+  ...REGISTRY_CHANNELS,
   ...DURABLE_CHANNELS,
   {
     name: "event",

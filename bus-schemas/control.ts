@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { WireError } from "./errors.ts";
-import { Bytes, Label, ModelName, NodeId, SubjectToken } from "./units.ts";
+import { Bytes, Label, LabelKey, LabelValue, ModelName, NodeId, SubjectToken } from "./units.ts";
 
 /** What can be done with a model where its runtime lets others do it. */
 export const MODEL_ACTIONS = ["load", "unload", "pull"] as const;
@@ -21,6 +21,22 @@ const By = { by: Label.optional() };
 export const ControlRequest = z.discriminatedUnion("command", [
   z.object({ command: z.enum(["cordon", "drain", "suspend"]), reason: Label.optional(), ...By }),
   z.object({ command: z.literal("resume"), ...By }),
+  z.object({ command: z.literal("restart-runtime"), runtime: SubjectToken, reason: Label.optional(), ...By }),
+  z.object({
+    command: z.literal("gpu-well"),
+    /** Its index, UUID or PCI address; left out = all that are sick. */
+    gpu: z.string().min(1).max(100).optional(),
+    reason: Label.optional(),
+    ...By,
+  }),
+  z.object({
+    command: z.literal("describe"),
+    /** What people call it from now on; null = by its id again, left out = as before. */
+    name: Label.nullable().optional(),
+    /** What to set, and by null to take away; others stay. */
+    labels: z.record(LabelKey, LabelValue.nullable()).optional(),
+    ...By,
+  }),
   z.object({
     ...By,
     command: z.enum(Object.keys(MODEL_COMMANDS) as [ModelCommand, ...ModelCommand[]]),

@@ -47,6 +47,8 @@ export const ModelInputs = z.object({
   runtime: SubjectToken,
   /** Left out: its runtime answered. */
   runtime_healthy: z.literal(false).optional(),
+  /** Why not. Left out: it did not answer. */
+  runtime_reason: Label.optional(),
   /** Its runtime goes on with answers that others began; noted for such jobs. */
   continues: z.literal(true).optional(),
   diagnostic: z.literal(true).optional(),

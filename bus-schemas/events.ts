@@ -5,6 +5,7 @@ import { RecordedInputs } from "./decision-inputs.ts";
 import { WireError } from "./errors.ts";
 import { COMPLETENESS_EVENTS } from "./events-completeness.ts";
 import { DURABLE_EVENTS } from "./events-durable.ts";
+import { HEALING_EVENTS } from "./events-healing.ts";
 import { LOG_EVENTS } from "./events-log.ts";
 import { Cost, Outcome, Timing, Usage } from "./job.ts";
 import { NODE_STATES, UserKey } from "./registry.ts";
@@ -184,19 +185,20 @@ export const EVENTS = {
     by: ["agent"],
     ofJob: false,
     summary:
-      "An operator cordoned, drained, suspended or resumed a node, or had it load, unload or download a model; or somebody at the machine paused it, let it finish or resumed it (`owner-…`).",
+      "An operator cordoned, drained, suspended or resumed a node, or had it load, unload or download a model, restart a runtime, use a GPU again or change how it is called; or somebody at the machine paused it, let it finish or resumed it (`owner-…`).",
     data: z.object({
       node_id: NodeId,
       command: SubjectToken,
       reason: Label.nullable(),
       /** Who gave it, as their program says; left out by older ones, and by an owner at the machine. */
       by: Label.optional(),
-      /** Of a command about a model; recorded when it has ended, with the error if it failed. */
+      /** Of a command about a model or a runtime; recorded when it has ended, with the error if it failed. */
       model: ModelName.optional(),
       runtime: SubjectToken.optional(),
       error: WireError.optional(),
     }),
   },
+  ...HEALING_EVENTS,
   policy_changed: {
     by: ["router"],
     ofJob: false,

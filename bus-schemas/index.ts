@@ -12,6 +12,7 @@ export * from "./durable.ts";
 export * from "./errors.ts";
 export * from "./events.ts";
 export * from "./events-completeness.ts";
+export * from "./events-healing.ts";
 export * from "./headers.ts";
 export * from "./job.ts";
 export * from "./json-schemas.ts";

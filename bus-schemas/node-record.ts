@@ -11,6 +11,7 @@ import {
   Joules,
   KeyBytes,
   Label,
+  LabelValue,
   ModelName,
   Ms,
   NodeId,
@@ -70,6 +71,8 @@ export const Gpu = z.object({
     .nullable()
     .default(null),
   sampled_at: IsoTime.nullable().default(null),
+  /** Why it is not used although it is, or was, there; null = it is well. */
+  sick: Label.nullable().default(null),
 });
 export type Gpu = z.infer<typeof Gpu>;
 
@@ -229,6 +232,8 @@ export const NodeRecord = z.object({
   served_models: z.array(ServedModel).max(2000).default([]),
   runtimes: z.array(RuntimeRecord).max(100).default([]),
   load: Load.nullable().default(null),
+  /** What people call it; its id stays. */
+  name: Label.nullable().default(null),
   /** Kind of machine, by which its manners towards its user are. null = it does not say. */
   profile: SubjectToken.nullable().default(null),
   /** Slots that may be used now: fewer than its runtimes have while it is hot, none while it takes no jobs. null = it does not say. */
@@ -248,7 +253,8 @@ export const NodeRecord = z.object({
   networks: z.array(Network).max(MAX_NETWORKS).default([]),
   /** null while it is awake. */
   sleep: SleepRecord.nullable().default(null),
-  labels: z.record(z.string().max(60), z.string().max(200)).default({}),
+  /** An operator's words for it (`tiermesh node label`). */
+  labels: z.record(z.string().max(60), LabelValue).default({}),
   last_heartbeat: IsoTime,
 });
 export type NodeRecord = z.infer<typeof NodeRecord>;

@@ -20,6 +20,7 @@ export const ROLES = {
   operator: "an administrator, and `tiermesh` at the keyboard",
   keeper: "beside the broker: makes the streams, knows who may join",
   join: "holder of a join token: good for one thing, once",
+  invite: "holder of an invitation: may ask to be let in",
 } as const;
 export type Role = keyof typeof ROLES;
 
@@ -243,11 +244,14 @@ const TEMPLATES: Record<Role, Template> = {
   operator: (s, { inbox }) => ({
     publish: [
       ...calls(s),
-      { subject: s.control("*"), why: "cordon, drain, resume, models" },
+      { subject: s.control("*"), why: "cordon, drain, resume, models, runtimes" },
       { subject: s.wake, why: "wakes a machine" },
       ...asksTheLog(s, "the log"),
       ...operatesQueues(s),
-      ...[s.registryAdd, s.registryRevoke, s.registryList].map((subject) => ({ subject, why: "who may join" })),
+      ...[s.registryAdd, s.registryRevoke, s.registryList, s.registryInvite, s.registryDecide].map((subject) => ({
+        subject,
+        why: "who may join",
+      })),
       { subject: s.policyBucket.key, why: "the policy" },
       ...reads(s.policyBucket.stream, "the policy"),
       { subject: s.qualityBucket.keys, why: "quality of models" },
@@ -293,10 +297,15 @@ const TEMPLATES: Record<Role, Template> = {
       codec(s),
     ],
     subscribe: [
-      ...[s.registryAdd, s.registryRevoke, s.registryList, s.registryJoins].map((subject) => ({
-        subject,
-        why: "who may join",
-      })),
+      ...[
+        s.registryAdd,
+        s.registryRevoke,
+        s.registryList,
+        s.registryInvite,
+        s.registryDecide,
+        s.registryAsk,
+        s.registryJoins,
+      ].map((subject) => ({ subject, why: "who may join" })),
       { subject: s.nodesBucket.keys, why: "what another server's keeper changed" },
       { subject: API_ADVISORIES, why: "who changed the streams" },
       ...(["connect", "disconnect"] as const).map((which) => ({
@@ -311,4 +320,5 @@ const TEMPLATES: Record<Role, Template> = {
     if (node === undefined) throw new RangeError("a join token is for a node");
     return { publish: [{ subject: s.registryJoin(node), why: "to join" }], subscribe: [own(inbox)] };
   },
+  invite: (s, { inbox }) => ({ publish: [{ subject: s.registryAsk, why: "to be let in" }], subscribe: [own(inbox)] }),
 };

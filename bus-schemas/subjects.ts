@@ -62,6 +62,8 @@ function spell(cell: string, token: (value: string) => string) {
       name: nodesBucket,
       stream: `KV_${nodesBucket}`,
       prefix: `$KV.${nodesBucket}.`,
+      /** Not a node's: a node's name has no dot. */
+      invitation: `$KV.${nodesBucket}.invitation.current`,
       keys: `$KV.${nodesBucket}.>`,
     },
     /** JetStream KV bucket of nodes that sleep, and how they were woken (wake.ts), one key each. */
@@ -133,6 +135,10 @@ function spell(cell: string, token: (value: string) => string) {
     registryAdd: `${prefix}.registry.add`,
     registryRevoke: `${prefix}.registry.revoke`,
     registryList: `${prefix}.registry.list`,
+    registryInvite: `${prefix}.registry.invite`,
+    registryDecide: `${prefix}.registry.decide`,
+    /** a machine with an invitation → the broker's keeper. */
+    registryAsk: `${prefix}.registry.ask`,
     /** a token's holder → the broker's keeper. */
     registryJoin: (node: string) => `${prefix}.registry.join.${token(node)}`,
     registryJoins: `${prefix}.registry.join.*`,

@@ -34,6 +34,17 @@ export const Count = z.number().int().min(0).max(1_000_000);
 /** Short text for people: names, reasons. Never content of a job. */
 export const Label = z.string().min(1).max(200);
 
+/** The key of a node's label, as `site` or `team/name`. */
+export const LabelKey = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9]([A-Za-z0-9._/-]{0,58}[A-Za-z0-9])?$/,
+    "letters, digits, and between them . _ / and -, at most 60",
+  );
+export const LabelValue = z.string().max(200);
+/** Labels of one node: each of its heartbeats carries them. */
+export const MAX_LABELS = 64;
+
 /** One token of a NATS subject: no dots, no wildcards, no spaces. */
 export const SubjectToken = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, "letters, digits, _ and -, 1 to 64 characters");
 export const NodeId = SubjectToken;

@@ -1,7 +1,8 @@
 import { MeshError, RegistryReply, parseOrThrow, type Layer, type NodeEntry } from "../bus-schemas/index.ts";
 import type { MeshClient } from "../client/index.ts";
 import { newUserNkey } from "../service/access/nkey-file.ts";
-import { writeJoinToken } from "../service/access/join-token.ts";
+import { writeInviteToken, writeJoinToken } from "../service/access/join-token.ts";
+import { isAsking } from "./bus/asks.ts";
 import { operator } from "./policy/source.ts";
 
 /** The broker's keeper answers within this time, milliseconds: it writes, and the broker reads its accounts anew. */
@@ -39,6 +40,56 @@ export async function addNode(
     ca_pem,
   });
   return { entry, token, urls };
+}
+
+/**
+ * Makes an invitation, which takes the place of the one that is out; null ends that.
+ * @throws MeshError `bus_unavailable` when no keeper answers
+ */
+export async function invite(
+  client: MeshClient,
+  wanted: { layer: Layer; hours: number; url?: string | undefined } | null,
+): Promise<{ token: string; expiresUnixMs: number }> {
+  const { bus } = client;
+  const nkey = newUserNkey();
+  const invitation = wanted === null ? null : { invite_key: nkey.publicKey, layer: wanted.layer, hours: wanted.hours };
+  const { urls, ca_pem } = await ask(client, bus.subjects.registryInvite, { invitation, by: operator() });
+  const expiresUnixMs = Math.round(Date.now() + (wanted?.hours ?? 0) * 3_600_000);
+  const token = writeInviteToken({
+    v: 1,
+    urls: wanted?.url === undefined ? urls : [wanted.url],
+    cell: bus.subjects.prefix.slice("mesh.".length),
+    seed: new TextDecoder().decode(nkey.seed),
+    expires_unix_ms: expiresUnixMs,
+    ca_pem,
+  });
+  return { token, expiresUnixMs };
+}
+
+/** A machine that asks to be let in. @throws MeshError `not_found` when nobody asks under this name */
+export async function findAsk(client: MeshClient, nodeId: string): Promise<NodeEntry & { public_key: string }> {
+  const entry = (await listNodes(client)).find(({ node_id }) => node_id === nodeId);
+  if (entry === undefined || entry.public_key === null || !isAsking(entry))
+    throw new MeshError("not_found", `no machine asks as ${nodeId}; see tiermesh node list`, { field: "name" });
+  return { ...entry, public_key: entry.public_key };
+}
+
+/** Lets the machine with this key in, or refuses it. @throws MeshError `conflict` when another one asks under the name by now */
+export async function decideAsk(
+  client: MeshClient,
+  nodeId: string,
+  publicKey: string,
+  { approve, layer, reason }: { approve: boolean; layer?: Layer | undefined; reason?: string | undefined },
+): Promise<NodeEntry> {
+  const body = {
+    node_id: nodeId,
+    public_key: publicKey,
+    approve,
+    ...(layer === undefined ? {} : { layer }),
+    by: operator(),
+    reason: reason ?? null,
+  };
+  return theOne((await ask(client, client.bus.subjects.registryDecide, body)).entries);
 }
 
 /** Takes a node's key away: when this resolves its connections are cut. @throws MeshError `not_found`, `bus_unavailable` */

@@ -5,6 +5,8 @@ import { MeshError, type Layer } from "../../bus-schemas/index.ts";
 import type { Environment } from "../../service/config.ts";
 import { parseYamlConfig, type YamlProblem } from "../../service/yaml-config.ts";
 import { AgentFile, CompanyLimits, DEFAULTS, profileOf, type Limits, type Profile } from "./settings.ts";
+import type { RuntimeGpus } from "../gpu-health/runtime-gpus.ts";
+import type { ManagedRuntime } from "../supervision/settings.ts";
 import type { SlotSettings } from "./slots.ts";
 import { loosened, strictest, type EffectiveLimits } from "./strictest.ts";
 
@@ -27,6 +29,9 @@ export interface LoadedManners {
   profile: Profile;
   limits: EffectiveLimits;
   slots: SlotSettings;
+  /** Runtimes that this agent keeps running, by name. */
+  managedRuntimes: Readonly<Record<string, ManagedRuntime>>;
+  runtimeGpus: RuntimeGpus;
   /** The files that were read. */
   files: string[];
   /** What is wrong without stopping anything, for people: limits that the machine's own file tries to loosen, a company's file that others can change. */
@@ -54,7 +59,18 @@ export function ownFile({ agentFile, providers, stateDir }: MannersConfig): stri
 export function loadManners(config: MannersConfig, company: string): LoadedManners {
   const own = ownFile(config);
   const said = read(own, AgentFile, config.agentFile !== undefined, checkBack) ?? {};
-  const { profile: written, slots: all, runtime_slots: bySaid = {}, ...limits } = said;
+  const {
+    profile: written,
+    slots: all,
+    runtime_slots: bySaid = {},
+    managed_runtimes: managedRuntimes = {},
+    runtime_gpus: runtimeGpus = {},
+    ...limits
+  } = said;
+  if (config.providers !== undefined && Object.keys(managedRuntimes).length > 0)
+    throw new MeshError("bad_config", `${own}: managed_runtimes: an egress agent serves nothing of this machine`, {
+      field: "managed_runtimes",
+    });
   const profile = config.profile ?? written ?? profileOf(config.layer, config.providers !== undefined);
   const named = config.agentPolicy;
   const companies = [
@@ -70,6 +86,8 @@ export function loadManners(config: MannersConfig, company: string): LoadedManne
       all: config.slots?.all ?? all,
       by: new Map([...Object.entries(bySaid), ...(config.slots?.by ?? [])]),
     },
+    managedRuntimes,
+    runtimeGpus,
     files: [...(Object.keys(said).length > 0 ? [own] : []), ...companies.map(({ file }) => file)],
     warnings: companies.flatMap((each) => [
       ...loosened(limits, each.limits).map(

@@ -1,5 +1,7 @@
 import { z } from "zod";
 import { Count, SubjectToken, type Layer } from "../../bus-schemas/index.ts";
+import { RuntimeGpus } from "../gpu-health/runtime-gpus.ts";
+import { ManagedRuntimes } from "../supervision/settings.ts";
 import { WINDOW_FORM, parseWindow } from "./schedule.ts";
 
 /**
@@ -71,6 +73,10 @@ export const AgentFile = Limits.partial().extend({
   slots: Slots.optional(),
   /** The same for one runtime, by its name or kind. */
   runtime_slots: z.record(SubjectToken, Slots).optional(),
+  /** Runtimes that the agent keeps running (supervision/). */
+  managed_runtimes: ManagedRuntimes.optional(),
+  /** Which GPUs a runtime works with (gpu-health/). */
+  runtime_gpus: RuntimeGpus.optional(),
 });
 export type AgentFile = z.infer<typeof AgentFile>;
 

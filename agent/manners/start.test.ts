@@ -23,7 +23,15 @@ async function setup(profile: Profile, more: Partial<Limits> = {}, models: Serve
   stop.push(abort);
   const limits = strictest({ ...DEFAULTS[profile], open_after_seconds: 0, ...more });
   const manners = startManners({
-    loaded: { profile, limits, slots: { all: undefined, by: new Map() }, files: [], warnings: [] },
+    loaded: {
+      profile,
+      limits,
+      slots: { all: undefined, by: new Map() },
+      files: [],
+      managedRuntimes: {},
+      runtimeGpus: {},
+      warnings: [],
+    },
     nodeDir: mkdtempSync(join(root.path, "node-")),
     probes: {
       current: () => machine.hardware,

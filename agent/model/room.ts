@@ -13,7 +13,7 @@ export function lacks(
   reservedGb: number,
 ): string | undefined {
   if (sizeGb === null) return undefined;
-  const own = gpus.filter((gpu) => gpu.unified_memory !== true);
+  const own = gpus.filter((gpu) => gpu.unified_memory !== true && gpu.sick === null);
   const free = own.map((gpu) => gpu.vram_free_gb);
   const allGb =
     own.length === 0 ? memoryGb : free.includes(null) ? null : free.reduce<number>((sum, gb) => sum + (gb ?? 0), 0);

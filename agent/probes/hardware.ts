@@ -1,4 +1,5 @@
 import { Hardware } from "../../bus-schemas/node-record.ts";
+import { MAX_FAULTS, type GpuFault } from "./gpu-fault.ts";
 import type { HardwareValues, Probe, ProbeHost, Reading } from "./probe.ts";
 import type { ProbeProblem } from "./protocol.ts";
 
@@ -25,6 +26,7 @@ export class HardwarePicture {
   readonly #kept = new Map<Probe, Kept>();
   readonly #problems = new Map<Probe, ProbeProblem>();
   readonly #finished = new Set<Probe>();
+  readonly #faults = new Map<string, GpuFault>();
 
   constructor(probes: readonly Probe[], host: Pick<ProbeHost, "platform" | "arch" | "nowMs">) {
     this.#probes = probes;
@@ -39,6 +41,8 @@ export class HardwarePicture {
   succeeded(probe: Probe, reading: Reading): void {
     this.#finished.add(probe);
     this.#kept.set(probe, { values: reading.values, sampledAtMs: this.#host.nowMs() });
+    for (const fault of reading.faults ?? []) this.#faults.set(fault.id, fault);
+    for (const id of this.#faults.keys()) if (this.#faults.size > MAX_FAULTS) this.#faults.delete(id);
     if (reading.problem === undefined) this.#problems.delete(probe);
     else this.#note(probe, reading.problem);
   }
@@ -53,12 +57,18 @@ export class HardwarePicture {
     return [...this.#problems.values()];
   }
 
+  /** The newest ones. */
+  faults(): GpuFault[] {
+    return [...this.#faults.values()];
+  }
+
   current(): Hardware {
     const hardware = unknownHardware(this.#host);
     const nowMs = this.#host.nowMs();
     for (const probe of this.#probes) {
       const kept = this.#kept.get(probe);
-      if (kept === undefined) continue;
+      // A probe that looks for faults only has seen no part of the machine.
+      if (kept === undefined || Object.keys(kept.values).length === 0) continue;
       const stale = nowMs - kept.sampledAtMs > STALE_ROUNDS * (probe.everyMs + probe.timeoutMs);
       const { gpus, ...values } = stale ? withoutMoving(kept.values) : kept.values;
       Object.assign(hardware, known(values));

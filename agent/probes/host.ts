@@ -2,6 +2,7 @@ import { open, readdir, statfs } from "node:fs/promises";
 import os from "node:os";
 import { pause } from "../../service/loop.ts";
 import type { CommandRunner } from "./command.ts";
+import { KernelLog } from "./kernel-log.ts";
 import { loadNvml } from "./nvidia/nvml-koffi.ts";
 import type { ProbeHost } from "./probe.ts";
 
@@ -21,6 +22,7 @@ export interface HostOptions {
 export function createHost({ stateDir, commands, env = process.env }: HostOptions): ProbeHost {
   // nvidia-smi writes in English everywhere, but the decimal point is the locale's.
   const limits = { maxOutputBytes: MAX_OUTPUT_BYTES, env: { ...env, LC_ALL: "C" } };
+  const kernelLog = new KernelLog();
   return {
     platform: process.platform,
     arch: process.arch,
@@ -40,6 +42,7 @@ export function createHost({ stateDir, commands, env = process.env }: HostOption
     },
     readText,
     list: (path) => readdir(path).catch(() => []),
+    kernelLog: () => kernelLog.read(),
   };
 }
 

@@ -13,6 +13,7 @@ import { createMooreThreadsProbe } from "./gpu/moore-threads.ts";
 import { createMemoryProbe } from "./memory.ts";
 import { createNetworkProbe } from "./network.ts";
 import { createNvidiaProbe } from "./nvidia/probe.ts";
+import { createXidProbe } from "./nvidia/xid.ts";
 import { createPowerProbe } from "./power.ts";
 import type { Probe } from "./probe.ts";
 import { createTemperatureProbe } from "./temperature.ts";
@@ -29,6 +30,7 @@ export const PROBES: readonly (() => Probe)[] = [
   createUserProbe,
   createNetworkProbe,
   createNvidiaProbe,
+  createXidProbe,
   createAmdProbe,
   createIntelProbe,
   createAppleProbe,

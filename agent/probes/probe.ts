@@ -1,5 +1,7 @@
 import type { z } from "zod";
 import type { Hardware } from "../../bus-schemas/node-record.ts";
+import type { GpuFault } from "./gpu-fault.ts";
+import type { KernelRecord } from "./kernel-log.ts";
 import type { Nvml } from "./nvidia/nvml.ts";
 
 /** The parts of the picture that have a sampling time of their own: the keys of `hardware.sampled_at`. */
@@ -15,6 +17,8 @@ export interface Reading {
   how: string;
   /** Something is wrong although there are values: one GPU of four was lost. */
   problem?: string;
+  /** Errors that a driver told since the last run. */
+  faults?: GpuFault[];
 }
 
 /** One fact-finder, one file. It may keep state between runs (last CPU times, the fields an old driver lacks). */
@@ -91,6 +95,8 @@ export interface ProbeHost {
   readText(path: string): Promise<string | null>;
   /** The names in a folder. []: not there, or not for this user. */
   list(path: string): Promise<string[]>;
+  /** What the kernel wrote into its log since the last call, at first all that it still has; null: not for this user. */
+  kernelLog(): Promise<KernelRecord[] | null>;
 }
 
 const BYTES_PER_GB = 2 ** 30;

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { Hardware } from "../../bus-schemas/node-record.ts";
 import { IsoTime } from "../../bus-schemas/units.ts";
+import { GpuFault, MAX_FAULTS } from "./gpu-fault.ts";
 import type { HardwareValues } from "./probe.ts";
 
 /** What the probes' process is started with: its last argument, as JSON. */
@@ -32,6 +33,8 @@ export const FromProbes = z.object({
   type: z.literal("hardware"),
   hardware: Hardware,
   problems: z.array(ProbeProblem).max(100),
+  /** What the drivers told since this process began, and of the kernel's log since the machine was started. */
+  faults: z.array(GpuFault).max(MAX_FAULTS).default([]),
   complete: z.boolean(),
 });
 export type FromProbes = z.infer<typeof FromProbes>;

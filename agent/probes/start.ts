@@ -2,6 +2,7 @@ import type { ChildProcess } from "node:child_process";
 import type { Hardware } from "../../bus-schemas/node-record.ts";
 import { pause } from "../../service/loop.ts";
 import { within } from "../../service/within.ts";
+import type { GpuFault } from "./gpu-fault.ts";
 import { unknownHardware, withoutMoving } from "./hardware.ts";
 import { endGroup, launchProbes } from "./launch.ts";
 import { FromProbes, type ProbeProblem, type ToProbes } from "./protocol.ts";
@@ -26,6 +27,10 @@ export interface Probes {
   current(): Hardware;
   /** What does not work, the process itself (`worker`) included. */
   problems(): ProbeProblem[];
+  /** Errors that GPUs' drivers told, each again and again. */
+  faults(): GpuFault[];
+  /** Every probe of the process that runs now has looked: what is not in the picture is not there. */
+  complete(): boolean;
   /** @returns a function that ends the subscription. */
   onChange(callback: () => void): () => void;
   /** Fulfils when every probe has been run once, or when the probes are stopped before that. Never rejects. */
@@ -54,6 +59,8 @@ export function startProbes(options: StartProbesOptions): Probes {
   const callbacks = new Set<() => void>();
   let hardware = unknownHardware(process);
   let problems: ProbeProblem[] = [];
+  let faults: GpuFault[] = [];
+  let complete = false;
   let processProblem: ProbeProblem | undefined;
   let failures = 0;
 
@@ -63,6 +70,8 @@ export function startProbes(options: StartProbesOptions): Probes {
   const onMessage = (message: FromProbes) => {
     hardware = message.hardware;
     problems = message.problems;
+    faults = message.faults;
+    complete = message.complete;
     processProblem = undefined;
     if (message.complete) first.resolve();
     changed();
@@ -73,6 +82,7 @@ export function startProbes(options: StartProbesOptions): Probes {
   };
   const onEnded = (why: string) => {
     failures++;
+    complete = false;
     // One crash is over within a second; after that nobody looks at the machine, and old numbers are no facts.
     if (failures > 1) hardware = withoutMoving(hardware);
     onProblem(why);
@@ -94,6 +104,8 @@ export function startProbes(options: StartProbesOptions): Probes {
   return {
     current: () => hardware,
     problems: () => (processProblem === undefined ? problems : [...problems, processProblem]),
+    faults: () => faults,
+    complete: () => complete,
     onChange: (callback) => {
       callbacks.add(callback);
       return () => callbacks.delete(callback);

@@ -48,8 +48,9 @@ async function keepLooking(): Promise<void> {
     if (picture.complete && !postedComplete) flushCompileCache();
     postedComplete = picture.complete;
     const { complete } = picture;
+    const seen = { hardware: picture.current(), problems: picture.problems(), faults: picture.faults() };
     onItsWay = true;
-    send({ type: "hardware", hardware: picture.current(), problems: picture.problems(), complete }, () => {
+    send({ type: "hardware", ...seen, complete }, () => {
       onItsWay = false;
     });
   };

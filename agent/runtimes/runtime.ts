@@ -62,6 +62,8 @@ export interface RuntimeState {
   models: ServedModel[];
   /** Of a cloud provider: requests that have left for it since this thread began, counted behind the egress gate. */
   requestsSent?: number;
+  /** Where it listens on this machine; undefined for what has no port of its own. */
+  port?: number;
 }
 
 /**

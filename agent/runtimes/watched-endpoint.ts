@@ -188,8 +188,9 @@ export class WatchedEndpoint {
   }
 
   #report(current: Current): EndpointReport {
-    const models = current.state.models.map((model) => this.#options.rates.fill(model));
-    return { found: { runtime: current.runtime, state: { ...current.state, models } } };
+    const { port, rates } = this.#options;
+    const models = current.state.models.map((model) => rates.fill(model));
+    return { found: { runtime: current.runtime, state: { ...current.state, models, port } } };
   }
 }
 

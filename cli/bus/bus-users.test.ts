@@ -78,7 +78,7 @@ test("the holder of a token that was just used is heard to the end of its reques
   const users = new BusUsers(folder(), "main", []);
   const [mine, token] = [key(), key()];
   const joined = entry({ state: "joined", public_key: mine });
-  const text = users.render([joined], NOW, { key: token, node: "gpu-1" });
+  const text = users.render([joined], NOW, { stillJoining: { key: token, node: "gpu-1" } });
   expect(text).toContain(token);
   expect(text).toContain(mine);
 });

@@ -1,7 +1,17 @@
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { MeshError, NodeEntry, TOOL_INBOX, UserKey, ownInbox, type Layer, type Role } from "../../bus-schemas/index.ts";
+import {
+  INVITATION_ECHO_MS,
+  MeshError,
+  NodeEntry,
+  TOOL_INBOX,
+  UserKey,
+  ownInbox,
+  type Invitation,
+  type Layer,
+  type Role,
+} from "../../bus-schemas/index.ts";
 import { keptNkey, type UserNkey } from "../../service/access/nkey-file.ts";
 import { replaceFile } from "../../service/bus-server/index.ts";
 import { renderAccounts, type BusUser } from "./accounts-config.ts";
@@ -30,6 +40,12 @@ const TOOLS = "operator-tools";
 /** Roles and the operator's second user, as their key files are called. */
 export const KEY_NAMES = [...SHARED_ROLES, TOOLS] as const;
 export type KeyName = (typeof KEY_NAMES)[number];
+
+/** A token that was just used. */
+export interface StillJoining {
+  key: string;
+  node: string;
+}
 
 /** What the broker needs of a user's key. */
 type PublicKey = Pick<UserNkey, "publicKey" | "inbox">;
@@ -85,7 +101,11 @@ export class BusUsers {
    * The accounts file for these entries.
    * @param stillJoining the user of a token that was just used: its holder waits for the answer
    */
-  render(entries: readonly NodeEntry[], nowMs: number, stillJoining?: { key: string; node: string }): string {
+  render(
+    entries: readonly NodeEntry[],
+    nowMs: number,
+    { stillJoining, invitation }: { stillJoining?: StillJoining | undefined; invitation?: Invitation | undefined } = {},
+  ): string {
     const shared = SHARED_ROLES.map((role) => this.#user(role, role, this.#keys.get(role)));
     const tools = {
       ...this.#user("operator", TOOLS, this.#keys.get(TOOLS)),
@@ -94,7 +114,8 @@ export class BusUsers {
     const nodes = entries.flatMap((entry) => this.#usersOf(entry, nowMs));
     const joining = stillJoining === undefined ? [] : [this.#joinUser(stillJoining.key, stillJoining.node)];
     const locals = this.#locals.map((local) => this.#node(local.nodeId, local.layer, local.publicKey));
-    return renderAccounts([...shared, tools, ...locals, ...nodes, ...joining], this.#cell);
+    const inviting = invitation === undefined ? [] : this.#inviteUser(invitation, nowMs);
+    return renderAccounts([...shared, tools, ...locals, ...nodes, ...joining, ...inviting], this.#cell);
   }
 
   /** The entries that the last keeper of this folder wrote down: the broker's first accounts, before its bucket can be read. */
@@ -133,6 +154,13 @@ export class BusUsers {
   #joinUser(publicKey: string, node: string): BusUser {
     const holder = { cell: this.#cell, inbox: ownInbox(publicKey), node };
     return { role: "join", publicKey, label: `join token of ${node}`, holder };
+  }
+
+  /** Who asked by it hears for a while after its end what became of that. */
+  #inviteUser({ invite_key: publicKey, expires_unix_ms: endMs }: Invitation, nowMs: number): BusUser[] {
+    if (endMs + INVITATION_ECHO_MS <= nowMs) return [];
+    const holder = { cell: this.#cell, inbox: ownInbox(publicKey) };
+    return [{ role: "invite", publicKey, label: "invitation", holder }];
   }
 
   #user(role: Role, label: string, nkey: PublicKey | undefined): BusUser {

@@ -15,7 +15,8 @@ import type { Log } from "../../service/log.ts";
 import { startLoop, type Loop } from "../../service/loop.ts";
 import { readBody, respond } from "../../service/messages.ts";
 import type { Rejections } from "../../service/rejections.ts";
-import type { BusUsers } from "./bus-users.ts";
+import { Asks, type NewEntry } from "./asks.ts";
+import type { BusUsers, StillJoining } from "./bus-users.ts";
 import type { NodesBucket } from "./nodes-bucket.ts";
 
 /**
@@ -23,6 +24,8 @@ import type { NodesBucket } from "./nodes-bucket.ts";
  * within a second: the message that says so at once may be lost, or be here before the bucket's leader can be asked.
  */
 const LOOK_EVERY_MS = 500;
+/** Asks of machines with an invitation that may wait for their turn: the holder of one may be anybody. */
+const MAX_ASKS_WAITING = 32;
 /** Keepers of several servers share the requests. */
 const QUEUE_GROUP = "keeper";
 
@@ -51,9 +54,13 @@ export class Registrar {
   #queue: Promise<unknown> = Promise.resolve();
   #applied: string | undefined;
   #loop: Loop | undefined;
+  readonly #asks: Asks;
 
   constructor(parts: RegistrarParts) {
     this.#parts = parts;
+    const { bucket, users, nowMs } = parts;
+    const change = (entry: NewEntry) => this.#change(entry);
+    this.#asks = new Asks({ bucket, users, nowMs, change, taken: (key) => this.#taken(key) });
   }
 
   /** @throws what the bus or the broker says, when the accounts cannot be brought up to date at all */
@@ -62,6 +69,9 @@ export class Registrar {
     await this.#inTurn(() => this.#sync());
     this.#serve(bus.subjects.registryAdd, (msg) => this.#add(msg));
     this.#serve(bus.subjects.registryRevoke, (msg) => this.#revoke(msg));
+    this.#serve(bus.subjects.registryInvite, (msg) => this.#asks.invite(msg));
+    this.#serve(bus.subjects.registryDecide, (msg) => this.#asks.decide(msg));
+    this.#serve(bus.subjects.registryAsk, (msg) => this.#asks.ask(msg), MAX_ASKS_WAITING);
     this.#serve(bus.subjects.registryList, async () => this.#parts.bucket.entries);
     this.#serve(bus.subjects.registryJoins, (msg) => this.#join(msg));
     const onError = (error: unknown) => log.warn({ err: error }, "the accounts of the bus could not be looked at");
@@ -78,12 +88,17 @@ export class Registrar {
     await this.#queue;
   }
 
-  #serve(subject: string, handle: (msg: Msg) => Promise<NodeEntry[]>): void {
+  /** @param most requests that may wait for their turn; one more is answered with `all_busy` */
+  #serve(subject: string, handle: (msg: Msg) => Promise<NodeEntry[]>, most = Infinity): void {
     const { bus, caPem, rejections, urls, log } = this.#parts;
+    let waiting = 0;
     bus.listen(
       subject,
-      (msg) =>
+      (msg) => {
+        if (waiting >= most) return this.#turnAway(msg);
+        waiting++;
         void this.#inTurn(async () => {
+          waiting--;
           let reply: Partial<RegistryReply>;
           try {
             // What JetStream delivers where its asker says has a reply subject of its own: that is nobody who may ask us.
@@ -100,9 +115,17 @@ export class Registrar {
           respond(msg, RegistryReply.parse(reply));
           await bus.nc.flush();
           await this.#sync();
-        }).catch((error: unknown) => log.error({ err: error }, "a request to the registry could not be answered")),
+        }).catch((error: unknown) => log.error({ err: error }, "a request to the registry could not be answered"));
+      },
       QUEUE_GROUP,
     );
+  }
+
+  /** Whoever floods one subject keeps no operator waiting. */
+  #turnAway(msg: Msg): void {
+    const error = new MeshError("all_busy", "too many ask at this moment; come again in a minute");
+    this.#parts.rejections.add("registry", error);
+    if (isInbox(msg.reply ?? "")) respond(msg, RegistryReply.parse({ error: error.toWire() }));
   }
 
   async #add(msg: Msg): Promise<NodeEntry[]> {
@@ -156,10 +179,7 @@ export class Registrar {
     return this.#parts.bucket.entries.some(({ public_key, join_key }) => [public_key, join_key].includes(publicKey));
   }
 
-  async #change(
-    entry: Omit<NodeEntry, "reason" | "changed_unix_ms"> & { reason?: string | null },
-    stillJoining?: { key: string; node: string },
-  ): Promise<NodeEntry[]> {
+  async #change(entry: NewEntry, stillJoining?: StillJoining): Promise<NodeEntry[]> {
     const { bucket, events, nowMs } = this.#parts;
     const whole = NodeEntry.parse({ ...entry, reason: entry.reason ?? null, changed_unix_ms: nowMs() });
     await bucket.put(whole);
@@ -169,10 +189,10 @@ export class Registrar {
     return [whole];
   }
 
-  async #sync(stillJoining?: { key: string; node: string }): Promise<void> {
+  async #sync(stillJoining?: StillJoining): Promise<void> {
     const { bucket, nowMs, setAccounts, users } = this.#parts;
     await bucket.refresh();
-    const text = users.render(bucket.entries, nowMs(), stillJoining);
+    const text = users.render(bucket.entries, nowMs(), { stillJoining, invitation: bucket.invitation });
     if (text === this.#applied) return;
     await users.keepEntries(bucket.entries);
     await setAccounts(text);

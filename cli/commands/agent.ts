@@ -1,4 +1,5 @@
 import { Option } from "commander";
+import { fingerprintOf } from "../../agent/invitation.ts";
 import { joinMesh, readMember } from "../../agent/membership.ts";
 import { probeOnce } from "../../agent/probes/once.ts";
 import { PROFILES, type Profile } from "../../agent/manners/settings.ts";
@@ -40,14 +41,19 @@ export const agent: CommandModule = (program) => {
       const known = readMember(directory);
       if (known !== undefined && flags.join !== undefined)
         note(`this machine is ${known.node_id} already; the token is not used (to join anew: tiermesh node join)`);
-      if (known === undefined && flags.join !== undefined) await joinMesh(await readSecret(flags.join), directory);
+      if (known === undefined && flags.join !== undefined) {
+        const name = process.env["TIERMESH_NODE_ID"];
+        await joinMesh(await readSecret(flags.join), directory, name === "" ? undefined : name);
+      }
       const member = readMember(directory);
       if (member === undefined && (process.env["TIERMESH_NATS_URL"] ?? "") === "")
         throw new MeshError(
           "bad_config",
           "this machine has not joined a mesh: get a token there (tiermesh node add NAME --layer L1), then tiermesh agent run --join TOKEN",
         );
-      if (flags.json !== true && member !== undefined)
+      if (flags.json !== true && member !== undefined && member.waiting !== null)
+        note(`asks to be let in as ${member.node_id}: tiermesh node approve, fingerprint ${fingerprintOf(member)}`);
+      else if (flags.json !== true && member !== undefined)
         note(`agent of ${member.node_id}, ${member.layer}, on ${member.urls.join(", ")}; Ctrl-C stops it`);
       await import("../../agent/main.ts");
     });

@@ -2,6 +2,7 @@ import type { CommandModule } from "../command.ts";
 import { agent } from "./agent.ts";
 import { audit } from "./audit.ts";
 import { bus } from "./bus.ts";
+import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
 import { jobs } from "./jobs.ts";
 import { model } from "./model.ts";
@@ -36,6 +37,7 @@ export const COMMANDS: readonly CommandModule[] = [
   audit,
   witness,
   bus,
+  demo,
   doctor,
   version,
 ];

@@ -1,10 +1,17 @@
-import { InvalidArgumentError, Option } from "commander";
+import { Option } from "commander";
 import { JOIN_HOURS, LAYERS, type Layer, type NodeEntry } from "../../bus-schemas/index.ts";
 import { joinMesh } from "../../agent/membership.ts";
+import { fingerprintOf } from "../../agent/invitation.ts";
+import { keyFingerprint } from "../../service/access/fingerprint.ts";
 import { stateDir } from "../../service/paths.ts";
+import { isAsking } from "../bus/asks.ts";
 import { examples, type CommandModule } from "../command.ts";
 import { table } from "../format/table.ts";
 import { note, print, printJson } from "../format/terminal.ts";
+import { addAdmitVerbs, hours } from "../nodes/admit-verbs.ts";
+import { addCareVerbs } from "../nodes/care-verbs.ts";
+import { addDescribeVerbs } from "../nodes/describe-verbs.ts";
+import { addInventoryCommand } from "../nodes/inventory-command.ts";
 import { addNodeVerbs } from "../nodes/verbs.ts";
 import { addWakeVerb } from "../nodes/wake.ts";
 import { subjectToken } from "../options.ts";
@@ -53,15 +60,29 @@ export const node: CommandModule = (program) => {
     );
   command
     .command("join")
-    .description("make this machine a node, by a token from `tiermesh node add`")
-    .argument("<token>", "the token, or - to read it from standard input")
+    .description("make this machine a node, by a token from `tiermesh node add`, or ask to by a `node invite`")
+    .argument("<token>", "the token or invitation, or - to read it from standard input")
+    .option("--name <name>", "by an invitation: the name to ask under; default: this machine's", subjectToken)
     .option("--json", "as JSON")
-    .addHelpText("after", examples("tiermesh node join tmjoin_…", "tiermesh node join - < token.txt"))
-    .action(async (argument: string, flags: { json?: boolean }) => {
-      const member = await joinMesh(await readSecret(argument), stateDir());
-      const { node_id, layer, cell, urls } = member;
-      if (flags.json === true) printJson({ node_id, layer, cell, urls });
-      else print(`this machine is ${node_id}, ${layer}, of the cell ${cell}; start its agent: tiermesh agent run`);
+    .addHelpText(
+      "after",
+      examples(
+        "tiermesh node join tmjoin_…",
+        "tiermesh node join - < token.txt",
+        "tiermesh node join tminvite_… --name laptop-7    # waits for tiermesh node approve laptop-7",
+      ),
+    )
+    .action(async (argument: string, flags: { name?: string; json?: boolean }) => {
+      const member = await joinMesh(await readSecret(argument), stateDir(), flags.name);
+      const { node_id, layer, cell, urls, waiting } = member;
+      const fingerprint = fingerprintOf(member);
+      if (flags.json === true)
+        printJson({ node_id, layer, cell, urls, state: waiting === null ? "joined" : "pending", fingerprint });
+      else if (waiting !== null) {
+        print(`this machine asks to be let in as ${node_id}; fingerprint ${fingerprint}`);
+        note(`an operator compares that and says: tiermesh node approve ${node_id}`);
+        note("its agent may be started now (tiermesh agent run): it waits for that by itself");
+      } else print(`this machine is ${node_id}, ${layer}, of the cell ${cell}; start its agent: tiermesh agent run`);
     });
   command
     .command("revoke")
@@ -87,22 +108,26 @@ export const node: CommandModule = (program) => {
         const entries = await listNodes(client);
         if (flags.json === true) printJson(entries);
         else if (entries.length === 0) print("no machine was let in but the bus's own; see tiermesh node add --help");
-        else print(table([["NODE", "LAYER", "STATE", "SINCE", "BY", "REASON"], ...entries.map(row)]));
+        else
+          print(
+            table([["NODE", "LAYER", "STATE", "SINCE", "BY", "REASON", "HOST", "FINGERPRINT"], ...entries.map(row)]),
+          );
       }),
     );
+  addAdmitVerbs(command);
   addNodeVerbs(command);
   addWakeVerb(command);
+  addCareVerbs(command);
+  addDescribeVerbs(command);
+  addInventoryCommand(command);
 };
 
-function row({ node_id, layer, state, changed_unix_ms, by, reason }: NodeEntry): string[] {
-  return [node_id, layer, state, new Date(changed_unix_ms).toISOString(), by, reason ?? ""];
-}
-
-function hours(text: string): number {
-  const value = Number(text);
-  if (!(value > 0 && value <= JOIN_HOURS.most))
-    throw new InvalidArgumentError(`a number above 0, at most ${JOIN_HOURS.most}`);
-  return value;
+/** A machine that asks is shown as it calls itself, and by the fingerprint that it shows as well. */
+function row(entry: NodeEntry): string[] {
+  const { node_id, layer, state, changed_unix_ms, by, reason, hostname, public_key: key } = entry;
+  const asks = isAsking(entry) ? [hostname ?? "?", keyFingerprint(key ?? "")] : ["", ""];
+  const shown = isAsking(entry) ? "pending: asks" : state;
+  return [node_id, layer, shown, new Date(changed_unix_ms).toISOString(), by, reason ?? "", ...asks];
 }
 
 function isLoopback(url: string): boolean {

@@ -88,7 +88,12 @@ async function lookAtBus(file: MeshFile): Promise<SleepEntry[] | undefined> {
 }
 
 /** What an agent's /health says of its node. */
-const NodeHealth = z.object({ node_id: z.string(), status: z.string(), reason: z.string().nullable() });
+const NodeHealth = z.object({
+  node_id: z.string(),
+  status: z.string(),
+  reason: z.string().nullable(),
+  sick_gpus: z.array(z.string()).default([]),
+});
 type NodeHealth = z.infer<typeof NodeHealth>;
 
 /** `node`: whether it takes jobs, and why not; null for other parts than agents. */
@@ -109,7 +114,7 @@ async function healthOf(
 }
 
 /** In operators' words. */
-function stateOf({ status, reason }: NodeHealth): string {
+function stateOf({ status, reason, sick_gpus: sick }: NodeHealth): string {
   const word = status === "healthy" ? "takes jobs" : status;
-  return reason === null ? word : `${word}: ${reason}`;
+  return [reason === null ? word : `${word}: ${reason}`, ...sick.map((gpu) => `sick ${gpu}`)].join("; ");
 }

@@ -1,10 +1,11 @@
-import { InvalidArgumentError, type Command } from "commander";
-import { Label, type ControlRequest } from "../../bus-schemas/index.ts";
+import type { Command } from "commander";
+import type { ControlRequest } from "../../bus-schemas/index.ts";
 import { examples } from "../command.ts";
 import { print, printJson } from "../format/terminal.ts";
 import { command as order } from "../models/order.ts";
 import { subjectToken } from "../options.ts";
 import { withClient } from "../with-client.ts";
+import { label } from "./label.ts";
 
 interface Verb {
   name: "cordon" | "drain" | "suspend" | "resume";
@@ -62,9 +63,4 @@ export function addNodeVerbs(parent: Command): void {
       }),
     );
   }
-}
-
-function label(text: string): string {
-  if (!Label.safeParse(text).success) throw new InvalidArgumentError("1 to 200 characters");
-  return text;
 }

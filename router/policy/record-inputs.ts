@@ -219,8 +219,8 @@ function gpuInputs(view: NodeView): NonNullable<NodeInputs["gpus"]> {
   const inputs: NonNullable<NodeInputs["gpus"]> = {};
   let vramGb: number | null = 0;
   let watts = 0;
-  for (const { vram_total_gb, power_limit_watts } of view.record.hardware.gpus) {
-    vramGb = vramGb === null || vram_total_gb === null ? null : vramGb + vram_total_gb;
+  for (const { vram_total_gb, power_limit_watts, sick } of view.record.hardware.gpus) {
+    if (sick === null) vramGb = vramGb === null || vram_total_gb === null ? null : vramGb + vram_total_gb;
     watts = Math.max(watts, power_limit_watts ?? 0);
   }
   if (vramGb !== null) inputs.vram_total_gb = vramGb;
@@ -237,9 +237,10 @@ function gpuInputs(view: NodeView): NonNullable<NodeInputs["gpus"]> {
 function modelInputs(option: Option, request: RouteRequest, context: DecisionContext): ModelInputs {
   const { served, view, diagnostic } = option;
   const inputs: ModelInputs = { model: served.name, runtime: served.runtime };
-  for (const { name, healthy, continues } of view.record.runtimes) {
+  for (const { name, healthy, continues, status_reason: why } of view.record.runtimes) {
     if (name !== served.runtime) continue;
     if (!healthy) inputs.runtime_healthy = false;
+    if (!healthy && why !== null) inputs.runtime_reason = why;
     if (request.continues && continues) inputs.continues = true;
   }
   if (diagnostic) inputs.diagnostic = true;

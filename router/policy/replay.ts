@@ -191,8 +191,9 @@ function toRecord(node: NodeInputs): NodeRecord {
       name,
       context_length,
     })),
-    runtimes: models.map(({ runtime: name, runtime_healthy: healthy, diagnostic, continues }) => ({
+    runtimes: models.map(({ runtime: name, runtime_healthy: healthy, runtime_reason, diagnostic, continues }) => ({
       name,
+      status_reason: runtime_reason,
       kind: name,
       healthy,
       diagnostic,

@@ -169,3 +169,49 @@ test("the content of a sealed job of any task is on no wire, in no log and in no
   expect(mesh.texts(".").filter((text) => leaks(text) || text.includes(open))).toEqual([]);
   expect([...mesh.proc.lines, ...mesh.proc.errors].filter(leaks)).toEqual([]);
 });
+
+describe("tiermesh demo", () => {
+  interface Demo {
+    jobs: number;
+    finished: number;
+    failures: { kind: string; status: string; error: { code: string } | null }[];
+    served: {
+      kind: string;
+      node_id: string;
+      model: string;
+      score: { total: number } | null;
+      ttft_ms_median: number | null;
+    }[];
+    all: { kind: string }[];
+  }
+  const demo = async (seconds: string) => {
+    const { code, out } = await mesh.run("demo", "--seconds", seconds, "--json");
+    return { code, ...(JSON.parse(out) as Demo) };
+  };
+
+  test("sends what there are models for, each once at least, and says who served it and by what score", async () => {
+    const { code, failures, finished, jobs, served } = await demo("6");
+    expect([code, failures, finished]).toEqual([0, [], jobs]);
+    const kinds = new Map(served.map((one) => [one.kind, one]));
+    expect([...kinds.keys()]).toEqual(["chat P0", "chat P1", "chat P2", "embedding P2", "rerank P2"]);
+    expect(kinds.get("chat P1")).toMatchObject({ node_id: "here", model: LLM, ttft_ms_median: expect.any(Number) });
+    expect(kinds.get("embedding P2")).toMatchObject({ model: EMBEDDER, ttft_ms_median: null });
+    for (const { score } of served) expect(score?.total).toBeGreaterThan(0);
+  });
+
+  test("ends with 1 when a job fails that a router had a place for, and says which and why", async () => {
+    runtime.routes.set(CHAT, (_: IncomingMessage, response: ServerResponse) => void response.writeHead(500).end("{}"));
+    const { code, failures } = await demo("1");
+    runtime.routes.set(CHAT, HELLO);
+    expect(code).toBe(1);
+    expect(failures[0]).toMatchObject({ kind: "chat P0", error: { code: expect.any(String) } });
+    expect(failures.map(({ status }) => status)).not.toContain("finished");
+  });
+
+  test("ends with 1 and what to do where no machine takes anything", async () => {
+    await mesh.run("node", "cordon", "here", "--reason", "for a test");
+    const { code, err } = await mesh.run("demo", "--seconds", "1");
+    await mesh.run("node", "resume", "here");
+    expect([code, err]).toEqual([1, expect.stringMatching(/no machine takes any .*removed by: .*state 1/)]);
+  });
+});

@@ -7,6 +7,8 @@ import type { AddressInfo } from "node:net";
  */
 
 const model = process.argv[2] ?? "m";
+/** With a port it belongs to whoever stops it; without one it ends with the end of its standard input. */
+const fixedPort = process.argv[3];
 const SLOTS = 16;
 
 /** The whole answer to a prompt of so many words. */
@@ -61,7 +63,7 @@ const server = createServer((request, response) => {
     response.end(JSON.stringify(body ?? {}));
   });
 });
-server.listen(0, "127.0.0.1", () => {
+server.listen(Number(fixedPort ?? 0), "127.0.0.1", () => {
   process.stdout.write(`${JSON.stringify({ ready: true, port: (server.address() as AddressInfo).port })}\n`);
 });
-process.stdin.on("end", () => process.exit()).resume();
+if (fixedPort === undefined) process.stdin.on("end", () => process.exit()).resume();

@@ -2,6 +2,7 @@ import type { ChildProcess } from "node:child_process";
 import { EventEmitter } from "node:events";
 import { createInterface } from "node:readline";
 import { Hardware } from "../../bus-schemas/index.ts";
+import type { GpuFault } from "../../agent/probes/gpu-fault.ts";
 import type { FromProbes } from "../../agent/probes/protocol.ts";
 
 /** A machine at rest whose person is away. */
@@ -18,7 +19,12 @@ let hardware = Hardware.parse({
   user_idle_seconds: 4000,
 });
 
-/** In the place of agent/probes/launch.ts: each line of standard input, such as `{"user_idle_seconds":0}`, is what is seen from then on. */
+let faults: GpuFault[] = [];
+
+/**
+ * In the place of agent/probes/launch.ts: each line of standard input, such as `{"user_idle_seconds":0}`, is what is seen from then on;
+ * `{"faults":[…]}` what the GPUs' driver told.
+ */
 export function launchProbes(): ChildProcess {
   const child = Object.assign(new EventEmitter(), {
     pid: 1,
@@ -33,11 +39,13 @@ export function launchProbes(): ChildProcess {
     unref: () => undefined,
   });
   const tell = () => {
-    const message: FromProbes = { type: "hardware", hardware, problems: [], complete: true };
+    const message: FromProbes = { type: "hardware", hardware, problems: [], faults, complete: true };
     child.emit("message", message);
   };
   createInterface({ input: process.stdin }).on("line", (line) => {
-    hardware = Hardware.parse({ ...hardware, ...(JSON.parse(line) as object) });
+    const { faults: told, ...seen } = JSON.parse(line) as { faults?: GpuFault[] };
+    faults = told ?? faults;
+    hardware = Hardware.parse({ ...hardware, ...seen });
     tell();
   });
   // A process takes a moment to come up, and speaks every few seconds.

@@ -18,6 +18,7 @@ export const HOLDERS = {
   tools: { role: "operator" },
   keeper: { role: "keeper" },
   join: { role: "join", node: "new-1" },
+  invite: { role: "invite" },
 } as const satisfies Record<string, { role: Role; node?: string; layer?: Layer }>;
 export type HolderName = keyof typeof HOLDERS;
 export const HOLDER_NAMES = Object.keys(HOLDERS) as HolderName[];

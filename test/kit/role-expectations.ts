@@ -19,7 +19,8 @@ const READS = (bucket: string) => `$JS.API.STREAM.{INFO,MSG.GET}.KV_tiermesh-${b
 const agent = (layer: string, node: string, { jobs, classes }: { jobs: string; classes: string }): Expected => ({
   says: `mesh.main.heartbeat.${layer}.${node} mesh.main.job.verdict.*.${node}.*
     mesh.main.event.{job_ended,job_run_ended}.${classes}.agent.${node}
-    mesh.main.event.{node_controlled,message_rejected,counts_reported}.none.agent.${node} mesh.main.codec.* _INBOX.>`,
+    mesh.main.event.{node_controlled,message_rejected,counts_reported}.none.agent.${node} mesh.main.codec.* _INBOX.>
+    mesh.main.event.{runtime_restarted,runtime_given_up,gpu_sick,gpu_well}.none.agent.${node}`,
   hears: `mesh.main.job.{run,sealed}.${jobs}.${node} mesh.main.job.cancel.* mesh.main.node.{control,magic}.${node}
     mesh.main.router.key.* mesh.main.codec.* ${MICRO("agent")} <inbox>.>`,
 });
@@ -66,15 +67,16 @@ export const EXPECTED: Readonly<Record<HolderName, Expected>> = {
       $JS.API.STREAM.{CREATE,UPDATE,INFO,MSG.GET}.{AUDIT,KV_tiermesh-policy-main,KV_tiermesh-quality-main,KV_tiermesh-nodes-main,KV_tiermesh-sleep-main,KV_tiermesh-auditor-main}
       $JS.API.STREAM.{CREATE,UPDATE,INFO}.{JOBS,JOB_STATES,JOB_RESULTS,JOB_LETTERS}
       $JS.API.INFO $KV.tiermesh-policy-main.routing $KV.tiermesh-nodes-main.> mesh.main.node.gone.* _INBOX.>`,
-    hears: `mesh.main.registry.{add,revoke,list} mesh.main.registry.join.* $KV.tiermesh-nodes-main.> mesh.main.codec.*
+    hears: `mesh.main.registry.{add,revoke,list,invite,decide,ask} mesh.main.registry.join.* $KV.tiermesh-nodes-main.> mesh.main.codec.*
       mesh.main.advisory.{connect,disconnect} $JS.EVENT.ADVISORY.API <inbox>.>`,
   },
   join: { says: "mesh.main.registry.join.new-1", hears: "<inbox>.>" },
+  invite: { says: "mesh.main.registry.ask", hears: "<inbox>.>" },
 };
 
 function operator(): Expected {
   return {
-    says: `${CALLS} mesh.main.node.{control.*,wake} mesh.main.audit.{query,stats} mesh.main.registry.{add,revoke,list}
+    says: `${CALLS} mesh.main.node.{control.*,wake} mesh.main.audit.{query,stats} mesh.main.registry.{add,revoke,list,invite,decide}
       mesh.main.queue.desk.*
       $KV.tiermesh-policy-main.routing $KV.tiermesh-quality-main.> ${READS("policy")} ${READS("quality")} ${READS("sleep")}
       $JS.API.STREAM.INFO.AUDIT $JS.API.STREAM.MSG.GET.AUDIT

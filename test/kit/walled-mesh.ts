@@ -112,6 +112,7 @@ export async function startWalledMesh(
       costFactor: 0.5,
       stance,
       profile: "server",
+      description: { name: null, labels: {} },
       desk,
       hardware: () => Hardware.parse({}),
       log,

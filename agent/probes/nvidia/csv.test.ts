@@ -85,6 +85,7 @@ test.each(UNKNOWN)("%j is unknown in every field, and never 0", (spelling) => {
     energy_joules: null,
     processes: null,
     sampled_at: AT,
+    sick: null,
   });
 });
 

@@ -119,6 +119,7 @@ function readGpu(cells: string[], query: Query, { sampledAt, arch }: Moment): Gp
     energy_joules: null,
     processes: null,
     sampled_at: sampledAt,
+    sick: null,
   };
 }
 

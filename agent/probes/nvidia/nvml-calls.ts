@@ -1,4 +1,5 @@
-import type { NvmlDevice } from "./nvml.ts";
+import type { XidEvents } from "./nvml-events.ts";
+import type { NvmlDevice, NvmlXid } from "./nvml.ts";
 import { StepError } from "./step.ts";
 
 /**
@@ -69,10 +70,11 @@ export async function readDeviceCount(call: NativeCall): Promise<number> {
 }
 
 /** @throws StepError when there is no handle for it */
-export async function readDevice(call: NativeCall, index: number): Promise<NvmlDevice> {
+export async function readDevice(call: NativeCall, index: number, events: XidEvents): Promise<NvmlDevice> {
   const handle = Buffer.alloc(8);
   check(await call("nvmlDeviceGetHandleByIndex_v2", index, handle), "its handle");
   const device = handle.readBigUInt64LE();
+  await events.register(device);
   const uint = (name: string, ...args: number[]) => readUint(call, name, device, ...args);
   const [limit, energy] = [
     await uint("nvmlDeviceGetEnforcedPowerLimit"),
@@ -138,6 +140,14 @@ async function readMemory(call: NativeCall, device: bigint): Promise<NvmlDevice[
   const code = await call("nvmlDeviceGetMemoryInfo", device, v1);
   if (code === SUCCESS) return { totalBytes: v1.readBigUInt64LE(0), freeBytes: v1.readBigUInt64LE(8) };
   return code === NOT_SUPPORTED ? "not_supported" : null;
+}
+
+/** The Xid errors since the last time, each with the UUID of its card; null of one that cannot say it any more. */
+export async function readXids(call: NativeCall, events: XidEvents): Promise<NvmlXid[]> {
+  const xids: NvmlXid[] = [];
+  for (const { device, xid } of await events.take())
+    xids.push({ uuid: await readText(call, "nvmlDeviceGetUUID", device), xid });
+  return xids;
 }
 
 /** Writes the current mode and the pending one; null where the card knows no MIG. */

@@ -56,6 +56,7 @@ test("a card is read through the real binding, in the wire's units", async ({ sk
   if (!hasCompiler) skip(noCompiler);
   expect(await read("h200")).toEqual({
     problems: [],
+    faults: [],
     gpus: [
       {
         index: 0,
@@ -82,6 +83,7 @@ test("a card is read through the real binding, in the wire's units", async ({ sk
           { pid: 2000, vram_gb: null },
         ],
         sampled_at: "2026-01-01T00:00:00.000Z",
+        sick: null,
       },
     ],
   });
@@ -116,7 +118,7 @@ test("more processes than there was room for are all asked for, and cut to what 
 
 test("a driver without a card is no error, a lost card beside a good one is a problem", async ({ skip }) => {
   if (!hasCompiler) skip(noCompiler);
-  expect(await read("empty")).toEqual({ gpus: [], problems: [] });
+  expect(await read("empty")).toEqual({ gpus: [], problems: [], faults: [] });
   const { gpus, problems } = await read("lost");
   expect(gpus).toHaveLength(1);
   expect(problems).toEqual(["GPU 1: its handle: the GPU has fallen off the bus"]);
@@ -144,4 +146,22 @@ test("a call that hangs is given up, and nothing is asked until it has come back
   await expect(step.read(host, UNHURRIED)).rejects.toThrow("an earlier call into NVML has not come back");
   await step.release();
   expect(loads).toBe(1);
+});
+
+test("an Xid error is told once, with the card that had it; a driver without events tells none", async ({ skip }) => {
+  if (!hasCompiler) skip(noCompiler);
+  setMachine("xid");
+  const host = replayHost(undefined, { nvml: () => loadNvml("linux", {}, [library]) });
+  const step = nvmlStep({ timeoutMs: 20_000 });
+  expect((await step.read(host, UNHURRIED)).faults).toEqual([
+    {
+      id: expect.stringMatching(/^nvml-\w+-1$/),
+      xid: 79,
+      uuid: "GPU-5c1d0001-aaaa-bbbb-cccc-000000000001",
+      pci_address: "0000:0f:00.0",
+    },
+  ]);
+  expect((await step.read(host, UNHURRIED)).faults).toEqual([]);
+  await step.release();
+  expect(await read("no-events")).toMatchObject({ gpus: [{ name: "NVIDIA H200" }], faults: [] });
 });

@@ -6,8 +6,10 @@ import {
   readDevice,
   readDeviceCount,
   readDriverVersion,
+  readXids,
   type NativeCall,
 } from "./nvml-calls.ts";
+import { XidEvents } from "./nvml-events.ts";
 import type { Nvml } from "./nvml.ts";
 import { StepError } from "./step.ts";
 
@@ -28,11 +30,16 @@ export async function loadNvml(
 ): Promise<Nvml> {
   const call = await openFirst(libraries);
   check(await call("nvmlInit_v2"), "it does not initialise");
+  const events = new XidEvents(call);
   return {
     driverVersion: () => readDriverVersion(call),
     deviceCount: () => readDeviceCount(call),
-    device: (index) => readDevice(call, index),
-    shutdown: async () => void (await call("nvmlShutdown")),
+    device: (index) => readDevice(call, index, events),
+    xids: () => readXids(call, events),
+    shutdown: async () => {
+      await events.free();
+      await call("nvmlShutdown");
+    },
   };
 }
 

@@ -1,7 +1,8 @@
 import { z } from "zod";
 import type { Gpu } from "../../../bus-schemas/node-record.ts";
-import { Celsius, Gb, Joules, Label, Ratio, Watts } from "../../../bus-schemas/units.ts";
+import { Celsius, Count, Gb, Joules, Label, Ratio, Watts } from "../../../bus-schemas/units.ts";
 import { within } from "../../../service/within.ts";
+import { MAX_FAULTS, type GpuFault } from "../gpu-fault.ts";
 import { gbFromBytes, roundTo, validOrNull, type ProbeHost } from "../probe.ts";
 import { pciAddress } from "../pci.ts";
 import { answersWithin, MAX_PROCESSES, MAX_VRAM_GB, StepError, type NvidiaStep, type StepReading } from "./step.ts";
@@ -26,6 +27,12 @@ export interface NvmlDevice {
   processes: { pid: number; usedBytes: bigint | null }[] | null;
 }
 
+/** An Xid error. */
+export interface NvmlXid {
+  uuid: string | null;
+  xid: number;
+}
+
 /** NVIDIA's Management Library, initialised. Its calls can hang in the driver. */
 export interface Nvml {
   driverVersion(): Promise<string | null>;
@@ -33,6 +40,8 @@ export interface Nvml {
   deviceCount(): Promise<number>;
   /** @throws StepError when the device cannot be reached: lost, or in need of a reset */
   device(index: number): Promise<NvmlDevice>;
+  /** Of the devices that were asked, since the last time. */
+  xids(): Promise<NvmlXid[]>;
   /** The driver may unload, and a laptop's GPU sleep. */
   shutdown(): Promise<void>;
 }
@@ -43,6 +52,11 @@ const MAX_DEVICES = 64;
 /** NVML by `host.nvml()`, kept open between readings. */
 export function nvmlStep({ timeoutMs }: { timeoutMs: number }): NvidiaStep {
   let nvml: Nvml | undefined;
+  /** Faults have names that no other life of this process uses. */
+  const life = Date.now().toString(36);
+  let faultCount = 0;
+  /** Of readings that failed: they are told with the next one that does not. */
+  const untold: GpuFault[] = [];
   /** A reading that has not come back. */
   let pending: Promise<unknown> | undefined;
 
@@ -65,8 +79,19 @@ export function nvmlStep({ timeoutMs }: { timeoutMs: number }): NvidiaStep {
         problems.push(`GPU ${index}: ${(error as Error).message}`);
       }
     }
+    untold.push(...(await faultsOf(library, gpus)));
     if (gpus.length === 0 && problems.length > 0) throw new StepError("broken", problems.join("; "));
-    return { gpus, problems };
+    return { gpus, problems, faults: untold.splice(0).slice(-MAX_FAULTS) };
+  };
+
+  const faultsOf = async (library: Nvml, gpus: readonly Gpu[]): Promise<GpuFault[]> => {
+    const xids = await library.xids();
+    return xids.map(({ uuid, xid }) => ({
+      id: `nvml-${life}-${++faultCount}`,
+      uuid: validOrNull(Text, uuid),
+      pci_address: gpus.find((gpu) => gpu.uuid === uuid && uuid !== null)?.pci_address ?? null,
+      xid: validOrNull(Count, xid) ?? 0,
+    }));
   };
 
   const release = async () => {
@@ -144,6 +169,7 @@ function toGpu(device: NvmlDevice, { arch, sampledAt }: { arch: string; sampledA
             .slice(0, MAX_PROCESSES)
             .map(({ pid, usedBytes }) => ({ pid, vram_gb: usedBytes === null ? null : vramGb(usedBytes) })),
     sampled_at: sampledAt,
+    sick: null,
   };
 }
 

@@ -41,6 +41,7 @@ const nvmlOf =
     driverVersion: async () => "580.1",
     deviceCount: async () => 1,
     device: async () => ({ ...DEVICE, ...device }),
+    xids: async () => [],
     shutdown: async () => {},
   });
 

@@ -134,14 +134,19 @@ function isDue({ error, atMs }: Failed, nowMs: number): boolean {
   return nowMs - atMs >= (error.failure === "absent" ? SEARCH_AGAIN_MS : RETRY_MS) || nowMs < atMs;
 }
 
-function toReading(by: NvidiaStep, { gpus: all, problems }: StepReading, why: string, gpus: Gpu[]): Reading {
+function toReading(
+  by: NvidiaStep,
+  { gpus: all, problems, faults = [] }: StepReading,
+  why: string,
+  gpus: Gpu[],
+): Reading {
   const tooMany = all.length > gpus.length ? [`${all.length} GPUs are listed; the first ${MAX_GPUS} are reported`] : [];
   const said = [...problems, ...tooMany];
   const how = [
     all.length === 0 ? `${by.name} found no NVIDIA GPU` : by.name,
     ...(why === "" ? [] : [`not by ${why}`]),
   ].join("; ");
-  return { values: { gpus }, how, ...(said.length === 0 ? {} : { problem: said.join("; ") }) };
+  return { values: { gpus }, how, ...(said.length === 0 ? {} : { problem: said.join("; ") }), faults };
 }
 
 /** A GPU without memory of its own has the machine's: what programs can still get of it. */

@@ -118,6 +118,7 @@ function readGpu(
     energy_joules: null,
     processes: processes(gpu),
     sampled_at: sampledAt,
+    sick: null,
   };
 }
 

@@ -1,5 +1,6 @@
 import type { Gpu } from "../../../bus-schemas/node-record.ts";
 import { within } from "../../../service/within.ts";
+import type { GpuFault } from "../gpu-fault.ts";
 import { ProbeError, type ProbeHost } from "../probe.ts";
 
 /** What one way of asking the NVIDIA driver saw. */
@@ -8,6 +9,8 @@ export interface StepReading {
   gpus: Gpu[];
   /** Something is wrong although there are values. */
   problems: string[];
+  /** Errors that the driver told since the last reading, where this way tells them. */
+  faults?: GpuFault[];
 }
 
 /** One way of asking the NVIDIA driver; the probe tries them in order. */

@@ -6,8 +6,8 @@ export const health: Filter = {
   reject({ view, served }) {
     const { status, status_reason: reason, runtimes } = view.record;
     if (status === "degraded") return reason === null ? "is degraded" : `is degraded: ${reason}`;
-    for (const runtime of runtimes) {
-      if (runtime.name === served.runtime && !runtime.healthy) return `its runtime ${runtime.name} does not answer`;
+    for (const { healthy, name, status_reason: why } of runtimes) {
+      if (name === served.runtime && !healthy) return `its runtime ${name} ${why ?? "does not answer"}`;
     }
     return undefined;
   },

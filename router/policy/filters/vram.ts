@@ -2,7 +2,7 @@ import type { Filter } from "../types.ts";
 
 /**
  * GPU memory that the job asks for, and that the registry asks for a model that is not loaded yet. A loaded model has
- * its memory already; a node that does not know its memory is not held back; an egress node (L2) needs none itself.
+ * its memory already; a node that does not know its memory is not held back, and a sick GPU counts for nothing; an egress node (L2) needs none itself.
  */
 export const vram: Filter = {
   name: "vram",
@@ -13,6 +13,7 @@ export const vram: Filter = {
     if (needGb === 0) return undefined;
     let totalGb = 0;
     for (const gpu of view.record.hardware.gpus) {
+      if (gpu.sick !== null) continue;
       if (gpu.vram_total_gb === null) return undefined;
       totalGb += gpu.vram_total_gb;
     }

@@ -100,6 +100,7 @@ export class SimAgent extends Member {
       costFactor,
       stance,
       profile: "server",
+      description: { name: null, labels: {} },
       desk,
       hardware: () => HARDWARE,
       log,

@@ -13,7 +13,7 @@ export async function reviveBus(bus: Bus): Promise<void> {
   if (!alive && !bus.nc.isClosed()) await bus.nc.reconnect().catch(() => undefined);
 }
 
-/** Calls back after each connection that was lost and is there again. */
+/** Calls `then` whenever the connection is there again. */
 export async function onReconnect(bus: Bus, then: () => void): Promise<void> {
   for await (const { type } of bus.nc.status()) if (type === "reconnect") then();
 }
