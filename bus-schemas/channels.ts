@@ -8,7 +8,7 @@ import { JobReceipt } from "./durable.ts";
 import { EVENTS, EVENT_TYPES } from "./events.ts";
 import { CancelRequest, GoAhead, JobRequest, JobResult, StreamFrame, Verdict, WorkingFrame } from "./job.ts";
 import { NodeGone, NodeRecord } from "./node-record.ts";
-import { RegistryAdd, RegistryJoin, RegistryReply, RegistryRevoke } from "./registry.ts";
+import { RegistryAdd, RegistryJoin, RegistryReader, RegistryReply, RegistryRevoke } from "./registry.ts";
 import { StructureTable } from "./structures.ts";
 import { RouterKey, RouteQuery, TicketReply } from "./ticket.ts";
 
@@ -211,6 +211,15 @@ export const CHANNELS: readonly Channel[] = [
     to: "the broker's keeper",
     guarantee: "Request with an empty body; one reply.",
     messages: [],
+    reply: [registryReply],
+  },
+  {
+    name: "registryReader",
+    address: address((s) => s.registryReader),
+    from: "operator",
+    to: "the broker's keeper",
+    guarantee: "Request; one reply, when the consumer is there and the broker knows the reader's key.",
+    messages: [{ name: "RegistryReader", summary: "Who may read which events.", schema: RegistryReader }],
     reply: [registryReply],
   },
   {

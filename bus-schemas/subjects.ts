@@ -118,6 +118,7 @@ function spell(cell: string, token: (value: string) => string) {
     registryAdd: `${prefix}.registry.add`,
     registryRevoke: `${prefix}.registry.revoke`,
     registryList: `${prefix}.registry.list`,
+    registryReader: `${prefix}.registry.reader`,
     /** a token's holder → the broker's keeper. */
     registryJoin: (node: string) => `${prefix}.registry.join.${token(node)}`,
     registryJoins: `${prefix}.registry.join.*`,

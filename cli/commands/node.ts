@@ -78,7 +78,7 @@ export const node: CommandModule = (program) => {
     );
   command
     .command("list")
-    .description("the machines that were let in, and those that were shown out")
+    .description("the machines and readers of events that were let in, and those that were shown out")
     .option("--json", "as JSON")
     .addHelpText("after", examples("tiermesh node list"))
     .action((flags: { json?: boolean }) =>
@@ -92,8 +92,15 @@ export const node: CommandModule = (program) => {
   addNodeVerbs(command);
 };
 
-function row({ node_id, layer, state, changed_unix_ms, by, reason }: NodeEntry): string[] {
-  return [node_id, layer, state, new Date(changed_unix_ms).toISOString(), by, reason ?? ""];
+function row({ node_id, layer, state, changed_unix_ms, by, reason, reads }: NodeEntry): string[] {
+  return [
+    node_id,
+    reads === undefined ? layer : "reader",
+    state,
+    new Date(changed_unix_ms).toISOString(),
+    by,
+    reason ?? "",
+  ];
 }
 
 function hours(text: string): number {
