@@ -45,7 +45,7 @@ for (const [language, { absent, command }] of Object.entries(samples)) {
       expect([made.code, made.err]).toEqual([0, ""]);
       const [program = "", ...args] = command;
       const read = (count: number) => {
-        const ran = spawnSync(program, [...args, fileOf(name), String(count)], { encoding: "utf8", timeout: 30_000 });
+        const ran = spawnSync(program, [...args, fileOf(name), String(count)], { encoding: "utf8", timeout: 60_000 });
         expect([ran.status, ran.stderr]).toEqual([0, ""]);
         return ran.stdout.trim().split("\n");
       };

@@ -28,17 +28,18 @@ const bus = await connect({
   ...(read.ca_pem === null ? {} : { tls: { ca: read.ca_pem } }),
 });
 const consumer = await jetstream(bus).consumers.get(read.stream, read.consumer);
-const events = await consumer.consume();
-let left = Number(count);
-for await (const event of events) {
-  // mesh.<cell>.event.<type>.<class>.<process>.<name>
-  const [, , , type, dataClass, process_, name] = event.subject.split(".");
-  const { job_id: job } = event.json<{ job_id?: string }>();
-  const id = event.headers?.get("ce-id");
-  process.stdout.write(
-    `${event.headers?.get("ce-time")} ${type} ${dataClass} ${process_}/${name} ${job ?? "-"} ${id}\n`,
-  );
-  event.ack();
-  if (--left <= 0) break;
+for (let left = Number(count); left > 0;) {
+  // No more than will be handled: what was fetched and not acknowledged comes again only after half a minute.
+  const batch = await consumer.fetch({ max_messages: Math.min(100, left), expires: 5000 });
+  for await (const event of batch) {
+    // mesh.<cell>.event.<type>.<class>.<process>.<name>
+    const [, , , type, dataClass, kind, name] = event.subject.split(".");
+    const { job_id: job } = event.json<{ job_id?: string }>();
+    const time = event.headers?.get("ce-time");
+    const id = event.headers?.get("ce-id");
+    process.stdout.write(`${time} ${type} ${dataClass} ${kind}/${name} ${job ?? "-"} ${id}\n`);
+    event.ack();
+    left--;
+  }
 }
 await bus.drain();
