@@ -5,6 +5,7 @@ import {
   RegistryDecide,
   RegistryInvite,
   RegistryJoin,
+  RegistryReader,
   RegistryReply,
   RegistryRevoke,
 } from "./registry.ts";
@@ -42,6 +43,15 @@ export const REGISTRY_CHANNELS: readonly Channel[] = [
     to: "the broker's keeper",
     guarantee: "Request with an empty body; one reply.",
     messages: [],
+    reply: [registryReply],
+  },
+  {
+    name: "registryReader",
+    address: address((s) => s.registryReader),
+    from: "operator",
+    to: "the broker's keeper",
+    guarantee: "Request; one reply, when the consumer is there and the broker knows the reader's key.",
+    messages: [{ name: "RegistryReader", summary: "Who may read which events.", schema: RegistryReader }],
     reply: [registryReply],
   },
   {

@@ -241,7 +241,8 @@ export const EVENTS = {
   node_admitted: {
     by: ["keeper"],
     ofJob: false,
-    summary: "Who may speak on the bus changed: a token was made for a node, it joined by it, or it was revoked.",
+    summary:
+      "Who may speak on the bus changed: a token was made for a node, it joined by it, or it was revoked; or a reader of events was let in or revoked.",
     data: z.object({
       node_id: NodeId,
       layer: Layer,
@@ -249,6 +250,8 @@ export const EVENTS = {
       by: Label,
       reason: Label.nullable(),
       public_key: UserKey.nullable(),
+      /** Of a reader of events, who is no node and whose `layer` says nothing: which it may read. */
+      reads: z.array(z.string().max(80)).optional(),
     }),
   },
   process_started: {

@@ -26,6 +26,24 @@ export function asksAuditors(s: Subjects): Grant[] {
   }));
 }
 
+/** A reader pulls from its own consumer and says what it has; it can make, change and delete nothing. */
+export function readsEvents(s: Subjects, name: string): Grant[] {
+  return [
+    { subject: `$JS.API.CONSUMER.INFO.${s.auditStream}.${name}`, why: "its own consumer" },
+    { subject: `$JS.API.CONSUMER.MSG.NEXT.${s.auditStream}.${name}`, why: "its own consumer" },
+    { subject: `$JS.ACK.${s.auditStream}.${name}.>`, why: "what it has read" },
+  ];
+}
+
+/** The keeper makes readers' consumers, and deletes them with their readers. */
+export function makesReaders(s: Subjects): Grant[] {
+  const why = "readers of events";
+  return [
+    { subject: `$JS.API.CONSUMER.DURABLE.CREATE.${s.auditStream}.*`, why },
+    { subject: `$JS.API.CONSUMER.DELETE.${s.auditStream}.*`, why },
+  ];
+}
+
 /**
  * What the auditors say to JetStream, beside their own events, and that something is missing: each has a consumer of its own, and
  * they share one turn. They change no stream.

@@ -1,8 +1,17 @@
 import { AUDITORS } from "./auditors.ts";
 import type { Layer } from "./classes.ts";
 import { EVENTS, EVENT_TYPES, type EventSource } from "./events.ts";
-import { API_ADVISORIES, asksAuditors, asksForReceipts, asksTheLog, keepsTheLog } from "./permissions-audit.ts";
+import {
+  API_ADVISORIES,
+  asksAuditors,
+  asksForReceipts,
+  asksTheLog,
+  keepsTheLog,
+  makesReaders,
+  readsEvents,
+} from "./permissions-audit.ts";
 import { callsDurable, hearsQueues, makesJobStreams, operatesQueues, runsQueues } from "./permissions-durable.ts";
+import { asksTheRegistry, micro, reads } from "./permissions-parts.ts";
 import { NO_CLASS, subjectPatterns, subjects, type EventClass, type Subjects } from "./subjects.ts";
 
 /**
@@ -17,6 +26,7 @@ export const ROLES = {
   auditor: "keeps the log",
   monitor: "watches and raises alerts",
   client: "a program that submits jobs",
+  reader: "reads the events that it was given, by a durable consumer of its own",
   operator: "an administrator, and `tiermesh` at the keyboard",
   keeper: "beside the broker: makes the streams, knows who may join",
   join: "holder of a join token: good for one thing, once",
@@ -42,7 +52,7 @@ export interface Holder {
   cell?: string;
   /** Where its answers come: below this subject, and nobody else hears them. */
   inbox: string;
-  /** Of agents and of join tokens. */
+  /** Of agents and of join tokens; of a reader the name of its consumer. */
   node?: string;
   layer?: Layer;
 }
@@ -58,18 +68,6 @@ export const TOOL_INBOX = "_INBOX";
 /** Where answers to a user come: derived from its public nkey, so that a process needs to know nothing but its key. */
 export function ownInbox(publicKey: string): string {
   return `${OWN_INBOXES}.${publicKey.slice(1, 17)}`;
-}
-
-/** JetStream's API for one stream: its state, and single messages of it. */
-function reads(stream: string, why: string): Grant[] {
-  return ["STREAM.INFO", "STREAM.MSG.GET"].map((verb) => ({ subject: `$JS.API.${verb}.${stream}`, why }));
-}
-
-/** Answering discovery (NATS ADR-32). */
-function micro(process: string): Grant[] {
-  const why = "found by nats micro";
-  const whom = ["", `.tiermesh-${process}`, `.tiermesh-${process}.*`];
-  return ["PING", "INFO", "STATS"].flatMap((verb) => whom.map((name) => ({ subject: `$SRV.${verb}${name}`, why })));
 }
 
 /** The events that a process records, under its own name only. */
@@ -241,6 +239,10 @@ const TEMPLATES: Record<Role, Template> = {
     ],
   }),
   client: (s, { inbox }) => ({ publish: [...calls(s), answers], subscribe: [codec(s), own(inbox)] }),
+  reader: (s, { inbox, node }) => {
+    if (node === undefined) throw new RangeError("a reader has the name of its consumer");
+    return { publish: readsEvents(s, node), subscribe: [own(inbox)] };
+  },
   operator: (s, { inbox }) => ({
     publish: [
       ...calls(s),
@@ -248,10 +250,7 @@ const TEMPLATES: Record<Role, Template> = {
       { subject: s.wake, why: "wakes a machine" },
       ...asksTheLog(s, "the log"),
       ...operatesQueues(s),
-      ...[s.registryAdd, s.registryRevoke, s.registryList, s.registryInvite, s.registryDecide].map((subject) => ({
-        subject,
-        why: "who may join",
-      })),
+      ...asksTheRegistry(s),
       { subject: s.policyBucket.key, why: "the policy" },
       ...reads(s.policyBucket.stream, "the policy"),
       { subject: s.qualityBucket.keys, why: "quality of models" },
@@ -289,6 +288,7 @@ const TEMPLATES: Record<Role, Template> = {
         })),
       ),
       ...makesJobStreams(s),
+      ...makesReaders(s),
       { subject: s.policyBucket.key, why: "the first policy" },
       { subject: s.nodesBucket.keys, why: "who may join" },
       { subject: s.nodeGone("*"), why: "connections that the broker lost" },
@@ -297,15 +297,8 @@ const TEMPLATES: Record<Role, Template> = {
       codec(s),
     ],
     subscribe: [
-      ...[
-        s.registryAdd,
-        s.registryRevoke,
-        s.registryList,
-        s.registryInvite,
-        s.registryDecide,
-        s.registryAsk,
-        s.registryJoins,
-      ].map((subject) => ({ subject, why: "who may join" })),
+      ...asksTheRegistry(s),
+      ...[s.registryAsk, s.registryJoins].map((subject) => ({ subject, why: "who may join" })),
       { subject: s.nodesBucket.keys, why: "what another server's keeper changed" },
       { subject: API_ADVISORIES, why: "who changed the streams" },
       ...(["connect", "disconnect"] as const).map((which) => ({

@@ -23,7 +23,12 @@ export const INVITATION_ECHO_MS = 24 * 3_600_000;
 
 export const NODE_STATES = ["pending", "joined", "revoked"] as const;
 
-/** A node as the registry knows it; no secret is in it. */
+/** Which events a reader gets: `TYPE` or `TYPE.CLASS`, each a word or `*`; class `none` is that of events about no job. */
+export const EventFilter = z
+  .string()
+  .regex(/^([a-z_]{1,64}|\*)(\.(P0|P1|P2|none|\*))?$/, "TYPE or TYPE.CLASS, such as job_ended or *.P0");
+
+/** A node as the registry knows it, or a reader of events; no secret is in it. */
 export const NodeEntry = z.object({
   node_id: NodeId,
   layer: Layer,
@@ -40,6 +45,8 @@ export const NodeEntry = z.object({
   changed_unix_ms: UnixMs,
   /** What a machine that asked calls itself; nobody has checked it. */
   hostname: Label.nullable().default(null),
+  /** Of a reader, who is no node and whose `layer` says nothing: the events that it gets. */
+  reads: z.array(EventFilter).min(1).max(32).optional(),
 });
 export type NodeEntry = z.infer<typeof NodeEntry>;
 
@@ -52,6 +59,17 @@ export const RegistryAdd = z.object({
   hours: z.number().min(0.001).max(JOIN_HOURS.most).default(JOIN_HOURS.usual),
   /** The node is in the mesh already: its old key is revoked at once. */
   replace: z.boolean().default(false),
+  by: Label,
+});
+
+/** Body of `registry.reader`: a durable consumer of the stream of events, and somebody who may read by it and nothing else. */
+export const RegistryReader = z.object({
+  /** Of the reader and of its consumer. */
+  name: NodeId,
+  public_key: UserKey,
+  reads: z.array(EventFilter).min(1).max(32),
+  /** All that the stream still has, or what comes from now on. */
+  from: z.enum(["start", "now"]).default("now"),
   by: Label,
 });
 

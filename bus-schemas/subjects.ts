@@ -139,6 +139,7 @@ function spell(cell: string, token: (value: string) => string) {
     registryDecide: `${prefix}.registry.decide`,
     /** a machine with an invitation → the broker's keeper. */
     registryAsk: `${prefix}.registry.ask`,
+    registryReader: `${prefix}.registry.reader`,
     /** a token's holder → the broker's keeper. */
     registryJoin: (node: string) => `${prefix}.registry.join.${token(node)}`,
     registryJoins: `${prefix}.registry.join.*`,

@@ -92,6 +92,18 @@ export async function decideAsk(
   return theOne((await ask(client, client.bus.subjects.registryDecide, body)).entries);
 }
 
+/** Lets somebody read events by a durable consumer of this name. @throws MeshError `conflict`, `bad_request`, `bus_unavailable` */
+export async function addReader(
+  client: MeshClient,
+  reader: { name: string; public_key: string; reads: string[]; from: "start" | "now" },
+): Promise<{ entry: NodeEntry; urls: string[]; caPem: string | null }> {
+  const { entries, urls, ca_pem } = await ask(client, client.bus.subjects.registryReader, {
+    ...reader,
+    by: operator(),
+  });
+  return { entry: theOne(entries), urls, caPem: ca_pem };
+}
+
 /** Takes a node's key away: when this resolves its connections are cut. @throws MeshError `not_found`, `bus_unavailable` */
 export async function revokeNode(client: MeshClient, nodeId: string, reason: string | undefined): Promise<NodeEntry> {
   const body = { node_id: nodeId, by: operator(), reason: reason ?? null };

@@ -1,6 +1,8 @@
 import { InvalidArgumentError, type Command } from "commander";
 import { examples } from "../command.ts";
 import { count, jobId, withFilters } from "./filter.ts";
+import { eventFilter, subscribe, unsubscribe } from "./subscribe.ts";
+import { subjectToken } from "../options.ts";
 import { query, reindex, stats, tail, trace } from "./read.ts";
 
 const OFFLINE = [
@@ -77,6 +79,38 @@ export function addReadCommands(command: Command): void {
       examples("tiermesh audit reindex", "tiermesh audit reindex --offline /var/lib/tiermesh/audit"),
     )
     .action(reindex);
+  command
+    .command("subscribe")
+    .description(
+      "lets another program read events as they come, by a durable consumer and a key of its own, and nothing else",
+    )
+    .argument("<name>", "of the reader and its consumer", subjectToken)
+    .option(
+      "--filter <type[.class]>",
+      "only these events; may be repeated: job_ended, *.P0, audit_gap.none",
+      eventFilter,
+      [],
+    )
+    .option("--from-start", "begin with the oldest event that the stream still has, not with the next one")
+    .option("--url <url>", "the bus's address as that program sees it; else the one that other machines are given")
+    .option("--out <file>", "where to; NAME.subscription.json in this folder if not said")
+    .option("--json", "as JSON")
+    .addHelpText(
+      "after",
+      examples(
+        "tiermesh audit subscribe siem-1",
+        "tiermesh audit subscribe p0-watch --filter '*.P0' --filter audit_gap --from-start",
+      ),
+    )
+    .action(subscribe);
+  command
+    .command("unsubscribe")
+    .description("takes a reader's key and its consumer away")
+    .argument("<name>", "of the reader", subjectToken)
+    .option("--reason <text>", "for the record")
+    .option("--json", "as JSON")
+    .addHelpText("after", examples('tiermesh audit unsubscribe siem-1 --reason "the old SIEM is gone"'))
+    .action(unsubscribe);
 }
 
 function position(text: string): number {

@@ -94,7 +94,9 @@ export class BusUsers {
   /** The node whose user has this public key: one of this machine, or one that joined. */
   nodeOf(publicKey: string, entries: readonly NodeEntry[]): string | undefined {
     const local = this.#locals.find((node) => node.publicKey === publicKey);
-    return local?.nodeId ?? entries.find((entry) => entry.public_key === publicKey)?.node_id;
+    return (
+      local?.nodeId ?? entries.find((entry) => entry.public_key === publicKey && entry.reads === undefined)?.node_id
+    );
   }
 
   /**
@@ -139,6 +141,7 @@ export class BusUsers {
   #usersOf(entry: NodeEntry, nowMs: number): BusUser[] {
     const { node_id: nodeId, layer, state, public_key: publicKey, join_key: joinKey } = entry;
     if (this.isLocal(nodeId)) return [];
+    if (state === "joined" && publicKey !== null && entry.reads !== undefined) return [this.#reader(nodeId, publicKey)];
     if (state === "joined" && publicKey !== null) return [this.#node(nodeId, layer, publicKey)];
     if (state === "pending" && joinKey !== null && (entry.join_expires_unix_ms ?? 0) > nowMs)
       return [this.#joinUser(joinKey, nodeId)];
@@ -149,6 +152,11 @@ export class BusUsers {
     const role = layer === "L2" ? "egress" : "agent";
     const holder = { cell: this.#cell, inbox: ownInbox(publicKey), node, layer };
     return { role, publicKey, label: `${role} ${node}, ${layer}`, holder };
+  }
+
+  #reader(name: string, publicKey: string): BusUser {
+    const holder = { cell: this.#cell, inbox: ownInbox(publicKey), node: name };
+    return { role: "reader", publicKey, label: `reader ${name}`, holder };
   }
 
   #joinUser(publicKey: string, node: string): BusUser {

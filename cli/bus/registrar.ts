@@ -4,6 +4,7 @@ import {
   NodeEntry,
   RegistryAdd,
   RegistryJoin,
+  RegistryReader,
   RegistryReply,
   RegistryRevoke,
   isInbox,
@@ -17,6 +18,7 @@ import { readBody, respond } from "../../service/messages.ts";
 import type { Rejections } from "../../service/rejections.ts";
 import { Asks, type NewEntry } from "./asks.ts";
 import type { BusUsers, StillJoining } from "./bus-users.ts";
+import { makeReader, removeReader } from "./event-readers.ts";
 import type { NodesBucket } from "./nodes-bucket.ts";
 
 /**
@@ -73,6 +75,7 @@ export class Registrar {
     this.#serve(bus.subjects.registryDecide, (msg) => this.#asks.decide(msg));
     this.#serve(bus.subjects.registryAsk, (msg) => this.#asks.ask(msg), MAX_ASKS_WAITING);
     this.#serve(bus.subjects.registryList, async () => this.#parts.bucket.entries);
+    this.#serve(bus.subjects.registryReader, (msg) => this.#reader(msg));
     this.#serve(bus.subjects.registryJoins, (msg) => this.#join(msg));
     const onError = (error: unknown) => log.warn({ err: error }, "the accounts of the bus could not be looked at");
     const look = () => this.#inTurn(() => this.#sync());
@@ -144,7 +147,7 @@ export class Registrar {
   }
 
   async #revoke(msg: Msg): Promise<NodeEntry[]> {
-    const { bucket, users } = this.#parts;
+    const { bucket, bus, users } = this.#parts;
     const { node_id, by, reason } = readBody(msg, RegistryRevoke);
     if (users.isLocal(node_id))
       throw new MeshError("conflict", `${node_id} is the broker's own machine; stop its agent there`, {
@@ -154,7 +157,22 @@ export class Registrar {
     if (entry === undefined)
       throw new MeshError("not_found", `no node ${node_id}; see \`tiermesh node list\``, { field: "node_id" });
     if (entry.state === "revoked") return [entry];
+    if (entry.reads !== undefined) await removeReader(bus, node_id);
     return this.#change({ ...entry, state: "revoked", join_key: null, join_expires_unix_ms: null, by, reason });
+  }
+
+  /** A reader of events: first its consumer, then the key that may read by it. */
+  async #reader(msg: Msg): Promise<NodeEntry[]> {
+    const { bucket, bus, users } = this.#parts;
+    const { name, public_key, reads, from, by } = readBody(msg, RegistryReader);
+    const entry = bucket.find(name);
+    if (users.isLocal(name) || (entry !== undefined && entry.state !== "revoked"))
+      throw new MeshError("conflict", `${name} is in use; choose another name, or revoke it first`, { field: "name" });
+    if (this.#taken(public_key))
+      throw new MeshError("conflict", "public_key: somebody else has this key", { field: "public_key" });
+    await makeReader(bus, name, reads, from);
+    const none = { join_key: null, join_expires_unix_ms: null };
+    return this.#change({ node_id: name, layer: "L0", state: "joined", ...none, public_key, reads, by });
   }
 
   /** That the token's holder asks, the broker has checked: nobody else may publish on this node's subject. */
@@ -184,8 +202,9 @@ export class Registrar {
     const whole = NodeEntry.parse({ ...entry, reason: entry.reason ?? null, changed_unix_ms: nowMs() });
     await bucket.put(whole);
     await this.#sync(stillJoining);
-    const { node_id, layer, state, by, reason, public_key } = whole;
-    events.record("node_admitted", { node_id, layer, state, by, reason, public_key });
+    const { node_id, layer, state, by, reason, public_key, reads } = whole;
+    const data = { node_id, layer, state, by, reason, public_key, ...(reads === undefined ? {} : { reads }) };
+    events.record("node_admitted", data);
     return [whole];
   }
 

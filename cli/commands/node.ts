@@ -100,7 +100,7 @@ export const node: CommandModule = (program) => {
     );
   command
     .command("list")
-    .description("the machines that were let in, and those that were shown out")
+    .description("the machines and readers of events that were let in, and those that were shown out")
     .option("--json", "as JSON")
     .addHelpText("after", examples("tiermesh node list"))
     .action((flags: { json?: boolean }) =>
@@ -124,10 +124,11 @@ export const node: CommandModule = (program) => {
 
 /** A machine that asks is shown as it calls itself, and by the fingerprint that it shows as well. */
 function row(entry: NodeEntry): string[] {
-  const { node_id, layer, state, changed_unix_ms, by, reason, hostname, public_key: key } = entry;
+  const { node_id, layer, state, changed_unix_ms, by, reason, hostname, public_key: key, reads } = entry;
   const asks = isAsking(entry) ? [hostname ?? "?", keyFingerprint(key ?? "")] : ["", ""];
   const shown = isAsking(entry) ? "pending: asks" : state;
-  return [node_id, layer, shown, new Date(changed_unix_ms).toISOString(), by, reason ?? "", ...asks];
+  const what = reads === undefined ? layer : "reader";
+  return [node_id, what, shown, new Date(changed_unix_ms).toISOString(), by, reason ?? "", ...asks];
 }
 
 function isLoopback(url: string): boolean {

@@ -14,6 +14,7 @@ export const HOLDERS = {
   auditor: { role: "auditor" },
   monitor: { role: "monitor" },
   client: { role: "client" },
+  reader: { role: "reader", node: "siem-1" },
   operator: { role: "operator" },
   tools: { role: "operator" },
   keeper: { role: "keeper" },

@@ -60,14 +60,19 @@ export const EXPECTED: Readonly<Record<HolderName, Expected>> = {
       <inbox>.>`,
   },
   client: { says: `${CALLS} _INBOX.>`, hears: "mesh.main.codec.* <inbox>.>" },
+  reader: {
+    says: "$JS.API.CONSUMER.{INFO,MSG.NEXT}.AUDIT.siem-1 $JS.ACK.AUDIT.siem-1.>",
+    hears: "<inbox>.>",
+  },
   operator: operator(),
   tools: { ...operator(), neverHears: "_INBOX.own.>" },
   keeper: {
     says: `mesh.main.event.{node_admitted,process_started,message_rejected,stream_changed}.none.keeper.* mesh.main.codec.*
       $JS.API.STREAM.{CREATE,UPDATE,INFO,MSG.GET}.{AUDIT,KV_tiermesh-policy-main,KV_tiermesh-quality-main,KV_tiermesh-nodes-main,KV_tiermesh-sleep-main,KV_tiermesh-auditor-main}
       $JS.API.STREAM.{CREATE,UPDATE,INFO}.{JOBS,JOB_STATES,JOB_RESULTS,JOB_LETTERS}
+      $JS.API.CONSUMER.{DURABLE.CREATE.AUDIT.*,DELETE.AUDIT.*}
       $JS.API.INFO $KV.tiermesh-policy-main.routing $KV.tiermesh-nodes-main.> mesh.main.node.gone.* _INBOX.>`,
-    hears: `mesh.main.registry.{add,revoke,list,invite,decide,ask} mesh.main.registry.join.* $KV.tiermesh-nodes-main.> mesh.main.codec.*
+    hears: `mesh.main.registry.{add,revoke,list,invite,decide,ask,reader} mesh.main.registry.join.* $KV.tiermesh-nodes-main.> mesh.main.codec.*
       mesh.main.advisory.{connect,disconnect} $JS.EVENT.ADVISORY.API <inbox>.>`,
   },
   join: { says: "mesh.main.registry.join.new-1", hears: "<inbox>.>" },
@@ -76,7 +81,7 @@ export const EXPECTED: Readonly<Record<HolderName, Expected>> = {
 
 function operator(): Expected {
   return {
-    says: `${CALLS} mesh.main.node.{control.*,wake} mesh.main.audit.{query,stats} mesh.main.registry.{add,revoke,list,invite,decide}
+    says: `${CALLS} mesh.main.node.{control.*,wake} mesh.main.audit.{query,stats} mesh.main.registry.{add,revoke,list,invite,decide,reader}
       mesh.main.queue.desk.*
       $KV.tiermesh-policy-main.routing $KV.tiermesh-quality-main.> ${READS("policy")} ${READS("quality")} ${READS("sleep")}
       $JS.API.STREAM.INFO.AUDIT $JS.API.STREAM.MSG.GET.AUDIT

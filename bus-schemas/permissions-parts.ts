@@ -1,0 +1,29 @@
+import type { Grant } from "./permissions.ts";
+import type { Subjects } from "./subjects.ts";
+
+/** Grants that several roles have. */
+
+/** JetStream's API for one stream: its state, and single messages of it. */
+export function reads(stream: string, why: string): Grant[] {
+  return ["STREAM.INFO", "STREAM.MSG.GET"].map((verb) => ({ subject: `$JS.API.${verb}.${stream}`, why }));
+}
+
+/** Answering discovery (NATS ADR-32). */
+export function micro(process: string): Grant[] {
+  const why = "found by nats micro";
+  const whom = ["", `.tiermesh-${process}`, `.tiermesh-${process}.*`];
+  return ["PING", "INFO", "STATS"].flatMap((verb) => whom.map((name) => ({ subject: `$SRV.${verb}${name}`, why })));
+}
+
+/** What operators ask of the keeper. */
+export function asksTheRegistry(s: Subjects): Grant[] {
+  const requests = [
+    s.registryAdd,
+    s.registryRevoke,
+    s.registryList,
+    s.registryInvite,
+    s.registryDecide,
+    s.registryReader,
+  ];
+  return requests.map((subject) => ({ subject, why: "who may join" }));
+}
