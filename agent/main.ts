@@ -21,8 +21,8 @@ import { serveControl } from "./control.ts";
 import { Description } from "./description.ts";
 import { egressOf } from "./egress/when-wanted.ts";
 import { keepEmbedded } from "./embedded-keeper.ts";
-import { shown } from "./gpu-health/gpu-names.ts";
 import { Healing } from "./healing.ts";
+import { healthOf } from "./health.ts";
 import { untilLetIn } from "./invitation.ts";
 import { KeepWarm } from "./keep-warm.ts";
 import { ModelOrders } from "./model-orders.ts";
@@ -296,14 +296,7 @@ runProcess(log, async (lifecycle) => {
     );
   }
   await announceAgent(bus, nodeId, layer, lifecycle);
-  const health = () => ({
-    ok: bus.connected() && work.problem === undefined,
-    node_id: nodeId,
-    ...stance.status,
-    jobs: intake.jobs.size,
-    sick_gpus: gpus.sick.map(({ gpu, reason }) => `${shown(gpu)}: ${reason}`),
-    problems: [...probes.problems(), ...work.runtimeProblems],
-  });
+  const health = healthOf({ bus, work, nodeId, stance, intake, gpus, probes });
   const healthPort = await serveHealth({ host: "127.0.0.1", port: config.healthPort, metrics, health }, lifecycle);
   announceReady("agent", { health_port: healthPort, node_id: nodeId, layer });
 });

@@ -21,6 +21,7 @@ export * from "./network-address.ts";
 export * from "./node-record.ts";
 export * from "./permissions.ts";
 export { API_ADVISORIES } from "./permissions-audit.ts";
+export { TOOL_INBOX, ownInbox } from "./permissions-parts.ts";
 export * from "./policy.ts";
 export * from "./policy-check.ts";
 export * from "./prompt-tokens.ts";

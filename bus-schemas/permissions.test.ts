@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { ROLES, TOOL_INBOX, ownInbox, permissionsOf, type Role } from "./permissions.ts";
+import { TOOL_INBOX, ownInbox } from "./permissions-parts.ts";
+import { ROLES, permissionsOf, type Role } from "./permissions.ts";
 
 const KEY = `U${"ABCDEFGHIJKLMNOP".repeat(4).slice(0, 55)}`;
 const INBOX = ownInbox(KEY);
