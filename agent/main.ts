@@ -218,7 +218,8 @@ runProcess(log, async (lifecycle) => {
   });
   if (tellsBeforeSleep()) void followSystemSleep({ onSleep: () => sleep.fallAsleep(), env }, lifecycle.signal);
   serveControl({ bus, nodeId, stance, desk, orders, events, rejections, heartbeatNow, signal: lifecycle.signal });
-  const local = await serveLocalControl({ env, nodeDir, nodeId, layer, loaded, manners, stance, desk, events, log });
+  const self = { nodeDir, nodeId, layer, loaded };
+  const local = await serveLocalControl({ env, ...self, manners, stance, desk, bus, events, log });
   lifecycle.onClose("local control", () => local.close());
   // A hung tool may keep a probe for a while; the node joins without its numbers then.
   await Promise.all([within(probes.first, FIRST_LOOK_LIMIT_MS), within(looked, FIRST_LOOK_LIMIT_MS)]);

@@ -61,6 +61,7 @@ async function agent(env: Record<string, string> = {}, stateDir = join(root.path
     },
     stance: { status: { status: "suspended", reason: "its user is active" } },
     desk: agentParts({ slots: 4 }).desk,
+    bus: { connected: () => false },
     events: events as never,
     log: createLog("test", "silent"),
   });
@@ -83,6 +84,8 @@ test("status says what stops it, the app by its name, and the limits with their 
     limits: { user_active: false },
     files: ["/a.yaml"],
     warnings: ["w"],
+    pid: process.pid,
+    bus_connected: false,
   });
 });
 

@@ -42,6 +42,11 @@ export const LocalStatus = z.object({
   /** Files that they come from. */
   files: z.array(z.string()),
   warnings: z.array(z.string()),
+  /** Of the program; null from an agent before 0.2, which tells none of these three. */
+  version: Label.nullable().default(null),
+  pid: Count.nullable().default(null),
+  /** False from the loss of the bus until it is back. */
+  bus_connected: z.boolean().nullable().default(null),
 });
 export type LocalStatus = z.infer<typeof LocalStatus>;
 

@@ -1,9 +1,11 @@
 import { chmodSync, rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { MeshError, parseOrThrow, type Layer } from "../../bus-schemas/index.ts";
+import type { Bus } from "../../service/bus.ts";
 import type { Environment } from "../../service/config.ts";
 import type { EventPublisher } from "../../service/events.ts";
 import type { Log } from "../../service/log.ts";
+import { VERSION } from "../../service/version.ts";
 import type { LoadedManners } from "../manners/load.ts";
 import type { Manners } from "../manners/start.ts";
 import type { RuntimeDesk } from "../runtime-desk.ts";
@@ -27,6 +29,7 @@ export interface LocalControlParts {
   manners: Pick<Manners, "owner"> & { watch: Pick<Manners["watch"], "look" | "verdict" | "app" | "userIdleSeconds"> };
   stance: Pick<Stance, "status">;
   desk: Pick<RuntimeDesk, "load" | "runtimes">;
+  bus: Pick<Bus, "connected">;
   events: Pick<EventPublisher, "record">;
   log: Log;
 }
@@ -135,7 +138,7 @@ function carryOut(parts: LocalControlParts, request: LocalRequest): LocalStatus 
   return statusOf(parts);
 }
 
-function statusOf({ desk, layer, loaded, manners, nodeId, stance }: LocalControlParts): LocalStatus {
+function statusOf({ bus, desk, layer, loaded, manners, nodeId, stance }: LocalControlParts): LocalStatus {
   const { profile, limits, files, warnings } = loaded;
   const { owner, watch } = manners;
   const { status, reason } = stance.status;
@@ -161,5 +164,8 @@ function statusOf({ desk, layer, loaded, manners, nodeId, stance }: LocalControl
     limits: { ...limits },
     files,
     warnings,
+    version: VERSION,
+    pid: process.pid,
+    bus_connected: bus.connected(),
   };
 }

@@ -1,5 +1,6 @@
 import { open, readdir, statfs } from "node:fs/promises";
 import os from "node:os";
+import { join } from "node:path";
 import { pause } from "../../service/loop.ts";
 import type { CommandRunner } from "./command.ts";
 import { loadNvml } from "./nvidia/nvml-koffi.ts";
@@ -30,7 +31,7 @@ export function createHost({ stateDir, commands, env = process.env }: HostOption
     pause,
     run: (program, args, { timeoutMs }, signal) => commands.run(program, args, { ...limits, timeoutMs }, signal),
     follow: (program, args, onLine, signal) => commands.follow(program, args, limits.env, onLine, signal),
-    nvml: () => loadNvml(process.platform, env),
+    nvml: () => loadNvml(process.platform, env, join(stateDir, "native")),
     cores: os.cpus,
     memory,
     cpuTemperature: async () => (await systeminformation()).cpuTemperature(),

@@ -34,7 +34,7 @@ function setMachine(name: string | undefined): void {
 
 async function read(machine: string, { arch = "x64", timeoutMs = 20_000, path = library } = {}) {
   setMachine(machine);
-  const host = replayHost(undefined, { arch, nvml: () => loadNvml("linux", {}, [path]) });
+  const host = replayHost(undefined, { arch, nvml: () => loadNvml("linux", {}, "unused", [path]) });
   const step = nvmlStep({ timeoutMs });
   const reading = await step.read(host, UNHURRIED);
   await step.release();
@@ -48,7 +48,10 @@ test("a machine without the library has no NVML", async () => {
     ["darwin", "no such library on this system"],
   ] as const) {
     const libraries = platform === "linux" ? ["libnvidia-ml-none.so.1", join(dir, "none.so")] : undefined;
-    await expect(loadNvml(platform, {}, libraries)).rejects.toMatchObject({ failure: "absent", message: words });
+    await expect(loadNvml(platform, {}, "unused", libraries)).rejects.toMatchObject({
+      failure: "absent",
+      message: words,
+    });
   }
 });
 
@@ -136,7 +139,7 @@ test("a call that hangs is given up, and nothing is asked until it has come back
   let loads = 0;
   const nvml = () => {
     loads++;
-    return loadNvml("linux", {}, [library]);
+    return loadNvml("linux", {}, "unused", [library]);
   };
   const host = replayHost(undefined, { nvml });
   const step = nvmlStep({ timeoutMs: 50 });

@@ -1,0 +1,62 @@
+import { spawn } from "node:child_process";
+import { text as readAll } from "node:stream/consumers";
+import { MeshError, WireError } from "../../bus-schemas/index.ts";
+import { readJoinToken, type JoinToken } from "../../service/access/join-token.ts";
+import { readMember, type Member } from "../membership.ts";
+import { findAccount } from "./account.ts";
+import type { Layout } from "./layout.ts";
+import type { Machine } from "./machine.ts";
+
+/** Two tries of ten seconds each, and a start. Milliseconds. */
+const JOIN_LIMIT_MS = 60_000;
+
+/** @throws MeshError `bad_config` for what is no token, or is too old by this machine's clock, and says which of the two may be wrong */
+export function checkToken(text: string, nowMs: number): JoinToken {
+  const token = readJoinToken(text);
+  if (token.expires_unix_ms > nowMs) return token;
+  const iso = (ms: number) => new Date(ms).toISOString();
+  throw new MeshError(
+    "bad_config",
+    `the join token was good until ${iso(token.expires_unix_ms)}, and here it is ${iso(nowMs)}; if this clock is right ask for a new one (tiermesh node add ${token.node} --replace), else set it (timedatectl set-ntp true)`,
+    { field: "join" },
+  );
+}
+
+/** The membership of the installed agent, as root may read it. @throws MeshError `bad_config` when it is damaged */
+export function installedMember(machine: Machine, layout: Layout): Member | undefined {
+  return readMember(machine.at(layout.stateDir));
+}
+
+/**
+ * Joins as the agent's own account, so that key and membership are its from the first byte on; the token goes over a pipe, where no
+ * list of processes shows it.
+ * @throws MeshError what `joinMesh` says
+ */
+export async function joinAsService(machine: Machine, layout: Layout, token: string): Promise<void> {
+  const account = await findAccount(machine, layout.account);
+  const { PATH, SystemRoot } = machine.env;
+  const child = spawn(layout.executable, ["join", "-", "--json"], {
+    ...account,
+    cwd: layout.stateDir,
+    timeout: JOIN_LIMIT_MS,
+    windowsHide: true,
+    env: { PATH, SystemRoot, TIERMESH_HOME: layout.stateDir, TIERMESH_CACHE_DIR: layout.cacheDir },
+  });
+  child.stdin.on("error", () => undefined);
+  child.stdin.end(token);
+  const ended = new Promise<number | null>((resolve) => {
+    child.on("error", () => resolve(null));
+    child.on("exit", resolve);
+  });
+  const [code, stdout, stderr] = await Promise.all([ended, readAll(child.stdout), readAll(child.stderr)]);
+  if (code === 0) return;
+  throw refusal(stdout) ?? new MeshError("internal", `${layout.executable} join failed: ${stderr.trim().slice(-500)}`);
+}
+
+function refusal(stdout: string): MeshError | undefined {
+  try {
+    return MeshError.fromWire(WireError.parse((JSON.parse(stdout) as { error: unknown }).error));
+  } catch {
+    return undefined;
+  }
+}

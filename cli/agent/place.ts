@@ -1,0 +1,49 @@
+import { existsSync } from "node:fs";
+import path from "node:path";
+import { isSingleExecutable } from "../../agent/entries.ts";
+import type { Place } from "../../agent/install/install.ts";
+import { layoutOf } from "../../agent/install/layout.ts";
+import { thisMachine } from "../../agent/install/machine.ts";
+import { serviceManagerOf } from "../../agent/install/service-managers.ts";
+import { MeshError } from "../../bus-schemas/index.ts";
+import type { Environment } from "../../service/config.ts";
+
+const ROOT = path.join(import.meta.dirname ?? "", "..", "..");
+
+/** This machine, or the image of one in the folder `root`. */
+export function placeOf(root = "", platform: NodeJS.Platform = process.platform): Place {
+  const machine = thisMachine(root === "" ? "" : path.resolve(root), platform);
+  return { machine, layout: layoutOf(platform, machine.env), manager: serviceManagerOf(machine) };
+}
+
+/** The environment in which commands find the installed agent, unless the caller's names another one. */
+export function installedEnv({ machine, layout }: Place): NodeJS.ProcessEnv {
+  const own = (machine.env["TIERMESH_HOME"] ?? "") !== "" || !existsSync(layout.stateDir);
+  if (own) return machine.env;
+  return {
+    ...machine.env,
+    TIERMESH_HOME: layout.stateDir,
+    TIERMESH_CACHE_DIR: layout.cacheDir,
+    ...(machine.platform === "darwin" ? { TIERMESH_RUN_DIR: layout.runDir } : {}),
+  };
+}
+
+/**
+ * The file that is installed: this program, or from source the one that was built.
+ * @throws MeshError `bad_config` when there is none
+ */
+export function executableToInstall(named: string | undefined, env: Environment): string {
+  if (named !== undefined) return path.resolve(named);
+  if (isSingleExecutable) return process.execPath;
+  const built = path.join(
+    ROOT,
+    "out",
+    `tiermesh-agent-${process.platform}-${process.arch}${env["OS"] === "Windows_NT" ? ".exe" : ""}`,
+  );
+  if (existsSync(built)) return built;
+  throw new MeshError(
+    "bad_config",
+    "what is installed is the single executable: make it with `npm run build:agent`, or name it with --executable",
+    { field: "executable" },
+  );
+}
