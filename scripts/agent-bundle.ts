@@ -9,7 +9,7 @@ import { ENTRIES } from "../agent/entries.ts";
  */
 
 export const ROOT = path.join(import.meta.dirname, "..");
-export const LLAMA_LOCK = path.join(ROOT, "agent/embedded/node-llama-cpp.lock.json");
+const LLAMA_LOCK = path.join(ROOT, "agent/embedded/node-llama-cpp.lock.json");
 /** Found where the bundle is, if at all: native, or fetched at run time. */
 const EXTERNAL = ["koffi", "node-nvidia-smi", "node-llama-cpp"];
 /** Modules of these folders only declare: what nobody uses of them is left out whole. */

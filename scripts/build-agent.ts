@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { parseArgs } from "node:util";
+import { PRODUCT } from "../agent/install/release-check.ts";
 import { fileDigest, newSigningKeys, writeSignature } from "../service/release-signature.ts";
 import { VERSION } from "../service/version.ts";
 import { ROOT, bundleAgent } from "./agent-bundle.ts";
@@ -25,9 +26,6 @@ const { values } = parseArgs({
     winsw: { type: "string" },
   },
 });
-
-/** What `tiermesh-agent upgrade` takes is signed as this. */
-const PRODUCT = "tiermesh-agent";
 
 const out = path.resolve(values.out ?? path.join(ROOT, "out"));
 const newKey = values["new-key"];

@@ -8,7 +8,7 @@ import { programKind } from "../agent/install/executable-format.ts";
 import { KOFFI_ASSET } from "../agent/probes/nvidia/koffi.ts";
 import { BUILD_ASSET, type BuildInfo } from "../agent/single-executable-build.ts";
 import { THRIFTY_FLAGS } from "../agent/thrift.ts";
-import { LLAMA_LOCK, ROOT, bundle } from "./agent-bundle.ts";
+import { ROOT, bundle } from "./agent-bundle.ts";
 import { koffiBinary, nodeBinary, systemOf, type Target } from "./agent-targets.ts";
 
 /** What Node looks for in itself, and the mark that says that it is there (nodejs.org, "Single executable applications"). */
@@ -78,7 +78,9 @@ export async function buildSingleExecutable(options: BuildOptions): Promise<stri
 /** Everything that is inside, by the name under which it is found there. */
 async function assetsOf(scratch: string, { target, version, winsw }: BuildOptions): Promise<Record<string, string>> {
   const agent = (file: string) => path.join(ROOT, "agent", file);
-  const parts = Object.entries(ENTRIES).map(([name, file]) => [name, agent(file)] as const);
+  // The embedded runtime needs a Node (agent/embedded).
+  const { embedded: _, ...entries } = ENTRIES;
+  const parts = Object.entries(entries).map(([name, file]) => [name, agent(file)] as const);
   const modules = { cli: path.join(ROOT, "cli", "agent", "main.ts"), ...Object.fromEntries(parts) };
   await bundle(scratch, modules, { version });
   await bundle(scratch, { loader: agent("single-executable.ts") }, { format: "cjs" });
@@ -96,7 +98,6 @@ async function assetsOf(scratch: string, { target, version, winsw }: BuildOption
     ...Object.fromEntries(Object.keys(modules).map((name) => [`${name}.js`, path.join(scratch, `${name}.js`)])),
     [LOADER_ASSET]: path.join(scratch, LOADER_ASSET),
     [BUILD_ASSET]: path.join(scratch, BUILD_ASSET),
-    [path.basename(LLAMA_LOCK)]: LLAMA_LOCK,
     ...(koffi === undefined ? {} : { [KOFFI_ASSET]: koffi }),
     ...(winsw === undefined ? {} : { [WRAPPER_ASSET]: path.resolve(winsw) }),
   };

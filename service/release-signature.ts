@@ -71,11 +71,6 @@ export function newSigningKeys(): { privateKeyPem: string; publicKeyPem: string 
   };
 }
 
-/** The public half, PEM. @throws MeshError `bad_config` */
-export function publicKeyOf(privateKeyPem: string): string {
-  return createPublicKey(privateKey(privateKeyPem)).export({ type: "spki", format: "pem" }).toString();
-}
-
 /** @throws MeshError `bad_config` when it is no public Ed25519 key; it is not quoted */
 export function checkPublicKey(pem: string): void {
   publicKey(pem);

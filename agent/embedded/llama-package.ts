@@ -2,9 +2,7 @@ import { randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { getAsset } from "node:sea";
 import { fileURLToPath } from "node:url";
-import { isSingleExecutable } from "../entries.ts";
 import { EmbeddedError, type OnProgress } from "./errors.ts";
 import { LLAMA_VERSION, llamaBinary, type LlamaAccelerator, type LlamaBinary } from "./llama-binaries.ts";
 import { npmCommand, npmEnvironment } from "./npm-command.ts";
@@ -17,7 +15,7 @@ const MARKER = "tiermesh-installed.json";
 /** A slow line may take a while for 85 MB; a hung npm must not take for ever, milliseconds. */
 const INSTALL_LIMIT_MS = 30 * 60_000;
 
-const LOCK_FILE = "node-llama-cpp.lock.json";
+const LOCK_FILE = fileURLToPath(new URL("./node-llama-cpp.lock.json", import.meta.url));
 
 export interface LlamaPackageOptions {
   cacheDir: string;
@@ -70,7 +68,7 @@ async function install(
   await mkdir(scratch, { recursive: true });
   try {
     say(`installing node-llama-cpp ${LLAMA_VERSION} (${binary.name}) with npm`);
-    const lock = lockFor(binary, JSON.parse(await committedLock()) as NpmLock);
+    const lock = lockFor(binary, JSON.parse(await readFile(LOCK_FILE, "utf8")) as NpmLock);
     await writeFile(join(scratch, "package.json"), JSON.stringify({ ...lock.packages[""], private: true }));
     await writeFile(join(scratch, "package-lock.json"), JSON.stringify(lock));
     await npmInstall(scratch, options.env, signal);
@@ -80,12 +78,6 @@ async function install(
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
-}
-
-/** Beside this file, or inside the single executable. */
-async function committedLock(): Promise<string> {
-  if (isSingleExecutable) return getAsset(LOCK_FILE, "utf8");
-  return readFile(fileURLToPath(new URL(`./${LOCK_FILE}`, import.meta.url)), "utf8");
 }
 
 async function npmInstall(cwd: string, env: NodeJS.ProcessEnv, signal: AbortSignal | undefined): Promise<void> {

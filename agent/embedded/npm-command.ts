@@ -1,6 +1,5 @@
 import { existsSync, realpathSync } from "node:fs";
 import { basename, delimiter, dirname, join } from "node:path";
-import { isSingleExecutable } from "../entries.ts";
 
 /** A program and its first arguments. */
 export interface Command {
@@ -16,8 +15,6 @@ const NPM_CLI = join("npm", "bin", "npm-cli.js");
  * without a shell, and `PATH` may find an older Node.) Falls back to `npm` from `PATH`.
  */
 export function npmCommand(env: NodeJS.ProcessEnv, nodePath: string = process.execPath): Command {
-  // A single executable runs no script but its own.
-  if (isSingleExecutable) return { file: "npm", args: [] };
   for (const candidate of candidates(env, nodePath)) {
     if (basename(candidate) === "npm-cli.js" && existsSync(candidate)) return { file: nodePath, args: [candidate] };
   }

@@ -32,10 +32,15 @@ export function installedMember(machine: Machine, layout: Layout): Member | unde
  * list of processes shows it.
  * @throws MeshError what `joinMesh` says
  */
-export async function joinAsService(machine: Machine, layout: Layout, token: string): Promise<void> {
+export async function joinAsService(
+  machine: Machine,
+  layout: Layout,
+  token: string,
+  program = layout.executable,
+): Promise<void> {
   const account = await findAccount(machine, layout.account);
   const { PATH, SystemRoot } = machine.env;
-  const child = spawn(layout.executable, ["join", "-", "--json"], {
+  const child = spawn(program, ["join", "-", "--json"], {
     ...account,
     cwd: layout.stateDir,
     timeout: JOIN_LIMIT_MS,
@@ -50,7 +55,7 @@ export async function joinAsService(machine: Machine, layout: Layout, token: str
   });
   const [code, stdout, stderr] = await Promise.all([ended, readAll(child.stdout), readAll(child.stderr)]);
   if (code === 0) return;
-  throw refusal(stdout) ?? new MeshError("internal", `${layout.executable} join failed: ${stderr.trim().slice(-500)}`);
+  throw refusal(stdout) ?? new MeshError("internal", `${program} join failed: ${stderr.trim().slice(-500)}`);
 }
 
 function refusal(stdout: string): MeshError | undefined {

@@ -5,12 +5,11 @@ import { MeshError } from "../../bus-schemas/index.ts";
 import { checkFormat } from "./executable-format.ts";
 import type { Layout } from "./layout.ts";
 import type { Machine } from "./machine.ts";
+import { PACKAGED_UNIT } from "./systemd.ts";
 import { MADE_BY_US, type Definition, type ServiceManager } from "./service-manager.ts";
 
 /** What is left free beside the program: its state and a journal need some. Bytes. */
 const SPARE_BYTES = 64 * 1024 ** 2;
-/** Where a package has its unit; then the package manager installs, upgrades and removes. */
-const PACKAGED_UNIT = "/usr/lib/systemd/system/tiermesh-agent.service";
 
 /** @throws MeshError `forbidden` when this process may not change the system */
 export function checkPrivileged(machine: Machine, verb: string): void {

@@ -9,6 +9,8 @@ import type { Step } from "./steps.ts";
 
 /** sd_booted(3): systemd runs as the first process where this folder is. */
 const BOOTED = "/run/systemd/system";
+/** Where a package has its unit. */
+export const PACKAGED_UNIT = "/usr/lib/systemd/system/tiermesh-agent.service";
 /** Whose members may use graphics cards: /dev/dri and /dev/kfd belong to them. A group that does not exist would keep the unit from starting. */
 const GPU_GROUPS = ["video", "render"];
 
@@ -158,7 +160,7 @@ export function createSystemd(machine: Machine): ServiceManager {
       await must("restart", service);
     },
     state: async (layout) => {
-      const installed = existsSync(machine.at(unitFile(layout)));
+      const installed = [unitFile(layout), PACKAGED_UNIT].some((file) => existsSync(machine.at(file)));
       const enabled = installed ? await isEnabled(layout.service) : false;
       if (!booted()) return { installed, enabled, running: false, says: "systemd does not run here", pid: null };
       return { ...(await show(machine, layout.service)), installed, enabled };

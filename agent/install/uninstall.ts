@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { rm, rmdir } from "node:fs/promises";
 import path from "node:path";
 import { removeAccount } from "./account.ts";
@@ -31,14 +32,15 @@ export async function uninstallAgent(
   const record = orUndefined(() => readRecord(machine, layout));
   const member = orUndefined(() => installedMember(machine, layout));
   const state = await manager.state(layout);
-  const wasInstalled = record !== undefined || state.installed;
+  const wasInstalled = state.installed || existsSync(machine.at(layout.executable));
   await manager.stop(layout);
   if (state.running) say("stopped");
   await manager.unregister(layout);
   const gone = [layout.executable, layout.previous, `${layout.executable}.undo`, `${layout.executable}.new`];
-  for (const file of [...gone, layout.record]) await rm(machine.at(file), { force: true });
+  for (const file of gone) await rm(machine.at(file), { force: true });
   if (wasInstalled) say(`removed ${layout.executable} and its service`);
-  const kept = [layout.stateDir, layout.configDir];
+  // Of the configuration the record, too: it says whether the account goes with the rest one day.
+  const kept = [layout.stateDir, layout.configDir].filter((dir) => existsSync(machine.at(dir)));
   if (!purge) return { wasInstalled, kept, forgotten: null };
 
   for (const dir of [layout.stateDir, layout.cacheDir, ...(layout.logDir === null ? [] : [layout.logDir])])
@@ -46,6 +48,7 @@ export async function uninstallAgent(
   if (machine.platform === "darwin") await rm(machine.at(layout.runDir), { recursive: true, force: true });
   for (const name of ["agent.yaml", "agent.env", path.basename(releaseKeyFile(layout))])
     await rm(machine.at(path.join(layout.configDir, name)), { force: true });
+  await rm(machine.at(layout.record), { force: true });
   // A company's limits, or another part's variables, are not ours to take.
   await rmdir(machine.at(layout.configDir)).catch(() => undefined);
   if (record?.account_made === true) await removeAccount(machine, layout.account);

@@ -14,12 +14,13 @@ const MAX_TEXT_BYTES = 64 * 1024;
 
 export interface HostOptions {
   stateDir: string;
+  nativeDir?: string | undefined;
   commands: CommandRunner;
   env?: Readonly<Record<string, string | undefined>>;
 }
 
 /** This machine. Parts of systeminformation block the thread they run on (execSync): only for the probes' own process. */
-export function createHost({ stateDir, commands, env = process.env }: HostOptions): ProbeHost {
+export function createHost({ stateDir, nativeDir, commands, env = process.env }: HostOptions): ProbeHost {
   // nvidia-smi writes in English everywhere, but the decimal point is the locale's.
   const limits = { maxOutputBytes: MAX_OUTPUT_BYTES, env: { ...env, LC_ALL: "C" } };
   return {
@@ -31,7 +32,7 @@ export function createHost({ stateDir, commands, env = process.env }: HostOption
     pause,
     run: (program, args, { timeoutMs }, signal) => commands.run(program, args, { ...limits, timeoutMs }, signal),
     follow: (program, args, onLine, signal) => commands.follow(program, args, limits.env, onLine, signal),
-    nvml: () => loadNvml(process.platform, env, join(stateDir, "native")),
+    nvml: () => loadNvml(process.platform, env, nativeDir ?? join(stateDir, "native")),
     cores: os.cpus,
     memory,
     cpuTemperature: async () => (await systeminformation()).cpuTemperature(),

@@ -4,7 +4,6 @@ import { isSingleExecutable } from "../../agent/entries.ts";
 import { installAgent, type Installed } from "../../agent/install/install.ts";
 import { checkToken, joinAsService } from "../../agent/install/join.ts";
 import { checkPrivileged } from "../../agent/install/preflight.ts";
-import { readRecord } from "../../agent/install/record.ts";
 import { uninstallAgent } from "../../agent/install/uninstall.ts";
 import { joinMesh } from "../../agent/membership.ts";
 import { PROFILES, type Profile } from "../../agent/manners/settings.ts";
@@ -126,15 +125,15 @@ async function join(argument: string, json: boolean): Promise<void> {
   const { layout, machine, manager } = place;
   const token = await readSecret(argument);
   checkToken(token, Date.now());
-  const installed =
-    machine.privileged && (machine.env["TIERMESH_HOME"] ?? "") === "" && readRecord(machine, layout) !== undefined;
+  const own = !machine.privileged || (machine.env["TIERMESH_HOME"] ?? "") !== "";
+  const installed = !own && (await manager.state(layout)).installed;
   if (!installed) {
     const { node_id, layer, cell, urls } = await joinMesh(token, stateDir());
     if (json) printJson({ node_id, layer, cell, urls });
     else print(`this machine is ${node_id}, ${layer}, of the cell ${cell}; start its agent: tiermesh-agent run`);
     return;
   }
-  await joinAsService(machine, layout, token);
+  await joinAsService(machine, layout, token, isSingleExecutable ? process.execPath : layout.executable);
   const started = manager.notRunning() === undefined;
   if (started) await manager.restart(layout);
   if (json) printJson({ joined: true, started });

@@ -1,8 +1,24 @@
+import { existsSync, readFileSync } from "node:fs";
+import path from "node:path";
 import { InvalidArgumentError, type Command } from "commander";
+import { rollBackAgent, upgradeAgent } from "../../agent/install/upgrade.ts";
+import { MeshError } from "../../bus-schemas/index.ts";
 import { EXIT, examples } from "../command.ts";
 import { AGENT_CHECKS } from "../doctor/agent-checks.ts";
 import { runChecks } from "../doctor/run.ts";
+import { note, print, printJson } from "../format/terminal.ts";
+import { seconds } from "../options.ts";
 import { installedEnv, placeOf } from "./place.ts";
+
+interface UpgradeFlags {
+  from?: string;
+  signature?: string;
+  sha256?: string;
+  downgrade?: boolean;
+  rollback?: boolean;
+  wait: number;
+  json?: boolean;
+}
 
 /** The installed service. */
 export function addServiceVerbs(parent: Command): void {
@@ -18,6 +34,28 @@ export function addServiceVerbs(parent: Command): void {
       process.exitCode = (await machine.show(program, args)) === 0 ? EXIT.ok : EXIT.failed;
     });
   parent
+    .command("upgrade")
+    .description("replace the installed agent, and go back by itself when the new one does not come up")
+    .option("--from <file>", "the new program")
+    .option(
+      "--signature <file>",
+      "its signature; default: the same name with .sig, where this machine trusts a release key",
+    )
+    .option("--sha256 <hex>", "its SHA-256, where this machine trusts no key")
+    .option("--downgrade", "take an older version too")
+    .option("--rollback", "go back to the program before the last upgrade")
+    .option("--wait <seconds>", "how long the new agent may take until it is on the bus", seconds, 60)
+    .option("--json", "as JSON")
+    .addHelpText(
+      "after",
+      examples(
+        "sudo tiermesh-agent upgrade --from ./tiermesh-agent-linux-x64",
+        "sudo tiermesh-agent upgrade --from ./agent --sha256 9f86d081…",
+        "sudo tiermesh-agent upgrade --rollback",
+      ),
+    )
+    .action((flags: UpgradeFlags) => upgrade(flags));
+  parent
     .command("doctor")
     .description("look for what keeps this machine's agent from working, and say what to do")
     .option("--json", "as JSON")
@@ -25,6 +63,44 @@ export function addServiceVerbs(parent: Command): void {
     .action(async (flags: { json?: boolean }) => {
       process.exitCode = await runChecks(AGENT_CHECKS, installedEnv(placeOf()), flags.json === true);
     });
+}
+
+async function upgrade(flags: UpgradeFlags): Promise<void> {
+  const place = placeOf();
+  const limitMs = flags.wait * 1000;
+  const say = (line: string) => (flags.json === true ? undefined : note(`  ${line}`));
+  const { from: file } = flags;
+  if (flags.rollback !== true && file === undefined)
+    throw new MeshError("bad_config", "--from names the new program (or --rollback)", { field: "from" });
+  const done =
+    file === undefined
+      ? await rollBackAgent(place, { limitMs }, say)
+      : await upgradeAgent(
+          place,
+          {
+            from: path.resolve(file),
+            signature: signatureOf(file, flags.signature),
+            sha256: flags.sha256,
+            downgrade: flags.downgrade === true,
+            limitMs,
+          },
+          say,
+        );
+  if (flags.json === true) return printJson(done);
+  print(done.changed ? `${done.from} → ${done.to}` : `${done.to} is installed already`);
+}
+
+/** @throws MeshError `bad_config` when a named file cannot be read */
+function signatureOf(file: string, named: string | undefined): string | undefined {
+  if (named === undefined && !existsSync(`${file}.sig`)) return undefined;
+  try {
+    return readFileSync(named ?? `${file}.sig`, "utf8");
+  } catch (cause) {
+    throw new MeshError("bad_config", `the signature ${named ?? `${file}.sig`} cannot be read`, {
+      field: "signature",
+      cause,
+    });
+  }
 }
 
 function lines(text: string): number {

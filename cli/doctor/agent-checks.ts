@@ -28,9 +28,9 @@ const service: Check = {
     const record = readRecord(here, layout);
     const state = await manager.state(layout);
     if (!state.installed)
-      return record === undefined
-        ? { level: "warn", says: "not installed", todo: "sudo tiermesh-agent install --join TOKEN" }
-        : { level: "fail", says: "its definition is gone", todo: "sudo tiermesh-agent install puts it back" };
+      return existsSync(layout.executable) && record !== undefined
+        ? { level: "fail", says: "its definition is gone", todo: "sudo tiermesh-agent install puts it back" }
+        : { level: "warn", says: "not installed", todo: "sudo tiermesh-agent install --join TOKEN" };
     if (!existsSync(layout.executable))
       return { level: "fail", says: `${layout.executable} is gone`, todo: "run the downloaded file again: install" };
     if (record?.upgrading_from !== undefined && record.upgrading_from !== null)
