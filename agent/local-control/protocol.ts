@@ -12,6 +12,8 @@ export const LocalRequest = z.discriminatedUnion("command", [
   /** Lets what runs end, then pauses. */
   z.strictObject({ command: z.literal("finish") }),
   z.strictObject({ command: z.literal("resume") }),
+  /** From the helper in a person's session: somebody touched the machine so long ago. */
+  z.strictObject({ command: z.literal("presence"), idle_seconds: Seconds }),
 ]);
 export type LocalRequest = z.infer<typeof LocalRequest>;
 

@@ -26,7 +26,9 @@ export interface LocalControlParts {
   nodeId: string;
   layer: Layer;
   loaded: Pick<LoadedManners, "profile" | "limits" | "files" | "warnings">;
-  manners: Pick<Manners, "owner"> & { watch: Pick<Manners["watch"], "look" | "verdict" | "app" | "userIdleSeconds"> };
+  manners: Pick<Manners, "owner" | "presence"> & {
+    watch: Pick<Manners["watch"], "look" | "verdict" | "app" | "userIdleSeconds">;
+  };
   stance: Pick<Stance, "status">;
   desk: Pick<RuntimeDesk, "load" | "runtimes">;
   bus: Pick<Bus, "connected">;
@@ -121,8 +123,13 @@ function parse(line: string): LocalRequest {
 
 function carryOut(parts: LocalControlParts, request: LocalRequest): LocalStatus {
   const { events, log, manners, nodeId } = parts;
-  const { owner, watch } = manners;
+  const { owner, presence, watch } = manners;
   if (request.command === "status") return statusOf(parts);
+  if (request.command === "presence") {
+    presence.seen(request.idle_seconds);
+    watch.look();
+    return statusOf(parts);
+  }
   const before = owner.current?.word;
   if (request.command === "resume") owner.resume();
   else owner.say(request.command, request.command === "pause" ? request.minutes : undefined);

@@ -5,6 +5,7 @@ import { print, printJson } from "../format/terminal.ts";
 import { subjectToken } from "../options.ts";
 import { describeAgent } from "./describe.ts";
 import { askLocalAgents } from "./local-agents.ts";
+import { showStatus } from "./show-status.ts";
 
 interface Flags {
   node?: string;
@@ -28,10 +29,10 @@ export function addOwnerVerbs(parent: Command): void {
   verb(parent, "resume", "take a pause back; what else stops the agent still does", ["tiermesh agent resume"]).action(
     (flags: Flags) => say({ command: "resume" }, flags),
   );
-  verb(parent, "status", "what the agent of this machine does, what stops it and which limits hold", [
+  verb(parent, "status", "the service, what the agent of this machine does, what stops it and which limits hold", [
     "tiermesh agent status",
     "tiermesh agent status --json",
-  ]).action((flags: Flags) => say({ command: "status" }, flags));
+  ]).action((flags: Flags) => showStatus(flags));
 }
 
 function verb(parent: Command, name: string, description: string, shown: string[]): Command {

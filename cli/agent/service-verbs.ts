@@ -9,6 +9,7 @@ import { runChecks } from "../doctor/run.ts";
 import { note, print, printJson } from "../format/terminal.ts";
 import { seconds } from "../options.ts";
 import { installedEnv, placeOf } from "./place.ts";
+import { tellPresence } from "./presence.ts";
 
 interface UpgradeFlags {
   from?: string;
@@ -32,6 +33,15 @@ export function addServiceVerbs(parent: Command): void {
       const { layout, machine, manager } = placeOf();
       const { program, args } = manager.logs(layout, { lines: flags.lines, follow: flags.follow === true });
       process.exitCode = (await machine.show(program, args)) === 0 ? EXIT.ok : EXIT.failed;
+    });
+  parent
+    .command("presence")
+    .description("tell the agent when somebody was at this machine; launchd runs it in each person's session")
+    .addHelpText("after", examples("tiermesh-agent presence"))
+    .action(async () => {
+      const stop = new AbortController();
+      for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
+      await tellPresence(process.env, stop.signal);
     });
   parent
     .command("upgrade")
