@@ -5,6 +5,9 @@ import { isSingleExecutable } from "./entries.ts";
 /** Says of what a single executable was made; written by scripts/single-executable.ts. */
 export const BUILD_ASSET = "build.json";
 
+/** WinSW inside a program for Windows, if it was there when it was built. */
+export const WRAPPER_ASSET = "winsw.exe";
+
 export const BuildInfo = z.object({
   version: z.string(),
   platform: z.string(),

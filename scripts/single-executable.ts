@@ -6,7 +6,7 @@ import type { z } from "zod";
 import { ENTRIES, LOADER_ASSET } from "../agent/entries.ts";
 import { programKind } from "../agent/install/executable-format.ts";
 import { KOFFI_ASSET } from "../agent/probes/nvidia/koffi.ts";
-import { BUILD_ASSET, type BuildInfo } from "../agent/single-executable-build.ts";
+import { BUILD_ASSET, WRAPPER_ASSET, type BuildInfo } from "../agent/single-executable-build.ts";
 import { THRIFTY_FLAGS } from "../agent/thrift.ts";
 import { ROOT, bundle } from "./agent-bundle.ts";
 import { koffiBinary, nodeBinary, systemOf, type Target } from "./agent-targets.ts";
@@ -18,8 +18,6 @@ const BLOB = { name: "NODE_SEA_BLOB", fuse: "NODE_SEA_FUSE_fce680ab2cc467b6e072b
  * a file of his own. SIGUSR1 would open a debugger's port.
  */
 const FLAGS = [...THRIFTY_FLAGS, "--disable-sigusr1", "--disable-warning=ExperimentalWarning"];
-/** WinSW inside, for Windows (agent/install). */
-const WRAPPER_ASSET = "winsw.exe";
 
 export interface BuildOptions {
   target: Target;

@@ -14,7 +14,7 @@ import { VERSION } from "../../service/version.ts";
 import { examples } from "../command.ts";
 import { note, print, printJson } from "../format/terminal.ts";
 import { readSecret } from "../secret-input.ts";
-import { executableToInstall, placeOf } from "./place.ts";
+import { executableToInstall, placeOf, wrapperToInstall } from "./place.ts";
 
 interface InstallFlags {
   join?: string;
@@ -104,7 +104,7 @@ async function install(flags: InstallFlags): Promise<void> {
       token: flags.join === undefined ? undefined : await readSecret(flags.join),
       profile: flags.profile,
       releaseKey: flags.releaseKey === undefined ? undefined : readKey(flags.releaseKey),
-      wrapper: flags.wrapper,
+      wrapper: wrapperToInstall(flags.wrapper, executable, place),
       start: flags.start,
     },
     sayer(flags.json),

@@ -1,6 +1,10 @@
-import { existsSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import path from "node:path";
+import { getAsset, getAssetKeys } from "node:sea";
 import { isSingleExecutable } from "../../agent/entries.ts";
+import { WRAPPER_ASSET } from "../../agent/single-executable-build.ts";
+import { wrapperFile } from "../../agent/install/windows-service.ts";
 import type { Place } from "../../agent/install/install.ts";
 import { layoutOf } from "../../agent/install/layout.ts";
 import { thisMachine } from "../../agent/install/machine.ts";
@@ -45,5 +49,34 @@ export function executableToInstall(named: string | undefined, env: Environment)
     "bad_config",
     "what is installed is the single executable: make it with `npm run build:agent`, or name it with --executable",
     { field: "executable" },
+  );
+}
+
+/**
+ * On Windows the program that runs others as services, WinSW: the one that is named, that travels inside, or that lies beside the program.
+ * undefined elsewhere, and where it is installed already.
+ * @throws MeshError `bad_config` when there is none
+ */
+export function wrapperToInstall(
+  named: string | undefined,
+  executable: string,
+  { machine, layout }: Place,
+): string | undefined {
+  if (machine.platform !== "win32") return undefined;
+  if (named !== undefined) return path.resolve(named);
+  if (isSingleExecutable && getAssetKeys().includes(WRAPPER_ASSET)) {
+    const folder = mkdtempSync(path.join(tmpdir(), "tiermesh-wrapper-"));
+    process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+    const file = path.join(folder, WRAPPER_ASSET);
+    writeFileSync(file, Buffer.from(getAsset(WRAPPER_ASSET)));
+    return file;
+  }
+  const beside = path.join(path.dirname(executable), "WinSW-x64.exe");
+  if (existsSync(beside)) return beside;
+  if (existsSync(machine.at(wrapperFile(layout)))) return undefined;
+  throw new MeshError(
+    "bad_config",
+    "Windows runs services through WinSW: put WinSW-x64.exe (github.com/winsw/winsw) beside this program, or name it with --wrapper",
+    { field: "wrapper" },
   );
 }

@@ -1,7 +1,6 @@
 import { mkdirSync, readFileSync, readdirSync, statSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import path from "node:path";
-import type { Place } from "../../agent/install/install.ts";
 import type { Layout } from "../../agent/install/layout.ts";
 import type { Machine } from "../../agent/install/machine.ts";
 import { MADE_BY_US, type ServiceManager } from "../../agent/install/service-manager.ts";
@@ -163,5 +162,3 @@ export class FakeManager implements ServiceManager {
   });
   logs = () => ({ program: "true", args: [] });
 }
-
-export type FakePlace = Place & { machine: FakeMachine; manager: FakeManager };

@@ -21,7 +21,7 @@ let native: Koffi | undefined;
 export async function loadKoffi(nativeDir: string): Promise<Koffi> {
   try {
     if (!isSingleExecutable) return await import("koffi");
-    native ??= loadNative(nativeDir);
+    native ??= loadNative(nativeDir, Buffer.from(getAsset(KOFFI_ASSET)));
     return native;
   } catch (cause) {
     const why =
@@ -35,8 +35,8 @@ export async function loadKoffi(nativeDir: string): Promise<Koffi> {
   }
 }
 
-function loadNative(nativeDir: string): Koffi {
-  const bytes = Buffer.from(getAsset(KOFFI_ASSET));
+/** Loads koffi's binary by way of a file in `nativeDir`. @throws what the system's loader says */
+export function loadNative(nativeDir: string, bytes: Buffer): Koffi {
   const module = { exports: {} };
   process.dlopen(module, writtenOnce(nativeDir, bytes));
   return module.exports as Koffi;
