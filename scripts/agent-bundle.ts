@@ -24,13 +24,15 @@ export interface BundleOptions {
   format?: "esm" | "cjs";
   /** Of the program; default: package.json's. */
   version?: string | undefined;
+  /** Further steps of the bundler. */
+  plugins?: readonly Plugin[];
 }
 
 /** Writes one file of JavaScript for each input, by its name. @returns their sizes, characters */
 export async function bundle(
   folder: string,
   inputs: Readonly<Record<string, string>>,
-  { format = "esm", version }: BundleOptions = {},
+  { format = "esm", version, plugins = [] }: BundleOptions = {},
 ): Promise<Record<string, number>> {
   mkdirSync(folder, { recursive: true });
   const sizes: Record<string, number> = {};
@@ -41,7 +43,7 @@ export async function bundle(
       external: EXTERNAL,
       cwd: ROOT,
       treeshake: { moduleSideEffects: (id) => !DECLARING.test(id) },
-      plugins: [ofVersion(version)],
+      plugins: [ofVersion(version), ...plugins],
     });
     const { output } = await made.generate({
       format,
@@ -57,8 +59,8 @@ export async function bundle(
 }
 
 /** The agent, to be started by a Node from that folder. */
-export async function bundleAgent(folder: string): Promise<Record<string, number>> {
-  const sizes = await bundle(folder, AGENT_INPUTS);
+export async function bundleAgent(folder: string, options: BundleOptions = {}): Promise<Record<string, number>> {
+  const sizes = await bundle(folder, AGENT_INPUTS, options);
   copyFileSync(LLAMA_LOCK, path.join(folder, path.basename(LLAMA_LOCK)));
   return sizes;
 }

@@ -6,11 +6,12 @@ import { fileDigest, newSigningKeys, writeSignature } from "../service/release-s
 import { VERSION } from "../service/version.ts";
 import { ROOT, bundleAgent } from "./agent-bundle.ts";
 import { TARGETS, THIS_TARGET, systemOf, type Target } from "./agent-targets.ts";
-import { buildSingleExecutable } from "./single-executable.ts";
+import { buildDebianPackage } from "./debian-package.ts";
+import { buildSingleExecutable, sourceTimeMs } from "./single-executable.ts";
 
 /**
- * `npm run build:agent -- [--platform linux-x64]… [--bundle] [--sign KEY] [--out DIR] [--release VERSION] [--node FILE] [--winsw FILE]`:
- * the agent as one program for each named system, by default this one, signed if a key is named; with `--bundle` as plain JavaScript in
+ * `npm run build:agent -- [--platform linux-x64]… [--bundle] [--deb] [--sign KEY] [--out DIR] [--release VERSION] [--node FILE] [--winsw FILE]`:
+ * the agent as one program for each named system, by default this one, signed if a key is named, with `--deb` as a Debian package as well; with `--bundle` as plain JavaScript in
  * out/agent instead. `--new-key FILE` makes a key. Nothing needs any of it: the same agent runs from source.
  */
 
@@ -19,6 +20,7 @@ const { values } = parseArgs({
     platform: { type: "string", multiple: true },
     bundle: { type: "boolean" },
     sign: { type: "string" },
+    deb: { type: "boolean" },
     "new-key": { type: "string" },
     out: { type: "string" },
     release: { type: "string" },
@@ -49,6 +51,9 @@ if (newKey !== undefined) {
     if (!isTarget(target)) throw new Error(`--platform: one of ${TARGETS.join(", ")}`);
     const file = await buildSingleExecutable({ target, version, out, node: values.node, winsw: values.winsw });
     say(`${file}: ${version}, ${Math.round(statSync(file).size / 1e6)} MB`);
+    const { platform, arch } = systemOf(target);
+    if (values.deb === true && platform === "linux")
+      say(buildDebianPackage({ program: file, version, arch, out, timeSeconds: Math.trunc(sourceTimeMs() / 1000) }));
     if (values.sign !== undefined) say(await sign(file, target, version, values.sign));
   }
 }

@@ -108,7 +108,7 @@ async function inject(program: string, blob: Buffer): Promise<void> {
 }
 
 /** The time of the commit, so that the same source makes the same program; that of package.json outside git. */
-function sourceTimeMs(): number {
+export function sourceTimeMs(): number {
   const fixed = Number(process.env["SOURCE_DATE_EPOCH"] ?? "");
   if (fixed > 0) return fixed * 1000;
   if (!existsSync(path.join(ROOT, ".git"))) return 0;

@@ -39,7 +39,7 @@ export function subscribeHeartbeats(
       record = readHeartbeat(msg);
     } catch (cause) {
       const rejection = MeshError.from(cause);
-      if (rejection.code === "codec_unknown") learnFromPeer(bus, header(msg, HEADERS.contentType));
+      if (rejection.code === "codec_unknown") void learnFromPeer(bus, header(msg, HEADERS.contentType));
       return onRejected(rejection);
     }
     onRecord(record);

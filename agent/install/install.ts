@@ -158,9 +158,9 @@ async function startIfPossible(
   request: InstallRequest,
   { changed, joined, notes }: { changed: boolean; joined: boolean; notes: string[] },
 ): Promise<LocalStatus | undefined> {
-  const { layout, machine, manager } = place;
+  const { layout, manager } = place;
   const cannot = manager.notRunning();
-  if (!joined && !existsSync(machine.at(path.join(layout.configDir, "agent.env")))) {
+  if (!joined) {
     notes.push(
       "it has not joined a mesh, so nothing was started: tiermesh-agent join TOKEN (tiermesh node add NAME makes one)",
     );

@@ -9,8 +9,9 @@ import type { Step } from "./steps.ts";
 
 /** sd_booted(3): systemd runs as the first process where this folder is. */
 const BOOTED = "/run/systemd/system";
-/** Where a package has its unit. */
+/** Where a package has its unit, and its program. */
 export const PACKAGED_UNIT = "/usr/lib/systemd/system/tiermesh-agent.service";
+export const PACKAGED_EXECUTABLE = "/usr/bin/tiermesh-agent";
 /** Whose members may use graphics cards: /dev/dri and /dev/kfd belong to them. A group that does not exist would keep the unit from starting. */
 const GPU_GROUPS = ["video", "render"];
 
@@ -40,9 +41,8 @@ Wants=network-online.target
 After=network-online.target
 # It comes back however often it ends: a bus may be away for a week.
 StartLimitIntervalSec=0
-# Before it has joined a mesh, or was told of a bus, there is nothing to start.
-ConditionPathExists=|${layout.stateDir}/agent/member.json
-ConditionPathExists=|${layout.configDir}/agent.env
+# Before it has joined a mesh there is nothing to start.
+ConditionPathExists=${layout.stateDir}/agent/member.json
 
 [Service]
 Type=exec

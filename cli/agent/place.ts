@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { getAsset, getAssetKeys } from "node:sea";
 import { isSingleExecutable } from "../../agent/entries.ts";
+import { PACKAGED_EXECUTABLE, PACKAGED_UNIT } from "../../agent/install/systemd.ts";
 import { WRAPPER_ASSET } from "../../agent/single-executable-build.ts";
 import { wrapperFile } from "../../agent/install/windows-service.ts";
 import type { Place } from "../../agent/install/install.ts";
@@ -17,7 +18,13 @@ const ROOT = path.join(import.meta.dirname ?? "", "..", "..");
 /** This machine, or the image of one in the folder `root`. */
 export function placeOf(root = "", platform: NodeJS.Platform = process.platform): Place {
   const machine = thisMachine(root === "" ? "" : path.resolve(root), platform);
-  return { machine, layout: layoutOf(platform, machine.env), manager: serviceManagerOf(machine) };
+  const layout = layoutOf(platform, machine.env);
+  const packaged = platform === "linux" && existsSync(machine.at(PACKAGED_UNIT));
+  return {
+    machine,
+    layout: packaged ? { ...layout, executable: PACKAGED_EXECUTABLE } : layout,
+    manager: serviceManagerOf(machine),
+  };
 }
 
 /** The environment in which commands find the installed agent, unless the caller's names another one. */

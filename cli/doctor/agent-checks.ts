@@ -71,6 +71,12 @@ const clock: Check = {
   },
 };
 
+/** As the node checks its bus. */
+const memberAuthority: Check = {
+  name: busAuthority.name,
+  check: (env) => busAuthority.check({ ...asMember(env, stateDir({ env })) }),
+};
+
 /** The bus, as this node: its address, its certificate, and whether the node is known there. */
 const memberBus: Check = {
   name: "bus",
@@ -113,6 +119,6 @@ export const AGENT_CHECKS: readonly Check[] = [
   manners,
   disk,
   service,
-  busAuthority,
+  memberAuthority,
   memberBus,
 ];
