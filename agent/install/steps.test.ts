@@ -52,6 +52,12 @@ test.each([
   await expect(takeSteps([failing(cause)], quiet)).rejects.toThrow(/nothing was changed$/);
 });
 
+test("a copy that fails is told by where it was to go", async () => {
+  const { failing } = recorder();
+  const cause = Object.assign(new Error("x"), { code: "EROFS", path: "/from", dest: "/usr/local/bin/agent" });
+  await expect(takeSteps([failing(cause)], quiet)).rejects.toThrow(/^\/usr\/local\/bin\/agent is on a read-only/);
+});
+
 test("what cannot be taken back is named, and the rest is taken back all the same", async () => {
   const { log, step, failing } = recorder();
   const stuck: Step = { name: "stuck", take: async () => () => Promise.reject(new Error("held")) };

@@ -60,8 +60,9 @@ export async function takeSteps(steps: readonly Step[], say: (line: string) => v
 /** A failure of the system in words that say what to do. */
 function describe(cause: unknown, step: string): Pick<MeshError, "code" | "message" | "field"> {
   if (cause instanceof MeshError) return cause;
-  const { code, path = "", message } = cause as NodeJS.ErrnoException;
-  const where = path === "" ? step : path;
+  const { code, path = "", dest, message } = cause as NodeJS.ErrnoException & { dest?: string };
+  // Of a copy, it is where it was to go.
+  const where = dest ?? (path === "" ? step : path);
   switch (code) {
     case "ENOSPC":
     case "EDQUOT":

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { Option, type Command } from "commander";
 import { isSingleExecutable } from "../../agent/entries.ts";
+import { checkFormat } from "../../agent/install/executable-format.ts";
 import { installAgent, type Installed } from "../../agent/install/install.ts";
 import { checkToken, joinAsService } from "../../agent/install/join.ts";
 import { checkPrivileged } from "../../agent/install/preflight.ts";
@@ -96,6 +97,8 @@ async function install(flags: InstallFlags): Promise<void> {
   const place = placeOf(flags.root);
   checkPrivileged(place.machine, "install");
   const executable = executableToInstall(flags.executable, process.env);
+  // Before it is asked its version: a shell would be tried on what is no program of this system.
+  await checkFormat(executable, place.machine.platform, process.arch);
   const done = await installAgent(
     place,
     {
