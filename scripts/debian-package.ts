@@ -123,7 +123,7 @@ fi
 `,
     postrm: `if [ "$1" = purge ]; then
   rm -rf ${stateDir} ${cacheDir} ${dropIn}
-  rm -f ${configDir}/agent.yaml ${configDir}/agent.env ${configDir}/release.pub ${configDir}/install.json
+  rm -f ${configDir}/agent.env ${configDir}/release.pub ${configDir}/install.json
   rmdir --ignore-fail-on-non-empty ${configDir} 2>/dev/null || true
   if getent passwd ${account} >/dev/null; then userdel ${account}; fi
 fi

@@ -11,7 +11,7 @@ export interface Layout {
   executable: string;
   /** The one that an upgrade has replaced. */
   previous: string;
-  /** What administrators write: agent.yaml, agent-policy.yaml, agent.env, release.pub. */
+  /** What administrators write: agent-policy.yaml, env, agent.env, release.pub. */
   configDir: string;
   /** What was installed, and how (record.ts). */
   record: string;

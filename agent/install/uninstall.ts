@@ -46,7 +46,7 @@ export async function uninstallAgent(
   for (const dir of [layout.stateDir, layout.cacheDir, ...(layout.logDir === null ? [] : [layout.logDir])])
     await rm(machine.at(dir), { recursive: true, force: true });
   if (machine.platform === "darwin") await rm(machine.at(layout.runDir), { recursive: true, force: true });
-  for (const name of ["agent.yaml", "agent.env", path.basename(releaseKeyFile(layout))])
+  for (const name of ["agent.env", path.basename(releaseKeyFile(layout))])
     await rm(machine.at(path.join(layout.configDir, name)), { force: true });
   await rm(machine.at(layout.record), { force: true });
   // A company's limits, or another part's variables, are not ours to take.
