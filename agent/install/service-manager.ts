@@ -27,6 +27,13 @@ export interface ServiceState {
   pid: number | null;
 }
 
+export interface LogOptions {
+  lines: number;
+  follow: boolean;
+  /** Only the agent's own lines, which are JSON, without what the journal writes before each. */
+  plain: boolean;
+}
+
 /** One way to run programs in the background: systemd, launchd, Windows' service control. One file for each. */
 export interface ServiceManager {
   name: string;
@@ -46,7 +53,7 @@ export interface ServiceManager {
   restart(layout: Layout): Promise<void>;
   state(layout: Layout): Promise<ServiceState>;
   /** The command that shows the agent's log. */
-  logs(layout: Layout, options: { lines: number; follow: boolean }): { program: string; args: string[] };
+  logs(layout: Layout, options: LogOptions): { program: string; args: string[] };
 }
 
 /** Written into every definition; a file without it was made by somebody else, and is not touched. */

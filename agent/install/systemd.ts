@@ -165,9 +165,16 @@ export function createSystemd(machine: Machine): ServiceManager {
       if (!booted()) return { installed, enabled, running: false, says: "systemd does not run here", pid: null };
       return { ...(await show(machine, layout.service)), installed, enabled };
     },
-    logs: ({ service }, { lines, follow }) => ({
+    logs: ({ service }, { lines, follow, plain }) => ({
       program: "journalctl",
-      args: ["--unit", service, "--lines", String(lines), ...(follow ? ["--follow"] : ["--no-pager"])],
+      args: [
+        "--unit",
+        service,
+        "--lines",
+        String(lines),
+        ...(follow ? ["--follow"] : ["--no-pager"]),
+        ...(plain ? ["--output", "cat"] : []),
+      ],
     }),
   };
 }

@@ -12,9 +12,9 @@ import { MeshError } from "../../bus-schemas/index.ts";
 import { stateDir } from "../../service/paths.ts";
 import { runCommand } from "../../service/run-command.ts";
 import { VERSION } from "../../service/version.ts";
-import { examples } from "../command.ts";
 import { note, print, printJson } from "../format/terminal.ts";
 import { readSecret } from "../secret-input.ts";
+import { agentExamples } from "./agent-examples.ts";
 import { executableToInstall, placeOf, wrapperToInstall } from "./place.ts";
 
 interface InstallFlags {
@@ -43,10 +43,10 @@ export function addInstallVerbs(parent: Command): void {
     .option("--json", "as JSON")
     .addHelpText(
       "after",
-      examples(
-        "sudo tiermesh-agent install --join tmjoin_…",
-        "sudo tiermesh-agent install --join - --profile server < token",
-        "sudo tiermesh-agent install --root /mnt/image --profile server",
+      agentExamples(
+        "sudo tiermesh agent install --join tmjoin_…",
+        "sudo tiermesh agent install --join - --profile server < token",
+        "sudo tiermesh agent install --root /mnt/image --profile server",
       ),
     )
     .action((flags: InstallFlags) => install(flags));
@@ -56,7 +56,7 @@ export function addInstallVerbs(parent: Command): void {
     .option("--purge", "remove those too: the node's key is gone then")
     .option("--root <folder>", "from the image of a machine in this folder")
     .option("--json", "as JSON")
-    .addHelpText("after", examples("sudo tiermesh-agent uninstall", "sudo tiermesh-agent uninstall --purge"))
+    .addHelpText("after", agentExamples("sudo tiermesh agent uninstall", "sudo tiermesh agent uninstall --purge"))
     .action(async (flags: { purge?: boolean; root?: string; json?: boolean }) => {
       const done = await uninstallAgent(placeOf(flags.root), { purge: flags.purge === true }, sayer(flags.json));
       if (flags.json === true) return printJson(done);
@@ -70,7 +70,7 @@ export function addInstallVerbs(parent: Command): void {
     .description("join a mesh, or another one, or anew after its bus has moved; as root for the installed agent")
     .argument("<token>", "from `tiermesh node add`, or - to read it from standard input")
     .option("--json", "as JSON")
-    .addHelpText("after", examples("sudo tiermesh-agent join tmjoin_…", "tiermesh-agent join - < token"))
+    .addHelpText("after", agentExamples("sudo tiermesh agent join tmjoin_…", "tiermesh agent join - < token"))
     .action((argument: string, flags: { json?: boolean }) => join(argument, flags.json === true));
   parent
     .command("print-unit")
@@ -80,7 +80,7 @@ export function addInstallVerbs(parent: Command): void {
     .addOption(new Option("--profile <profile>", "as for install").choices(PROFILES))
     .addOption(new Option("--platform <platform>", "default: this one").choices(["linux", "darwin", "win32"]))
     .option("--json", "as JSON: path, mode and text of each file")
-    .addHelpText("after", examples("tiermesh-agent print-unit", "tiermesh-agent print-unit --platform darwin"))
+    .addHelpText("after", agentExamples("tiermesh agent print-unit", "tiermesh agent print-unit --platform darwin"))
     .action((flags: { profile?: Profile; platform?: NodeJS.Platform; json?: boolean }) => {
       const { layout, manager } = placeOf("", flags.platform);
       const files = manager.definitions({ layout, profile: flags.profile });

@@ -1,8 +1,8 @@
 import { InvalidArgumentError, type Command } from "commander";
 import { MAX_PAUSE_MINUTES, type LocalRequest } from "../../agent/local-control/protocol.ts";
-import { examples } from "../command.ts";
 import { print, printJson } from "../format/terminal.ts";
 import { subjectToken } from "../options.ts";
+import { agentExamples } from "./agent-examples.ts";
 import { describeAgent } from "./describe.ts";
 import { askLocalAgents } from "./local-agents.ts";
 import { showStatus } from "./show-status.ts";
@@ -41,7 +41,7 @@ function verb(parent: Command, name: string, description: string, shown: string[
     .description(description)
     .option("--node <name>", "the agent of this name, where several run on this machine", subjectToken)
     .option("--json", "as JSON")
-    .addHelpText("after", examples(...shown));
+    .addHelpText("after", agentExamples(...shown));
 }
 
 async function say(request: LocalRequest, flags: Flags): Promise<void> {

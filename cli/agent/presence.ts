@@ -15,20 +15,23 @@ import { note } from "../format/terminal.ts";
 export async function tellPresence(
   env: NodeJS.ProcessEnv,
   signal: AbortSignal,
-  host: ProbeHost = createHost({ stateDir: stateDir({ env }), commands: new CommandRunner(), env }),
+  { json = false, host }: { json?: boolean; host?: ProbeHost } = {},
 ): Promise<void> {
+  const here = host ?? createHost({ stateDir: stateDir({ env }), commands: new CommandRunner(), env });
   const probe = createUserProbe();
   const onError = (error: unknown) => note(error instanceof Error ? error.message : "the session cannot be looked at");
   const loop = startLoop(
     { name: "presence", everyMs: probe.everyMs, onError },
     async (stop) => {
-      const { values } = await probe.probe(host, AbortSignal.any([stop, AbortSignal.timeout(probe.timeoutMs)]));
+      const { values } = await probe.probe(here, AbortSignal.any([stop, AbortSignal.timeout(probe.timeoutMs)]));
       const idle = values["user_idle_seconds"];
       if (typeof idle !== "number") return;
       const said = localAgents(env, stateDir({ env })).map((path) =>
         askAgent(path, { command: "presence", idle_seconds: idle }).catch(() => undefined),
       );
-      await Promise.all(said);
+      const heard = (await Promise.all(said)).filter((status) => status !== undefined);
+      if (json)
+        process.stdout.write(`${JSON.stringify({ idle_seconds: idle, told: heard.map((each) => each.node_id) })}\n`);
     },
     signal,
   );

@@ -3,11 +3,12 @@ import path from "node:path";
 import { InvalidArgumentError, type Command } from "commander";
 import { rollBackAgent, upgradeAgent } from "../../agent/install/upgrade.ts";
 import { MeshError } from "../../bus-schemas/index.ts";
-import { EXIT, examples } from "../command.ts";
+import { EXIT } from "../command.ts";
 import { AGENT_CHECKS } from "../doctor/agent-checks.ts";
 import { runChecks } from "../doctor/run.ts";
 import { note, print, printJson } from "../format/terminal.ts";
 import { seconds } from "../options.ts";
+import { agentExamples } from "./agent-examples.ts";
 import { installedEnv, placeOf } from "./place.ts";
 import { tellPresence } from "./presence.ts";
 
@@ -28,20 +29,26 @@ export function addServiceVerbs(parent: Command): void {
     .description("the installed agent's log")
     .option("--lines <n>", "so many of the last lines", lines, 50)
     .option("--follow", "go on until Ctrl-C")
-    .addHelpText("after", examples("tiermesh-agent logs", "tiermesh-agent logs --follow"))
-    .action(async (flags: { lines: number; follow?: boolean }) => {
+    .option("--json", "only the agent's own lines, each JSON")
+    .addHelpText("after", agentExamples("tiermesh agent logs", "tiermesh agent logs --follow"))
+    .action(async (flags: { lines: number; follow?: boolean; json?: boolean }) => {
       const { layout, machine, manager } = placeOf();
-      const { program, args } = manager.logs(layout, { lines: flags.lines, follow: flags.follow === true });
+      const { program, args } = manager.logs(layout, {
+        lines: flags.lines,
+        follow: flags.follow === true,
+        plain: flags.json === true,
+      });
       process.exitCode = (await machine.show(program, args)) === 0 ? EXIT.ok : EXIT.failed;
     });
   parent
     .command("presence")
     .description("tell the agent when somebody was at this machine; launchd runs it in each person's session")
-    .addHelpText("after", examples("tiermesh-agent presence"))
-    .action(async () => {
+    .option("--json", "what was seen and told, a line of JSON for each look")
+    .addHelpText("after", agentExamples("tiermesh agent presence"))
+    .action(async (flags: { json?: boolean }) => {
       const stop = new AbortController();
       for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
-      await tellPresence(process.env, stop.signal);
+      await tellPresence(process.env, stop.signal, { json: flags.json === true });
     });
   parent
     .command("upgrade")
@@ -58,10 +65,10 @@ export function addServiceVerbs(parent: Command): void {
     .option("--json", "as JSON")
     .addHelpText(
       "after",
-      examples(
-        "sudo tiermesh-agent upgrade --from ./tiermesh-agent-linux-x64",
-        "sudo tiermesh-agent upgrade --from ./agent --sha256 9f86d081…",
-        "sudo tiermesh-agent upgrade --rollback",
+      agentExamples(
+        "sudo tiermesh agent upgrade --from ./tiermesh-agent-linux-x64",
+        "sudo tiermesh agent upgrade --from ./agent --sha256 9f86d081…",
+        "sudo tiermesh agent upgrade --rollback",
       ),
     )
     .action((flags: UpgradeFlags) => upgrade(flags));
@@ -69,7 +76,7 @@ export function addServiceVerbs(parent: Command): void {
     .command("doctor")
     .description("look for what keeps this machine's agent from working, and say what to do")
     .option("--json", "as JSON")
-    .addHelpText("after", examples("sudo tiermesh-agent doctor", "tiermesh-agent doctor --json"))
+    .addHelpText("after", agentExamples("sudo tiermesh agent doctor", "tiermesh agent doctor --json"))
     .action(async (flags: { json?: boolean }) => {
       process.exitCode = await runChecks(AGENT_CHECKS, installedEnv(placeOf()), flags.json === true);
     });

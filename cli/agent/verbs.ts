@@ -5,9 +5,9 @@ import { PROFILES, type Profile } from "../../agent/manners/settings.ts";
 import { MeshError } from "../../bus-schemas/index.ts";
 import { pause } from "../../service/loop.ts";
 import { stateDir } from "../../service/paths.ts";
+import { agentExamples } from "./agent-examples.ts";
 import { addInstallVerbs } from "./install-verbs.ts";
 import { addOwnerVerbs } from "./owner-verbs.ts";
-import { examples } from "../command.ts";
 import { probed } from "../format/probed.ts";
 import { note, print, printJson } from "../format/terminal.ts";
 import { addServiceVerbs } from "./service-verbs.ts";
@@ -29,7 +29,7 @@ export function addAgentVerbs(command: Command): void {
     .option("--json", "no line for people, only the agent's own JSON lines")
     .addHelpText(
       "after",
-      examples(
+      agentExamples(
         "tiermesh agent run --join tmjoin_…          # the first time",
         "tiermesh agent run                          # later",
         "tiermesh agent run --profile server         # nobody sits at this machine",
@@ -59,7 +59,7 @@ export function addAgentVerbs(command: Command): void {
     .description("what this machine's agent sees of it, and how it knows; again every few seconds until Ctrl-C")
     .option("--once", "look once and end")
     .option("--json", "as JSON, one document for each look")
-    .addHelpText("after", examples("tiermesh agent probe --once", "tiermesh agent probe --once --json"))
+    .addHelpText("after", agentExamples("tiermesh agent probe --once", "tiermesh agent probe --once --json"))
     .action(async (flags: { once?: boolean; json?: boolean }) => {
       const stop = new AbortController();
       process.once("SIGINT", () => stop.abort());
