@@ -99,7 +99,8 @@ export class Intake {
       job.stop(new MeshError("draining", "the agent stopped before the answer was complete"));
   }
 
-  #onRun(msg: Msg, subjectClass: DataClass): void {
+  /** @param learned the table of the sender's build was asked for already */
+  #onRun(msg: Msg, subjectClass: DataClass, learned = false): void {
     let facts: JobFacts;
     let ask: Ask;
     try {
@@ -107,7 +108,13 @@ export class Intake {
       ask = askOf(facts, this.#parts.layer);
     } catch (error) {
       const rejection = MeshError.from(error);
-      if (rejection.code === "codec_unknown") learnFromPeer(this.#parts.bus, header(msg, HEADERS.contentType));
+      if (rejection.code === "codec_unknown" && !learned) {
+        // A client of another build, in the middle of an upgrade: its router waits 250 ms for us, and the table is there within a few.
+        void learnFromPeer(this.#parts.bus, header(msg, HEADERS.contentType)).then(() =>
+          this.#onRun(msg, subjectClass, true),
+        );
+        return;
+      }
       this.#parts.rejections.add("run", rejection);
       const jobId = JobId.safeParse(header(msg, HEADERS.job));
       if (jobId.success)

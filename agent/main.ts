@@ -20,7 +20,7 @@ import { agentConfig } from "./config.ts";
 import { serveControl } from "./control.ts";
 import { Description } from "./description.ts";
 import { egressOf } from "./egress/when-wanted.ts";
-import { keepEmbedded } from "./embedded-keeper.ts";
+import { keepIfWanted } from "./embedded-wanted.ts";
 import { Healing } from "./healing.ts";
 import { healthOf } from "./health.ts";
 import { untilLetIn } from "./invitation.ts";
@@ -252,7 +252,8 @@ runProcess(log, async (lifecycle) => {
     heartbeatNow,
     signal: lifecycle.signal,
   });
-  const local = await serveLocalControl({ env, nodeDir, nodeId, layer, loaded, manners, stance, desk, events, log });
+  const self = { nodeDir, nodeId, layer, loaded };
+  const local = await serveLocalControl({ env, ...self, manners, stance, desk, bus, events, log });
   lifecycle.onClose("local control", () => local.close());
   // A hung tool may keep a probe for a while; the node joins without its numbers then.
   await Promise.all([within(probes.first, FIRST_LOOK_LIMIT_MS), within(looked, FIRST_LOOK_LIMIT_MS)]);
@@ -277,24 +278,7 @@ runProcess(log, async (lifecycle) => {
     await intake.drain(DRAIN_LIMIT_MS);
   });
 
-  const anyRealRuntime = desk.runtimes.some((runtime) => !runtime.diagnostic);
-  if (cloud === undefined && (config.embedded === "on" || (config.embedded === "auto" && !anyRealRuntime))) {
-    embeddedEnded = keepEmbedded(
-      {
-        cacheDir: config.cacheDir,
-        env,
-        log,
-        onEndpoint: (endpoint) => {
-          work.setEmbedded(endpoint);
-          if (endpoint !== undefined && !config.loopback) work.setLoopback(false);
-        },
-        onUnavailable: () => work.setLoopback(true),
-        onUp: (end) => supervision.embeddedUp(end),
-        onRestarted: (attempt) => supervision.embeddedRestarted(attempt),
-      },
-      embedded.signal,
-    );
-  }
+  if (cloud === undefined) embeddedEnded = keepIfWanted({ config, env, log, desk, work, supervision }, embedded.signal);
   await announceAgent(bus, nodeId, layer, lifecycle);
   const health = healthOf({ bus, work, nodeId, stance, intake, gpus, probes });
   const healthPort = await serveHealth({ host: "127.0.0.1", port: config.healthPort, metrics, health }, lifecycle);

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { newUserNkey } from "../service/access/nkey-file.ts";
@@ -106,4 +106,24 @@ test("where no bus answers the machine is no member, and its key is kept for the
   await expect(joinMesh(token, dir)).rejects.toMatchObject({ code: "bus_unavailable" });
   expect(readMember(dir)).toBeUndefined();
   expect(readdirSync(path.join(dir, "agent", "gpu-1"))).toEqual(["bus.nk.joining"]);
+});
+
+test("a join that fails leaves the membership that there is, and the authority its bus is checked by", async () => {
+  const { dir, member } = joined();
+  const authority = path.join(dir, "agent", "gpu-1", "bus-ca.pem");
+  writeFileSync(authority, "the one that works");
+  const [port = 0] = await freePorts(1);
+  const { seed } = newUserNkey();
+  const token = writeJoinToken({
+    v: 1,
+    urls: [`nats://127.0.0.1:${port}`],
+    cell: "main",
+    node: "gpu-1",
+    layer: "L1",
+    seed: new TextDecoder().decode(seed),
+    expires_unix_ms: Date.now() + 60_000,
+    ca_pem: "another one",
+  });
+  await expect(joinMesh(token, dir)).rejects.toThrow();
+  expect([readFileSync(authority, "utf8"), readMember(dir)]).toEqual(["the one that works", member]);
 });

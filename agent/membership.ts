@@ -22,15 +22,17 @@ export async function joinMesh(tokenText: string, stateDir: string, nodeId?: str
   const folder = join(stateDir, "agent", token.node);
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const caFile = token.ca_pem === null ? null : join(folder, "bus-ca.pem");
-  if (caFile !== null) writeFileSync(caFile, token.ca_pem ?? "");
-  // Under another name until the broker knows it: a key that works is not replaced by one that does not.
+  // Key and authority under other names until the broker knows us: what works is not replaced by what does not.
+  const freshCa = caFile === null ? null : `${caFile}.joining`;
+  if (freshCa !== null) writeFileSync(freshCa, token.ca_pem ?? "");
   const fresh = join(folder, "bus.nk.joining");
   const nkey = keptNkey(fresh);
-  const ask = () => askToJoin(token, nkey, caFile);
+  const ask = () => askToJoin(token, nkey, freshCa);
   // Once more after a cut: it may have been a restart of the bus.
-  if (!(await ask()) && !(await ask())) await checkMember(token, nkey, caFile);
+  if (!(await ask()) && !(await ask())) await checkMember(token, nkey, freshCa);
   const nkeyFile = join(folder, "bus.nk");
   renameSync(fresh, nkeyFile);
+  if (caFile !== null && freshCa !== null) renameSync(freshCa, caFile);
   const { node: node_id, layer, cell, urls } = token;
   const member: Member = { v: 1, node_id, layer, cell, urls, nkey_file: nkeyFile, ca_file: caFile, waiting: null };
   writeMember(stateDir, member);

@@ -187,7 +187,7 @@ export class Router {
   #refuseMalformed(msg: Msg, jobId: string, cause: unknown): void {
     const error = MeshError.from(cause);
     if (error.code === "internal") this.#parts.log.error({ err: cause }, "a job could not be read");
-    if (error.code === "codec_unknown") learnFromPeer(this.#parts.bus, header(msg, HEADERS.contentType));
+    if (error.code === "codec_unknown") void learnFromPeer(this.#parts.bus, header(msg, HEADERS.contentType));
     this.stats.submit.errors++;
     this.#parts.rejections.add("submit", error);
     // Nothing is said on a subject that is no inbox: a caller cannot make the router speak on the mesh's own subjects.

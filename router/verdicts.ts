@@ -108,7 +108,7 @@ export class Verdicts {
       return readBody(msg, Verdict);
     } catch (error) {
       const rejection = MeshError.from(error);
-      if (rejection.code === "codec_unknown") learnFromPeer(this.#parts.bus, header(msg, HEADERS.contentType));
+      if (rejection.code === "codec_unknown") void learnFromPeer(this.#parts.bus, header(msg, HEADERS.contentType));
       onRejected(rejection);
       return undefined;
     }

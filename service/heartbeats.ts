@@ -33,15 +33,19 @@ export function subscribeHeartbeats(
   onRecord: (record: NodeRecord) => void,
   onRejected: (error: MeshError) => void,
 ): Subscription {
-  return bus.listen(bus.subjects.heartbeats, (msg) => {
+  const take = (msg: Msg, asked: boolean) => {
     let record: NodeRecord;
     try {
       record = readHeartbeat(msg);
     } catch (cause) {
       const rejection = MeshError.from(cause);
-      if (rejection.code === "codec_unknown") learnFromPeer(bus, header(msg, HEADERS.contentType));
-      return onRejected(rejection);
+      const unknown = rejection.code === "codec_unknown" && !asked;
+      if (!unknown) return onRejected(rejection);
+      // A node of another build. Its table is there within milliseconds, and who asks only once (tiermesh nodes) hears no second one.
+      void learnFromPeer(bus, header(msg, HEADERS.contentType)).then(() => take(msg, true));
+      return;
     }
     onRecord(record);
-  });
+  };
+  return bus.listen(bus.subjects.heartbeats, (msg) => take(msg, false));
 }

@@ -1,11 +1,8 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { z } from "zod";
-import { entryUrl } from "../entries.ts";
+import { entryArgs } from "../entries.ts";
 import { EmbeddedError } from "./errors.ts";
-
-const SERVER_FILE = fileURLToPath(entryUrl("embedded"));
 
 /** How long loading may take, milliseconds: a slow disk and a big model of the user's own count too. */
 const READY_LIMIT_MS = 120_000;
@@ -51,7 +48,7 @@ export async function startChild(
 ): Promise<RuntimeChild> {
   signal?.throwIfAborted();
   const kept = Object.fromEntries(Object.entries(options.env).filter(([name]) => ENVIRONMENT.test(name)));
-  const child = spawn(process.execPath, [SERVER_FILE, ...options.args], {
+  const child = spawn(process.execPath, [...entryArgs("embedded"), ...options.args], {
     env: { ...kept, TIERMESH_RUNTIME_TOKEN: options.token },
     stdio: ["pipe", "pipe", "inherit"],
     windowsHide: true,

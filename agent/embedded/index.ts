@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
+import { isSingleExecutable } from "../entries.ts";
 import { startChild, type ChildExit } from "./child.ts";
 import { ensureModel, type ModelFile } from "./ensure-model.ts";
-import type { OnProgress } from "./errors.ts";
+import { EmbeddedError, type OnProgress } from "./errors.ts";
 import type { LlamaAccelerator } from "./llama-binaries.ts";
 import { ensureLlamaPackage, type LlamaPackage } from "./llama-package.ts";
 
@@ -47,6 +48,12 @@ export interface EmbeddedRuntime {
  */
 export async function ensureEmbedded(options: EmbeddedOptions): Promise<{ llama: LlamaPackage; model: ModelFile }> {
   const { signal, ...rest } = options;
+  // node-llama-cpp chooses its binary by starting Node with a script of its own, and there is no Node here.
+  if (isSingleExecutable)
+    throw new EmbeddedError(
+      "unsupported_platform",
+      "the single executable has no runtime of its own: install Ollama or llama-server, it is found by itself",
+    );
   // When one fails the other is stopped and awaited: nothing goes on behind the caller's back.
   const failed = new AbortController();
   const both = signal === undefined ? failed.signal : AbortSignal.any([signal, failed.signal]);

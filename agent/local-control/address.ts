@@ -11,7 +11,7 @@ const PIPE_PREFIX = "tiermesh-agent-";
 /** Where agents that are services of the system put their sockets. */
 const SYSTEM_FOLDERS: Partial<Record<NodeJS.Platform, string>> = {
   linux: "/run/tiermesh",
-  darwin: "/var/run/tiermesh",
+  darwin: "/Library/Application Support/tiermesh/run",
 };
 
 /** Where an agent listens for whoever sits at its machine. */

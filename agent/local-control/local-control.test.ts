@@ -23,10 +23,11 @@ async function agent(env: Record<string, string> = {}, stateDir = join(root.path
   const nodeDir = join(stateDir, "agent", "n1");
   mkdirSync(nodeDir, { recursive: true, mode: 0o700 });
   const events = new FakeEvents();
-  const said: { word: OwnersWord | undefined; minutes: number | undefined; looks: number } = {
+  const said: { word: OwnersWord | undefined; minutes: number | undefined; looks: number; seen: number | undefined } = {
     word: undefined,
     minutes: undefined,
     looks: 0,
+    seen: undefined,
   };
   const state: MannersState = { gates: {} as never, heat: {} as never, closed: ["user", "cpu"], sinceMs: 0 };
   const verdict = { state, share: 0, closed: { gate: "user" as const, reason: "its user is active" }, sinceMs: 0 };
@@ -42,6 +43,7 @@ async function agent(env: Record<string, string> = {}, stateDir = join(root.path
       warnings: ["w"],
     },
     manners: {
+      presence: { seen: (seconds: number) => void (said.seen = seconds) } as never,
       owner: {
         get current() {
           return said.word === undefined ? undefined : { word: said.word, untilUnixMs: null };
@@ -61,6 +63,7 @@ async function agent(env: Record<string, string> = {}, stateDir = join(root.path
     },
     stance: { status: { status: "suspended", reason: "its user is active" } },
     desk: agentParts({ slots: 4 }).desk,
+    bus: { connected: () => false },
     events: events as never,
     log: createLog("test", "silent"),
   });
@@ -83,6 +86,8 @@ test("status says what stops it, the app by its name, and the limits with their 
     limits: { user_active: false },
     files: ["/a.yaml"],
     warnings: ["w"],
+    pid: process.pid,
+    bus_connected: false,
   });
 });
 
@@ -103,6 +108,13 @@ test("pause, finish and resume take effect at once and are recorded, the same wo
   ]);
 });
 
+test("what a session's helper says is looked at at once, and is no word of the owner", async () => {
+  const { path, said, events } = await agent();
+  await askAgent(path, { command: "presence", idle_seconds: 12 });
+  expect(said).toMatchObject({ seen: 12, looks: 1, word: undefined });
+  expect(events.of("node_controlled")).toEqual([]);
+});
+
 /** Sends bytes as they are. @returns what comes back until the end */
 function raw(path: string, text: string): Promise<string> {
   return new Promise((resolve, reject) => {
@@ -119,6 +131,7 @@ test.each([
   ["a limit to loosen", '{"command":"resume","user_active":true}\n', "user_active"],
   ["a pause without end", '{"command":"pause","minutes":1e9}\n', "minutes"],
   ["a pause backwards", '{"command":"pause","minutes":-5}\n', "minutes"],
+  ["a person of the future", '{"command":"presence","idle_seconds":-1}\n', "idle_seconds"],
   ["a flood", `${"x".repeat(5000)}`, "at most 4 KiB"],
 ])("%s is answered with an error that names it, and changes nothing", async (_, text, named) => {
   const { path, said } = await agent();

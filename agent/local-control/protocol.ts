@@ -12,6 +12,8 @@ export const LocalRequest = z.discriminatedUnion("command", [
   /** Lets what runs end, then pauses. */
   z.strictObject({ command: z.literal("finish") }),
   z.strictObject({ command: z.literal("resume") }),
+  /** From the helper in a person's session: somebody touched the machine so long ago. */
+  z.strictObject({ command: z.literal("presence"), idle_seconds: Seconds }),
 ]);
 export type LocalRequest = z.infer<typeof LocalRequest>;
 
@@ -42,6 +44,11 @@ export const LocalStatus = z.object({
   /** Files that they come from. */
   files: z.array(z.string()),
   warnings: z.array(z.string()),
+  /** Of the program; null from an agent before 0.2, which tells none of these three. */
+  version: Label.nullable().default(null),
+  pid: Count.nullable().default(null),
+  /** False from the loss of the bus until it is back. */
+  bus_connected: z.boolean().nullable().default(null),
 });
 export type LocalStatus = z.infer<typeof LocalStatus>;
 

@@ -1,9 +1,11 @@
 import { chmodSync, rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { MeshError, parseOrThrow, type Layer } from "../../bus-schemas/index.ts";
+import type { Bus } from "../../service/bus.ts";
 import type { Environment } from "../../service/config.ts";
 import type { EventPublisher } from "../../service/events.ts";
 import type { Log } from "../../service/log.ts";
+import { VERSION } from "../../service/version.ts";
 import type { LoadedManners } from "../manners/load.ts";
 import type { Manners } from "../manners/start.ts";
 import type { RuntimeDesk } from "../runtime-desk.ts";
@@ -24,9 +26,12 @@ export interface LocalControlParts {
   nodeId: string;
   layer: Layer;
   loaded: Pick<LoadedManners, "profile" | "limits" | "files" | "warnings">;
-  manners: Pick<Manners, "owner"> & { watch: Pick<Manners["watch"], "look" | "verdict" | "app" | "userIdleSeconds"> };
+  manners: Pick<Manners, "owner" | "presence"> & {
+    watch: Pick<Manners["watch"], "look" | "verdict" | "app" | "userIdleSeconds">;
+  };
   stance: Pick<Stance, "status">;
   desk: Pick<RuntimeDesk, "load" | "runtimes">;
+  bus: Pick<Bus, "connected">;
   events: Pick<EventPublisher, "record">;
   log: Log;
 }
@@ -118,8 +123,13 @@ function parse(line: string): LocalRequest {
 
 function carryOut(parts: LocalControlParts, request: LocalRequest): LocalStatus {
   const { events, log, manners, nodeId } = parts;
-  const { owner, watch } = manners;
+  const { owner, presence, watch } = manners;
   if (request.command === "status") return statusOf(parts);
+  if (request.command === "presence") {
+    presence.seen(request.idle_seconds);
+    watch.look();
+    return statusOf(parts);
+  }
   const before = owner.current?.word;
   if (request.command === "resume") owner.resume();
   else owner.say(request.command, request.command === "pause" ? request.minutes : undefined);
@@ -135,7 +145,7 @@ function carryOut(parts: LocalControlParts, request: LocalRequest): LocalStatus 
   return statusOf(parts);
 }
 
-function statusOf({ desk, layer, loaded, manners, nodeId, stance }: LocalControlParts): LocalStatus {
+function statusOf({ bus, desk, layer, loaded, manners, nodeId, stance }: LocalControlParts): LocalStatus {
   const { profile, limits, files, warnings } = loaded;
   const { owner, watch } = manners;
   const { status, reason } = stance.status;
@@ -161,5 +171,8 @@ function statusOf({ desk, layer, loaded, manners, nodeId, stance }: LocalControl
     limits: { ...limits },
     files,
     warnings,
+    version: VERSION,
+    pid: process.pid,
+    bus_connected: bus.connected(),
   };
 }

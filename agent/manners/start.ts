@@ -10,6 +10,7 @@ import type { MachineTimes } from "./activity.ts";
 import type { LoadedManners } from "./load.ts";
 import type { Verdict } from "./manners.ts";
 import { OwnerWord } from "./owner-word.ts";
+import { Presence } from "./presence.ts";
 import { ProcessTable } from "./process-table.ts";
 import { wallClock } from "./schedule.ts";
 import { MannersWatch } from "./watch.ts";
@@ -35,6 +36,7 @@ export interface StartMannersParts {
 export interface Manners {
   readonly watch: MannersWatch;
   readonly owner: OwnerWord;
+  readonly presence: Presence;
   /** Why no job is taken, or undefined. */
   closed(): string | undefined;
   /** Why this may not be done with a model now, or undefined. */
@@ -50,12 +52,17 @@ export function startManners(parts: StartMannersParts): Manners {
   for (const warning of loaded.warnings) log.warn(warning);
   const clocks = { steadyMs: () => performance.now(), unixMs: Date.now };
   const owner = new OwnerWord(join(nodeDir, "owner.json"), clocks);
+  const presence = new Presence(clocks.steadyMs);
   let probed = false;
   void probes.first.then(() => (probed = true));
   const processes = new ProcessTable();
   const watch = new MannersWatch({
     limits,
-    hardware: () => probes.current(),
+    hardware: () => {
+      const seen = probes.current();
+      const idle = presence.idleSeconds(seen.user_idle_seconds, limits.user_idle_seconds);
+      return idle === seen.user_idle_seconds ? seen : { ...seen, user_idle_seconds: idle };
+    },
     probed: () => probed,
     jobs: () => desk.load().running,
     owner,
@@ -84,6 +91,7 @@ export function startManners(parts: StartMannersParts): Manners {
   return {
     watch,
     owner,
+    presence,
     closed: () => watch.verdict.closed?.reason,
     notNow: (action) => {
       if (action === "unload") return undefined;

@@ -1,5 +1,6 @@
 import { open, readdir, statfs } from "node:fs/promises";
 import os from "node:os";
+import { join } from "node:path";
 import { pause } from "../../service/loop.ts";
 import type { CommandRunner } from "./command.ts";
 import { KernelLog } from "./kernel-log.ts";
@@ -14,12 +15,13 @@ const MAX_TEXT_BYTES = 64 * 1024;
 
 export interface HostOptions {
   stateDir: string;
+  nativeDir?: string | undefined;
   commands: CommandRunner;
   env?: Readonly<Record<string, string | undefined>>;
 }
 
 /** This machine. Parts of systeminformation block the thread they run on (execSync): only for the probes' own process. */
-export function createHost({ stateDir, commands, env = process.env }: HostOptions): ProbeHost {
+export function createHost({ stateDir, nativeDir, commands, env = process.env }: HostOptions): ProbeHost {
   // nvidia-smi writes in English everywhere, but the decimal point is the locale's.
   const limits = { maxOutputBytes: MAX_OUTPUT_BYTES, env: { ...env, LC_ALL: "C" } };
   const kernelLog = new KernelLog();
@@ -32,7 +34,7 @@ export function createHost({ stateDir, commands, env = process.env }: HostOption
     pause,
     run: (program, args, { timeoutMs }, signal) => commands.run(program, args, { ...limits, timeoutMs }, signal),
     follow: (program, args, onLine, signal) => commands.follow(program, args, limits.env, onLine, signal),
-    nvml: () => loadNvml(process.platform, env),
+    nvml: () => loadNvml(process.platform, env, nativeDir ?? join(stateDir, "native")),
     cores: os.cpus,
     memory,
     cpuTemperature: async () => (await systeminformation()).cpuTemperature(),

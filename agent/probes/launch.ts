@@ -1,7 +1,6 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { entryUrl } from "../entries.ts";
+import { entryArgs, isSingleExecutable } from "../entries.ts";
 import { THRIFTY_ENV, THRIFTY_FLAGS } from "../thrift.ts";
 import type { ProbesConfig } from "./protocol.ts";
 
@@ -19,13 +18,14 @@ export interface LaunchOptions {
 }
 
 /**
- * Starts the probes' process: the only place that knows how, so that a single executable can start itself instead. It leads a
+ * Starts the probes' process: the only place that knows how. It leads a
  * process group of its own (on Windows there are none), which `endGroup` ends with everything that it started.
  */
 export function launchProbes({ config, cacheDir, env }: LaunchOptions): ChildProcess {
-  const entry = fileURLToPath(entryUrl("probes"));
   const kept = withoutSecrets(env);
-  return spawn(process.execPath, [...HEAP_FLAGS, entry, JSON.stringify(config)], {
+  // A single executable has its flags inside and takes no others, so that nobody can give it any.
+  const flags = isSingleExecutable ? [] : HEAP_FLAGS;
+  return spawn(process.execPath, [...flags, ...entryArgs("probes"), JSON.stringify(config)], {
     stdio: ["ignore", "ignore", "inherit", "ipc"],
     detached: process.platform !== "win32",
     windowsHide: true,

@@ -1,5 +1,9 @@
 import type { ChildProcess } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { Hardware } from "../../bus-schemas/node-record.ts";
+import { isSingleExecutable } from "../entries.ts";
 import { HardwarePicture, unknownHardware } from "./hardware.ts";
 import { endGroup, launchProbes } from "./launch.ts";
 import type { Probe, ProbeHost, Reading } from "./probe.ts";
@@ -26,13 +30,16 @@ export interface ProbeOnceOptions {
  */
 export async function probeOnce(options: ProbeOnceOptions, signal: AbortSignal): Promise<ProbedOnce> {
   const { stateDir, cacheDir } = options;
-  const { launch = () => launchProbes({ config: { stateDir, once: true }, cacheDir, env: process.env }) } = options;
   const nothing = (message: string): ProbedOnce => ({
     hardware: unknownHardware(process),
     values: [],
     problems: [{ probe: "worker", message, since: new Date().toISOString() }],
   });
   if (signal.aborted) return nothing("was stopped before it began");
+  // Not in the state folder, which may be another account's: root would load what that account has put there.
+  const nativeDir = isSingleExecutable ? mkdtempSync(join(tmpdir(), "tiermesh-probe-")) : undefined;
+  const config = { stateDir, once: true, ...(nativeDir === undefined ? {} : { nativeDir }) };
+  const { launch = () => launchProbes({ config, cacheDir, env: process.env }) } = options;
   const child = launch();
   const told = Promise.withResolvers<ProbedOnce>();
   const onAbort = () => told.resolve(nothing("the probes did not end in time"));
@@ -49,6 +56,7 @@ export async function probeOnce(options: ProbeOnceOptions, signal: AbortSignal):
   // One that hangs in the kernel keeps nobody waiting.
   child.unref();
   if (child.connected) child.disconnect();
+  if (nativeDir !== undefined) rmSync(nativeDir, { recursive: true, force: true });
   return found;
 }
 

@@ -7,6 +7,8 @@ import type { HardwareValues } from "./probe.ts";
 /** What the probes' process is started with: its last argument, as JSON. */
 export interface ProbesConfig {
   stateDir: string;
+  /** Where a single executable puts koffi's binary; default: `native` in the state folder. */
+  nativeDir?: string;
   /** Looks once, tells what it found and how, and ends. */
   once?: boolean;
 }

@@ -20,9 +20,9 @@ const ALIVE_EVERY_MS = 5000;
 
 const ipc = process.send?.bind(process);
 if (ipc === undefined) throw new MeshError("internal", "agent/probes/worker.ts runs as a process of the agent");
-const { stateDir, once } = JSON.parse(process.argv.at(-1) ?? "") as ProbesConfig;
+const { stateDir, nativeDir, once } = JSON.parse(process.argv.at(-1) ?? "") as ProbesConfig;
 const commands = new CommandRunner();
-const host = createHost({ stateDir, commands });
+const host = createHost({ stateDir, nativeDir, commands });
 const probes = PROBES.map((create) => create());
 const stop = new AbortController();
 

@@ -1,7 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { MeshError, type ModelProgress } from "../../bus-schemas/index.ts";
 import type { Log } from "../../service/log.ts";
-import { entryUrl } from "../entries.ts";
+import { entryThread } from "../entries.ts";
 import type { RuntimeProblem } from "../runtimes/discover.ts";
 import type { ModelOrder, RuntimeChunk, RuntimeJob, RuntimeState } from "../runtimes/runtime.ts";
 import type { EmbeddedEndpoint, FromWorker, ToWorker, WorkerConfig } from "./protocol.ts";
@@ -49,7 +49,7 @@ export class WorkThread {
   readonly #timer: NodeJS.Timeout;
   #worker: Worker;
   #embedded: EmbeddedEndpoint | undefined;
-  readonly #entry: URL;
+  readonly #entry: URL | undefined;
   readonly #env: NodeJS.ProcessEnv | undefined;
   #problems: readonly RuntimeProblem[] = [];
   #unanswered = 0;
@@ -61,7 +61,7 @@ export class WorkThread {
     config: WorkerConfig,
     onRuntimes: (runtimes: RuntimeState[]) => void,
     log: Log,
-    { entry = entryUrl("work"), pingEveryMs = PING_EVERY_MS, env }: WorkThreadOptions = {},
+    { entry, pingEveryMs = PING_EVERY_MS, env }: WorkThreadOptions = {},
   ) {
     this.#env = env;
     this.#config = config;
@@ -121,11 +121,12 @@ export class WorkThread {
   }
 
   #start(): Worker {
-    const worker = new Worker(this.#entry, {
+    const options = {
       workerData: this.#config,
       resourceLimits: YOUNG,
       ...(this.#env === undefined ? {} : { env: this.#env }),
-    });
+    };
+    const worker = this.#entry === undefined ? entryThread("work", options) : new Worker(this.#entry, options);
     worker.on("message", (message: FromWorker) => this.#onMessage(message));
     worker.on("error", (error) => this.#log.error({ err: error }, "the work thread crashed"));
     worker.on("exit", () => this.#onExit());

@@ -7,6 +7,8 @@ export function describeAgent(agent: LocalStatus): string {
   const others = agent.closed_by.slice(1);
   const lines = [
     ["node", `${node}, ${layer}, profile ${profile}`],
+    ["program", agent.version === null ? "" : `${agent.version}, process ${agent.pid ?? "?"}`],
+    ["bus", agent.bus_connected === false ? "no connection: nothing is taken until it is back" : ""],
     ["state", `${word}${reason === null ? "" : `: ${reason}`}, since ${agent.since}`],
     ["also closed by", others.join(", ")],
     ["owner", owner === null ? "" : `${owner.word}${until(owner.until)}; tiermesh agent resume takes it back`],

@@ -39,6 +39,9 @@ function agent(name: string, refuses = false): Promise<void> {
     limits: {},
     files: [],
     warnings: [],
+    version: null,
+    pid: null,
+    bus_connected: null,
   };
   const reply: LocalReply = refuses
     ? { ok: false, error: new MeshError("bad_request", "no").toWire() }

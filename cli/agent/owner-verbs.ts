@@ -1,10 +1,11 @@
 import { InvalidArgumentError, type Command } from "commander";
 import { MAX_PAUSE_MINUTES, type LocalRequest } from "../../agent/local-control/protocol.ts";
-import { examples } from "../command.ts";
 import { print, printJson } from "../format/terminal.ts";
 import { subjectToken } from "../options.ts";
+import { agentExamples } from "./agent-examples.ts";
 import { describeAgent } from "./describe.ts";
 import { askLocalAgents } from "./local-agents.ts";
+import { showStatus } from "./show-status.ts";
 
 interface Flags {
   node?: string;
@@ -28,10 +29,10 @@ export function addOwnerVerbs(parent: Command): void {
   verb(parent, "resume", "take a pause back; what else stops the agent still does", ["tiermesh agent resume"]).action(
     (flags: Flags) => say({ command: "resume" }, flags),
   );
-  verb(parent, "status", "what the agent of this machine does, what stops it and which limits hold", [
+  verb(parent, "status", "the service, what the agent of this machine does, what stops it and which limits hold", [
     "tiermesh agent status",
     "tiermesh agent status --json",
-  ]).action((flags: Flags) => say({ command: "status" }, flags));
+  ]).action((flags: Flags) => showStatus(flags));
 }
 
 function verb(parent: Command, name: string, description: string, shown: string[]): Command {
@@ -40,7 +41,7 @@ function verb(parent: Command, name: string, description: string, shown: string[
     .description(description)
     .option("--node <name>", "the agent of this name, where several run on this machine", subjectToken)
     .option("--json", "as JSON")
-    .addHelpText("after", examples(...shown));
+    .addHelpText("after", agentExamples(...shown));
 }
 
 async function say(request: LocalRequest, flags: Flags): Promise<void> {

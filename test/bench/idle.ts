@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { THRIFTY_ENV, THRIFTY_FLAGS } from "../../agent/thrift.ts";
-import { buildAgent } from "../../scripts/build-agent.ts";
+import { bundleAgent } from "../../scripts/agent-bundle.ts";
 import { startTestBus } from "../kit/bus.ts";
 import { descendants } from "../kit/mesh.ts";
 import { startProc, type Proc } from "../kit/proc.ts";
@@ -45,7 +45,7 @@ async function run(report: Report, { minutes = DEFAULT_MINUTES }: BenchOptions):
   if (!existsSync("/proc/self/smaps_rollup")) return report.note("needs Linux: it reads /proc");
   const folder = tempDir("bench-idle-");
   const bundle = path.join(folder.path, "bundle");
-  await buildAgent(bundle);
+  await bundleAgent(bundle);
   const source = path.join(ROOT, "agent/main.ts");
   const thrifty = { flags: THRIFTY_FLAGS, env: THRIFTY_ENV };
   const ways: Way[] = [

@@ -2,7 +2,7 @@ import path from "node:path";
 import { expect, test } from "vitest";
 import { THRIFTY_ENV, THRIFTY_FLAGS } from "../../agent/thrift.ts";
 import { MeshClient } from "../../client/index.ts";
-import { buildAgent } from "../../scripts/build-agent.ts";
+import { bundleAgent } from "../../scripts/agent-bundle.ts";
 import { busAddress, busEnv } from "../bench/bus-address.ts";
 import { startTestBus } from "../kit/bus.ts";
 import { startProc } from "../kit/proc.ts";
@@ -12,7 +12,7 @@ test("the bundled agent starts its thread and its process from its own folder, t
   await using stack = new AsyncDisposableStack();
   const folder = tempDir("tiermesh-bundle-");
   stack.defer(() => folder.remove());
-  await buildAgent(folder.path);
+  await bundleAgent(folder.path);
   const bus = stack.use(await startTestBus());
   const agent = stack.use(
     startProc(path.join(folder.path, "main.js"), {

@@ -74,7 +74,8 @@ const sees = (machine: Machine, readings: object) => machine.agent.write(`${JSON
 const owner = async (...args: string[]) => {
   const { code, out, err } = await runCli({ ...mesh.mesh.env, TIERMESH_HOME: desk.home }, "agent", ...args, "--json");
   if (code !== 0) throw new Error(err);
-  return (JSON.parse(out) as LocalStatus[])[0] as LocalStatus;
+  const said = JSON.parse(out) as LocalStatus[] | { agents: LocalStatus[] };
+  return (Array.isArray(said) ? said : said.agents)[0] as LocalStatus;
 };
 
 /** The first heartbeat since `fromMs` that is meant. */

@@ -4,6 +4,8 @@ import { tempDir, type TempDir } from "./temp-dir.ts";
 
 export interface ProcOptions {
   args?: readonly string[];
+  /** Another program than node; `entry` is then its first argument. */
+  program?: string;
   /** For node itself. */
   nodeFlags?: readonly string[];
   /** Added to this process's environment; undefined removes a variable. */
@@ -39,8 +41,8 @@ let home: TempDir | undefined;
 
 /** Runs one of our programs, a `.ts` or `.js` file, as a process of its own. Disposing kills it and waits for its end. */
 export function startProc(entry: string, options: ProcOptions = {}): Proc {
-  const { args = [], nodeFlags = [], env = {}, cwd } = options;
-  const child = spawn(process.execPath, [...nodeFlags, entry, ...args], {
+  const { args = [], program = process.execPath, nodeFlags = [], env = {}, cwd } = options;
+  const child = spawn(program, [...nodeFlags, entry, ...args], {
     stdio: ["pipe", "pipe", "pipe"],
     // What the test runner set for itself is not for our programs, nor is the user's own mesh their home.
     env: {

@@ -34,7 +34,7 @@ function setMachine(name: string | undefined): void {
 
 async function read(machine: string, { arch = "x64", timeoutMs = 20_000, path = library } = {}) {
   setMachine(machine);
-  const host = replayHost(undefined, { arch, nvml: () => loadNvml("linux", {}, [path]) });
+  const host = replayHost(undefined, { arch, nvml: () => loadNvml("linux", {}, "unused", [path]) });
   const step = nvmlStep({ timeoutMs });
   const reading = await step.read(host, UNHURRIED);
   await step.release();
@@ -48,7 +48,10 @@ test("a machine without the library has no NVML", async () => {
     ["darwin", "no such library on this system"],
   ] as const) {
     const libraries = platform === "linux" ? ["libnvidia-ml-none.so.1", join(dir, "none.so")] : undefined;
-    await expect(loadNvml(platform, {}, libraries)).rejects.toMatchObject({ failure: "absent", message: words });
+    await expect(loadNvml(platform, {}, "unused", libraries)).rejects.toMatchObject({
+      failure: "absent",
+      message: words,
+    });
   }
 });
 
@@ -138,7 +141,7 @@ test("a call that hangs is given up, and nothing is asked until it has come back
   let loads = 0;
   const nvml = () => {
     loads++;
-    return loadNvml("linux", {}, [library]);
+    return loadNvml("linux", {}, "unused", [library]);
   };
   const host = replayHost(undefined, { nvml });
   const step = nvmlStep({ timeoutMs: 50 });
@@ -151,7 +154,7 @@ test("a call that hangs is given up, and nothing is asked until it has come back
 test("an Xid error is told once, with the card that had it; a driver without events tells none", async ({ skip }) => {
   if (!hasCompiler) skip(noCompiler);
   setMachine("xid");
-  const host = replayHost(undefined, { nvml: () => loadNvml("linux", {}, [library]) });
+  const host = replayHost(undefined, { nvml: () => loadNvml("linux", {}, "unused", [library]) });
   const step = nvmlStep({ timeoutMs: 20_000 });
   expect((await step.read(host, UNHURRIED)).faults).toEqual([
     {

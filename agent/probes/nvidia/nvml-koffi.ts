@@ -1,5 +1,6 @@
 import { win32 } from "node:path";
 import type { LibraryHandle } from "koffi";
+import { loadKoffi } from "./koffi.ts";
 import {
   check,
   FUNCTION_NOT_FOUND,
@@ -20,15 +21,17 @@ const loaded = new Map<string, NativeCall>();
 
 /**
  * Loads NVML through koffi and initialises it. Calls run on threads of their own, so that one that hangs holds up nothing else here.
+ * @param nativeDir where a single executable puts koffi's binary
  * @param libraries where to look, best first; other ones only in tests
  * @throws StepError `absent` without a library, `broken` when it does not initialise
  */
 export async function loadNvml(
   platform: NodeJS.Platform,
   env: Readonly<Record<string, string | undefined>>,
+  nativeDir: string,
   libraries: readonly string[] = librariesOf(platform, env),
 ): Promise<Nvml> {
-  const call = await openFirst(libraries);
+  const call = await openFirst(libraries, nativeDir);
   check(await call("nvmlInit_v2"), "it does not initialise");
   const events = new XidEvents(call);
   return {
@@ -53,8 +56,8 @@ function librariesOf(platform: NodeJS.Platform, env: Readonly<Record<string, str
   ];
 }
 
-async function openFirst(libraries: readonly string[]): Promise<NativeCall> {
-  const koffi = await loadKoffi();
+async function openFirst(libraries: readonly string[], nativeDir: string): Promise<NativeCall> {
+  const koffi = await loadKoffi(nativeDir);
   for (const path of libraries) {
     try {
       const call = loaded.get(path) ?? nativeCalls(koffi.load(path));
@@ -65,14 +68,6 @@ async function openFirst(libraries: readonly string[]): Promise<NativeCall> {
     }
   }
   throw new StepError("absent", `no ${libraries[0] ?? "such library on this system"}`);
-}
-
-async function loadKoffi(): Promise<typeof import("koffi")> {
-  try {
-    return await import("koffi");
-  } catch {
-    throw new StepError("absent", "koffi has no binary for this system");
-  }
 }
 
 /** Finds each function at its first call. Handles are declared as integers of a pointer's size, everything else by reference. */

@@ -3,6 +3,7 @@ import { createRequire } from "node:module";
 import { z } from "zod";
 import type { Gpu } from "../../../bus-schemas/node-record.ts";
 import { Celsius, Label, Ratio, Watts } from "../../../bus-schemas/units.ts";
+import { isSingleExecutable } from "../../entries.ts";
 import { roundTo, validOrNull, type ProbeHost } from "../probe.ts";
 import { pciAddress } from "../pci.ts";
 import { isUnified, known } from "./csv.ts";
@@ -24,6 +25,7 @@ let loaded: NodeNvidiaSmi | undefined;
  */
 function nodeNvidiaSmi(): NodeNvidiaSmi {
   if (loaded !== undefined) return loaded;
+  if (isSingleExecutable) throw new StepError("absent", "node-nvidia-smi is no part of the single executable");
   const replay: Exec = (_command, callback) => callback(null, answer, "");
   const { exec } = childProcess;
   Object.assign(childProcess, { exec: replay });
