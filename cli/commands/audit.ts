@@ -3,6 +3,7 @@ import { EVENT_TYPES, JobId, type AuditEntry, type AuditQueryInput, type EventTy
 import type { MeshClient } from "../../client/index.ts";
 import { pause } from "../../service/loop.ts";
 import { receipt, type ReceiptFlags } from "../audit/receipt.ts";
+import { addSaltCommands } from "../audit/salts.ts";
 import { verify, type VerifyFlags } from "../audit/verify.ts";
 import { queryAudit } from "../audit-client.ts";
 import { examples, type CommandModule } from "../command.ts";
@@ -117,6 +118,7 @@ export const audit: CommandModule = (program) => {
       examples("tiermesh audit receipt 01J8Z3…", "tiermesh audit receipt 01J8Z3… --out evidence/may.tlog-proof --json"),
     )
     .action(receipt satisfies (job: string, flags: ReceiptFlags) => void);
+  addSaltCommands(command);
 };
 
 async function show(client: MeshClient, query: AuditQueryInput, json: boolean): Promise<number> {
