@@ -1,7 +1,7 @@
 import { AUDITORS } from "./auditors.ts";
 import type { Layer } from "./classes.ts";
 import { EVENTS, EVENT_TYPES, type EventSource } from "./events.ts";
-import { asksAuditors, keepsLog } from "./permissions-audit.ts";
+import { asksAuditors, keepsLog } from "./permissions-log.ts";
 import { callsDurable, hearsQueues, makesJobStreams, operatesQueues, runsQueues } from "./permissions-durable.ts";
 import { NO_CLASS, subjectPatterns, subjects, type EventClass, type Subjects } from "./subjects.ts";
 
