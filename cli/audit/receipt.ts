@@ -37,12 +37,12 @@ export function receipt(jobId: string, { offline, key: keyFile, out, json }: Rec
     minimum: readMinimumIndex(folder),
     size: newestSize,
   });
-  // A checkpoint that witnesses have cosigned proves more, if it is not too old.
-  const witnessed = attempt(() => readFileSync(path.join(folder, WITNESSED_FILE)));
-  const note =
-    found !== undefined && witnessed !== undefined && openCheckpoint(witnessed, key).size > found.index
-      ? witnessed
-      : newest;
+  // A checkpoint that witnesses have cosigned proves more, if it is good and not too old.
+  const witnessed = attempt(() => {
+    const cosigned = readFileSync(path.join(folder, WITNESSED_FILE));
+    return openCheckpoint(cosigned, key).size > (found?.index ?? Infinity) ? cosigned : undefined;
+  });
+  const note = witnessed ?? newest;
   const { size } = openCheckpoint(note, key);
   const reader = new TileReader(folder, size);
   if (found === undefined)
