@@ -126,6 +126,28 @@ test("the same log gives the same tree, however it came into it", async () => {
   expect(await checkpoint(copy)).toBe(await checkpoint(dir));
 });
 
+test("a tree that is far behind takes its entries from the segments, also those that came meanwhile", async () => {
+  const dir = folder();
+  const log = await SegmentLog.open(dir, { segmentBytes: 4_000_000 });
+  opened.push(log);
+  await log.startStream("2026-01-01T00:00:00Z", 0);
+  const tree = await AuditTree.open(dir, log, "mesh.main");
+  const store = async (count: number) => {
+    const entries = Array.from({ length: count }, (_, i) => event(log.sequence + 1 + i));
+    await log.append(entries);
+    tree.add(entries);
+  };
+  for (let i = 0; i < 9; i++) await store(8000);
+  const heads: number[] = [];
+  await tree.cover(async ({ size }) => {
+    heads.push(size);
+    await store(10);
+  });
+  expect(heads).toEqual([65_536, 72_000]);
+  await tree.cover(ALONE);
+  expect(await check(dir)).toMatchObject({ problems: [], checkpoint: { size: 72_020 } });
+});
+
 test("a tree that has more than the segments, a key that is gone and a damaged segment are not gone on with", async () => {
   const dir = folder();
   const log = await openSegments(dir);

@@ -16,6 +16,10 @@ import { treeEntry } from "./tree-entry.ts";
 
 /** Entries in one step while the tree catches up with the segments. */
 const CATCH_UP = 8192;
+/** Entries that are kept in memory for the tree, at most. */
+const MOST_WAITING = 32_768;
+/** Entries under one new checkpoint, at most. */
+const MOST_AT_ONCE = 65_536;
 
 /** Lets a head of the tree pass before it is signed. @throws when it must not be signed */
 export type Agree = (head: TreeHead) => Promise<void>;
@@ -91,11 +95,13 @@ export class AuditTree {
 
   /** Takes entries that the segments have. */
   add(entries: readonly LogEntry[]): void {
+    // One that is far behind reads them from the segments later; they would fill its memory.
+    if (this.#waiting.length > MOST_WAITING) this.#waiting = [];
     this.#waiting.push(...entries);
   }
 
-  /** The tree as it was at a size that it has had. */
-  headAt(size: number): TreeHead {
+  /** The tree as it was at a size that it has had, by its tiles. */
+  #headAt(size: number): TreeHead {
     return { size, root: rootOf(size, this.#subtrees) };
   }
 
@@ -105,10 +111,14 @@ export class AuditTree {
 
   /** Makes all entries that wait durable in the tree, under a new checkpoint. When it throws, they go on waiting. */
   async cover(agree: Agree): Promise<void> {
-    await this.#grow(this.#segments.sequence);
-    if (this.#writer.head.size === this.size) return;
-    await agree(this.#writer.head);
-    await this.#writer.sign();
+    const end = this.#segments.sequence;
+    // In steps, for what is far behind: between two of them the other auditor hears that this one is there.
+    for (let to = this.size; to < end;) {
+      to = Math.min(end, to + MOST_AT_ONCE);
+      await this.#grow(to);
+      await agree(this.#writer.head);
+      await this.#writer.sign();
+    }
   }
 
   /**
@@ -119,7 +129,7 @@ export class AuditTree {
   async follow(agreed: TreeHead): Promise<boolean> {
     if (agreed.size > this.#segments.sequence) return false;
     if (agreed.size <= this.size) {
-      this.#mustBe(agreed, this.headAt(agreed.size));
+      this.#mustBe(agreed, agreed.size === this.size ? this.head : this.#headAt(agreed.size));
       return true;
     }
     if (agreed.size < this.#writer.head.size) this.#writer.reset();

@@ -16,6 +16,8 @@ import { TurnLost } from "./turn.ts";
 
 /** Pause before a broken session is started again, milliseconds. */
 const RETRY_MS = 500;
+/** So long after its start an auditor need not tell yet that it cannot begin, milliseconds. */
+const START_MS = 10_000;
 /** After the disk was full, events are taken again when it has so much room, bytes. */
 const ROOM_BYTES = 1024 * 1024;
 
@@ -56,6 +58,7 @@ export class Auditor {
   #writer: AuditorName | undefined;
   #otherLog: string | undefined;
   readonly #scrubber: Scrubber;
+  readonly #startedAtMs = performance.now();
   #diskFailed = false;
   #pending = 0;
   #rejected = 0;
@@ -241,7 +244,9 @@ export class Auditor {
       this.#problem = `the signed log cannot be gone on with: ${what}; events wait in the stream until it can`;
     else this.#problem = `the audit stream cannot be read: ${what}`;
     if (this.#problem !== before) this.#log.error({ err: error }, this.#problem);
-    if (kind !== "stream" && this.#told?.kind !== kind) {
+    // A second auditor that is started with the first one waits a moment for that one's key.
+    const starting = this.#isWriter === undefined && performance.now() - this.#startedAtMs < START_MS;
+    if (kind !== "stream" && this.#told?.kind !== kind && !starting) {
       this.#told = { kind, problem: disk ? (error.code ?? "disk") : what };
       this.#record("audit_problem", { auditor: this.#options.name, ...this.#told });
     }

@@ -93,11 +93,6 @@ export async function recordSession(
   };
   await tend();
   hooks.onReady(consumer.num_pending);
-  signal.addEventListener("abort", stop, { once: true });
-  const timer = setInterval(lookAfterTurn, TEND_MS);
-  const unwatch = register.watch(() => {
-    if (!turn.isWriter) lookAfterTurn();
-  });
 
   const messages = await (
     await jetstream(bus.nc).consumers.get(stream, me.auditor)
@@ -124,6 +119,12 @@ export async function recordSession(
       }
     }
   })().catch(end);
+
+  signal.addEventListener("abort", stop, { once: true });
+  const timer = setInterval(lookAfterTurn, TEND_MS);
+  const unwatch = register.watch(() => {
+    if (!turn.isWriter) lookAfterTurn();
+  });
 
   // The tree grows while the next events are stored: both wait for the disk most of the time.
   let covering: Promise<void> | undefined;

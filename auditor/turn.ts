@@ -95,7 +95,7 @@ export class Turn {
     const isFollowed = head === undefined || this.otherLog !== undefined || (await this.#tree.follow(treeHead(head)));
     if (!isFollowed || !this.#mayTake(head)) return undefined;
     try {
-      await this.#put(this.#mine(this.#tree.headAt(this.#tree.size)));
+      await this.#put(this.#mine(this.#tree.head));
     } catch (error) {
       // The other one was there after all, or came first.
       if (error instanceof MeshError) return undefined;

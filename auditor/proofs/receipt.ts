@@ -39,11 +39,11 @@ export function receiptOf(folder: string, key: NoteVerifier, index: number): Rec
 }
 
 function checkpointFor(folder: string, key: NoteVerifier, index: number): Buffer {
-  let witnessed: Buffer;
   try {
-    witnessed = readFileSync(path.join(folder, WITNESSED_FILE));
+    const witnessed = readFileSync(path.join(folder, WITNESSED_FILE));
+    if (openCheckpoint(witnessed, key).size > index) return witnessed;
   } catch {
-    return readCheckpoint(folder);
+    // There is none, or it is no good: the newest will do.
   }
-  return openCheckpoint(witnessed, key).size > index ? witnessed : readCheckpoint(folder);
+  return readCheckpoint(folder);
 }

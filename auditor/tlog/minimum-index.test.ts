@@ -74,6 +74,18 @@ test("an entry or tile that is missing though it should be there is still found,
   expect(verifyLog(dir, key).problems).toEqual([]);
 });
 
+test("a checkpoint of what was pruned can no longer be compared, and that is said; a later one can", async () => {
+  const { dir, writer } = await logOf(300);
+  const old = await readFile(path.join(dir, "checkpoint"));
+  await writer.append(entries(300, 900));
+  const later = await readFile(path.join(dir, "checkpoint"));
+  await writer.append(entries(900, 1200));
+  await pruneTiles(dir, 512);
+  expect(verifyLog(dir, key, { kept: [old, later] }).problems).toEqual([
+    { file: "kept checkpoint", what: "is of the first 300 entries, which were pruned since: keep a newer one" },
+  ]);
+});
+
 test("a minimum index that nothing in the log speaks of, that is too large or none, is a finding", async () => {
   const { dir } = await logOf(1500);
   await pruneTiles(dir, 512);

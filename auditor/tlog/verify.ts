@@ -66,8 +66,14 @@ export function verifyLog(folder: string, key: NoteVerifier, options: VerifyOpti
     if (!same(rootOf(size, reader.subtrees), root))
       problems.push({ file: CHECKPOINT_FILE, what: "its root is not that of the tiles" });
   });
-  for (const note of options.kept ?? []) checkKept(note, key, reader, size, problems);
-  const witnessed = checkWitnessed(folder, key, reader, { size, witnesses: options.witnesses ?? [] }, problems);
+  for (const note of options.kept ?? []) checkKept(note, key, reader, { minimum, size }, problems);
+  const witnessed = checkWitnessed(
+    folder,
+    key,
+    reader,
+    { minimum, size, witnesses: options.witnesses ?? [] },
+    problems,
+  );
   const uncovered = checkOthers(folder, reader, { minimum, size }, problems);
   const different = new Map(problems.map((problem) => [`${problem.file} ${problem.what}`, problem]));
   return { checkpoint, minimum, problems: [...different.values()], uncovered, witnessed };
@@ -137,7 +143,7 @@ function checkWitnessed(
   folder: string,
   key: NoteVerifier,
   reader: TileReader,
-  { size, witnesses }: { size: number; witnesses: readonly NoteVerifier[] },
+  { witnesses, ...extent }: Extent & { witnesses: readonly NoteVerifier[] },
   problems: Problem[],
 ): Witnessed | null {
   if (witnesses.length === 0) return null;
@@ -147,12 +153,14 @@ function checkWitnessed(
     const note = readFileSync(path.join(folder, file));
     attempt(problems, file, () => {
       const { size: of } = openCheckpoint(note, key);
+      // Of a log that has dropped all that was cosigned, it says nothing any more.
+      if (of <= extent.minimum && of > 0) return;
       const cosigners = cosignersOf(note, witnesses);
       for (const { state, witness } of cosigners)
         if (state === "wrong") problems.push({ file, what: `the cosignature of ${witness} is wrong` });
       found.push({ size: of, witnesses: cosigners });
+      checkKept(note, key, reader, extent, problems, file);
     });
-    checkKept(note, key, reader, size, problems, file);
   }
   const most = found.toSorted((a, b) => countOf(b) - countOf(a) || b.size - a.size);
   return most[0] ?? null;
@@ -167,13 +175,15 @@ function checkKept(
   note: Uint8Array,
   key: NoteVerifier,
   reader: TileReader,
-  size: number,
+  { minimum, size }: Extent,
   problems: Problem[],
   file = "kept checkpoint",
 ): void {
   attempt(problems, file, () => {
     const old = openCheckpoint(note, key);
-    if (old.size > size) problems.push({ file, what: `is of ${old.size} entries, the log has only ${size}` });
+    if (old.size > 0 && old.size <= minimum)
+      problems.push({ file, what: `is of the first ${old.size} entries, which were pruned since: keep a newer one` });
+    else if (old.size > size) problems.push({ file, what: `is of ${old.size} entries, the log has only ${size}` });
     else if (!same(rootOf(old.size, reader.subtrees), old.root))
       problems.push({ file, what: `the first ${old.size} entries are not those that it was signed for` });
   });

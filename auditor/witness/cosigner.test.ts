@@ -210,6 +210,7 @@ test("a list of witnesses is tlog-policy's; what is wrong in it is told by its l
     [`witness bank ${logSigner.verifierKey} http://w`, ":1: the key of a log"],
     [`witness bank ${key.slice(0, -4)} http://w`, ":1: "],
     [`witness bank ${key} file:///etc`, ":1: its address"],
+    [`witness ${"b".repeat(101)} ${key} http://w`, ":1: a name of more than 100"],
     [`\nwitnesses bank ${key} http://w`, ":2: not"],
     [`witness a ${key} http://w\nwitness b ${key} http://w`, "is there twice"],
   ] as const) {

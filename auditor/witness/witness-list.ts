@@ -12,6 +12,8 @@ export interface WitnessAddress {
 }
 
 const MAX_WITNESSES = 32;
+/** Names go into events and metrics, characters. */
+const MAX_NAME = 100;
 
 /**
  * The witnesses of a list by c2sp.org/tlog-policy, lines `witness <name> <vkey> <url>`; none when there is no such file.
@@ -35,6 +37,7 @@ function parseLine(line: string, where: string): WitnessAddress | undefined {
   if (verb === "" || verb.startsWith("#") || ["log", "group", "quorum"].includes(verb)) return undefined;
   if (verb !== "witness" || url === "" || more.length > 0)
     throw new MeshError("bad_config", `${where}: not \`witness <name> <verifier key> <url>\``);
+  if (name.length > MAX_NAME) throw new MeshError("bad_config", `${where}: a name of more than ${MAX_NAME} characters`);
   let key: NoteVerifier;
   try {
     key = parseVerifierKey(vkey);

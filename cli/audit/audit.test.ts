@@ -3,6 +3,8 @@ import path from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { AuditTree } from "../../auditor/audit-tree.ts";
 import { SegmentLog } from "../../auditor/segment-log.ts";
+import { generatePrivateKey, parsePrivateKey } from "../../auditor/tlog/keys.ts";
+import { signatureLine } from "../../auditor/tlog/note.ts";
 import type { AuditEntry } from "../../bus-schemas/index.ts";
 import { ALONE } from "../../test/kit/signed-log.ts";
 import { tempDir, type TempDir } from "../../test/kit/temp-dir.ts";
@@ -117,6 +119,36 @@ test("a job's ending gets a receipt that stands alone; of another log's key, or 
   await writeFile(at("other.pub"), "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW");
   await writeFile(file, text);
   expect(() => check({ receipt: file, key: at("other.pub") })).toThrow("not signed by PeterNeumann");
+});
+
+test("a receipt takes the checkpoint that witnesses have cosigned, and who checks it may ask for them", async () => {
+  const keyOf = (name: string) => parsePrivateKey(generatePrivateKey(() => name, "cosignature"));
+  const [one, two] = [keyOf("w.example/1"), keyOf("w.example/2")];
+  for (const [name, { verifierKey }] of [["one.pub", one] as const, ["two.pub", two] as const])
+    await writeFile(at(name), `${verifierKey}\n`);
+  await record("job_ended", "job-aaaa", { job_id: "job-aaaa" });
+  await tree.cover(ALONE);
+  const note = (await tree.checkpoint()).toString();
+  const text = note.slice(0, note.indexOf("\n\n") + 1);
+  await tree.cosign(text, [note.slice(text.length + 1), signatureLine(text, one)]);
+  await record("node_left", null);
+  await tree.cover(ALONE);
+  const file = at("a.tlog-proof");
+  receipt("job-aaaa", { offline: dir.path, key: key(), out: file });
+  check({ receipt: file, witness: [at("one.pub")] });
+  expect(said).toContain("entry 0 of 1");
+  expect(said).toContain("1 of 1 witnesses have cosigned its checkpoint (w.example/1: 20");
+  check({ receipt: file, witness: [at("one.pub"), at("two.pub")], require: 1, json: true });
+  expect(JSON.parse(said)).toMatchObject({ witnesses: [{ state: "cosigned" }, { state: "absent" }] });
+  expect(() => check({ receipt: file, witness: [at("two.pub")] })).toThrow("cosigned by 0 of the 1 witnesses named");
+  expect(() => check({ witness: [at("two.pub")], require: 2 })).toThrow("--require 2");
+  expect(() => check({ witness: [key()] })).toThrow("the key of a log, not of a witness");
+  expect(check({ witness: [at("one.pub")] })).toBe(0);
+  expect(said).toContain("1 of 1 witnesses have cosigned the first 1 entries");
+  await writeFile(at("tlog", "checkpoint.witnessed"), "damaged");
+  receipt("job-aaaa", { offline: dir.path, key: key(), out: file });
+  check({ receipt: file });
+  expect(said).toContain("entry 0 of 2");
 });
 
 test("a folder without a log, a key that is none and a receipt without a key are told, not guessed at", async () => {

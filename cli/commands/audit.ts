@@ -3,6 +3,7 @@ import { count, jobId } from "../audit/filter.ts";
 import { proveNoEgress, type ProveFlags } from "../audit/prove.ts";
 import { addReadCommands } from "../audit/read-commands.ts";
 import { receipt, type ReceiptFlags } from "../audit/receipt.ts";
+import { addSaltCommands } from "../audit/salts.ts";
 import { verify, type VerifyFlags } from "../audit/verify.ts";
 import { moment } from "../audit/when.ts";
 import { examples, type CommandModule } from "../command.ts";
@@ -103,4 +104,5 @@ export const audit: CommandModule = (program) => {
       ),
     )
     .action(proveNoEgress satisfies (flags: ProveFlags) => void);
+  addSaltCommands(command);
 };

@@ -130,6 +130,10 @@ test("an audit entry is one line; what it does not say is left out", () => {
       ...overrides,
     }) as AuditEntry;
   expect(auditLine(entry({}))).toBe("#7 2026-11-23T10:00:00Z job_ended P1 job=job-00000001 status=finished node_id=n1");
+  const problem = { auditor: "auditor-2", kind: "log", problem: "tile/0/004: \u001b[31mmissing" };
+  expect(auditLine(entry({ job_id: null, data: problem }))).toContain(
+    "auditor=auditor-2 kind=log problem=tile/0/004: ?[31mmissing",
+  );
   expect(auditLine(entry({ security_level: null, job_id: null, data: null }))).toBe(
     "#7 2026-11-23T10:00:00Z job_ended -",
   );
