@@ -134,7 +134,7 @@ test("a receipt takes the checkpoint that witnesses have cosigned, and who check
   await record("node_left", null);
   await tree.cover(ALONE);
   const file = at("a.tlog-proof");
-  receipt("job-aaaa", { offline: dir.path, key: key(), out: file });
+  await receipt("job-aaaa", { offline: dir.path, key: key(), out: file });
   check({ receipt: file, witness: [at("one.pub")] });
   expect(said).toContain("entry 0 of 1");
   expect(said).toContain("1 of 1 witnesses have cosigned its checkpoint (w.example/1: 20");
@@ -146,7 +146,7 @@ test("a receipt takes the checkpoint that witnesses have cosigned, and who check
   expect(check({ witness: [at("one.pub")] })).toBe(0);
   expect(said).toContain("1 of 1 witnesses have cosigned the first 1 entries");
   await writeFile(at("tlog", "checkpoint.witnessed"), "damaged");
-  receipt("job-aaaa", { offline: dir.path, key: key(), out: file });
+  await receipt("job-aaaa", { offline: dir.path, key: key(), out: file });
   check({ receipt: file });
   expect(said).toContain("entry 0 of 2");
 });
