@@ -2,6 +2,7 @@ import {
   AuthorizationError,
   connect,
   nkeyAuthenticator,
+  TimeoutError,
   type Msg,
   type NatsConnection,
   type ServerInfo,
@@ -102,8 +103,9 @@ export async function connectBus(
     });
   const first = (security: typeof tls, mark = "") =>
     dial(false, security, mark).catch(async (cause: unknown) => {
-      // nats-server cuts whom it finds in the middle of a login when it reads its accounts anew: the second refusal counts.
-      if (!(cause instanceof AuthorizationError)) throw cause;
+      // nats-server cuts whom it finds in the middle of a login when it reads its accounts anew, or leaves him without an answer:
+      // the second time counts.
+      if (!(cause instanceof AuthorizationError) && !(cause instanceof TimeoutError)) throw cause;
       await pause(REDIAL_REFUSED_MS);
       return dial(false, security, mark);
     });

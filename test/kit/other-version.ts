@@ -14,7 +14,7 @@ const NEXT: Record<string, readonly Change[]> = {
     ["NODE_SCHEMA_VERSION = 1;", "NODE_SCHEMA_VERSION = 2;"],
     ["labels: z.record(", "from_the_future: z.object({ level: Count }).nullable().default(null),\n  labels: z.record("],
   ],
-  "agent/heartbeat.ts": [["labels: {},", "from_the_future: { level: 3 },\n      labels: {},"]],
+  "agent/heartbeat.ts": [["      labels: {", "      from_the_future: { level: 3 },\n      labels: {"]],
   "service/codec.ts": [
     [
       "export function encode(value: unknown, encoding: Encoding): Uint8Array {",
@@ -26,7 +26,7 @@ const NEXT: Record<string, readonly Change[]> = {
 };
 
 /** What a version before this one did not have yet: the fields of the heartbeat that came last, as if nobody had thought of them. */
-const NEWEST_FIELDS = ["profile", "allowed_slots", "sleep", "version", "performance", "labels"];
+const NEWEST_FIELDS = ["name", "networks", "profile", "allowed_slots", "sleep", "version", "performance", "labels"];
 
 const PREVIOUS: Record<string, readonly Change[]> = {
   "bus-schemas/node-record.ts": [
