@@ -1,5 +1,4 @@
 import type { Grant } from "./permissions.ts";
-import type { Subjects } from "./subjects.ts";
 
 /** Grants that several roles have. */
 
@@ -13,19 +12,6 @@ export function micro(process: string): Grant[] {
   const why = "found by nats micro";
   const whom = ["", `.tiermesh-${process}`, `.tiermesh-${process}.*`];
   return ["PING", "INFO", "STATS"].flatMap((verb) => whom.map((name) => ({ subject: `$SRV.${verb}${name}`, why })));
-}
-
-/** What operators ask of the keeper. */
-export function asksTheRegistry(s: Subjects): Grant[] {
-  const requests = [
-    s.registryAdd,
-    s.registryRevoke,
-    s.registryList,
-    s.registryInvite,
-    s.registryDecide,
-    s.registryReader,
-  ];
-  return requests.map((subject) => ({ subject, why: "who may join" }));
 }
 
 /**

@@ -2,15 +2,15 @@ import { AUDITORS } from "./auditors.ts";
 import { EVENTS, EVENT_TYPES, type EventSource } from "./events.ts";
 import {
   API_ADVISORIES,
-  asksAuditors,
   asksForReceipts,
   asksTheLog,
   keepsTheLog,
   makesReaders,
   readsEvents,
 } from "./permissions-audit.ts";
-import { callsDurable, hearsQueues, makesJobStreams, operatesQueues, runsQueues } from "./permissions-durable.ts";
-import { TOOL_INBOX, asksTheRegistry, micro, reads } from "./permissions-parts.ts";
+import { callsDurable, hearsQueues, makesJobStreams, runsQueues } from "./permissions-durable.ts";
+import { administers, guards, inspects, looks } from "./permissions-duties.ts";
+import { TOOL_INBOX, micro, reads } from "./permissions-parts.ts";
 import type { Grant, Holder, Permissions, Role } from "./permissions.ts";
 import { NO_CLASS, type EventClass, type Subjects } from "./subjects.ts";
 
@@ -40,6 +40,17 @@ function calls(s: Subjects): Grant[] {
     ...callsDurable(s),
     asksForReceipts(s),
     codec(s),
+  ];
+}
+
+/** What people at the keyboard see of the fleet. */
+function sees(s: Subjects, inbox: string): Grant[] {
+  return [
+    { subject: s.heartbeats, why: "the fleet" },
+    { subject: s.nodesGone, why: "connections that the broker lost" },
+    { subject: s.alerts, why: "alerts" },
+    codec(s),
+    own(inbox),
   ];
 }
 
@@ -161,32 +172,17 @@ export const TEMPLATES: Readonly<Record<Role, Template>> = {
     return { publish: readsEvents(s, node), subscribe: [own(inbox)] };
   },
   operator: (s, { inbox }) => ({
-    publish: [
-      ...calls(s),
-      { subject: s.control("*"), why: "cordon, drain, resume, models, runtimes" },
-      { subject: s.wake, why: "wakes a machine" },
-      ...asksTheLog(s, "the log"),
-      ...operatesQueues(s),
-      ...asksTheRegistry(s),
-      { subject: s.policyBucket.key, why: "the policy" },
-      ...reads(s.policyBucket.stream, "the policy"),
-      { subject: s.qualityBucket.keys, why: "quality of models" },
-      ...reads(s.qualityBucket.stream, "quality of models"),
-      ...reads(s.sleepBucket.stream, "machines that sleep"),
-      ...reads(s.auditStream, "events that happened"),
-      ...asksAuditors(s),
-      { subject: "$JS.API.INFO", why: "tools ask whether there is JetStream" },
-      { subject: "$SRV.>", why: "nats micro" },
-      answers,
-    ],
-    subscribe: [
-      { subject: s.heartbeats, why: "the fleet" },
-      { subject: s.nodesGone, why: "connections that the broker lost" },
-      { subject: s.events, why: "what happens" },
-      { subject: s.alerts, why: "alerts" },
-      codec(s),
-      own(inbox),
-    ],
+    publish: [...calls(s), ...administers(s), ...guards(s), ...inspects(s), ...looks(s), answers],
+    subscribe: [{ subject: s.events, why: "what happens" }, ...sees(s, inbox)],
+  }),
+  administrator: (s, { inbox }) => ({
+    publish: [...calls(s), ...administers(s), ...looks(s), answers],
+    subscribe: sees(s, inbox),
+  }),
+  security: (s, { inbox }) => ({ publish: [...guards(s), ...looks(s), codec(s)], subscribe: sees(s, inbox) }),
+  inspector: (s, { inbox }) => ({
+    publish: [...inspects(s), asksForReceipts(s), ...looks(s), codec(s)],
+    subscribe: [{ subject: s.events, why: "what happens" }, ...sees(s, inbox)],
   }),
   keeper: (s, { inbox }) => ({
     publish: [
@@ -214,8 +210,16 @@ export const TEMPLATES: Readonly<Record<Role, Template>> = {
       codec(s),
     ],
     subscribe: [
-      ...asksTheRegistry(s),
-      ...[s.registryAsk, s.registryJoins].map((subject) => ({ subject, why: "who may join" })),
+      ...[
+        s.registryAdd,
+        s.registryRevoke,
+        s.registryList,
+        s.registryInvite,
+        s.registryDecide,
+        s.registryReader,
+        s.registryAsk,
+        s.registryJoins,
+      ].map((subject) => ({ subject, why: "who may join" })),
       { subject: s.nodesBucket.keys, why: "what another server's keeper changed" },
       { subject: API_ADVISORIES, why: "who changed the streams" },
       ...(["connect", "disconnect"] as const).map((which) => ({

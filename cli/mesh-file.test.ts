@@ -68,3 +68,10 @@ test("a named bus comes before the mesh on this machine; an empty name counts as
     cell: "three",
   });
 });
+
+test("a duty is taken up by its own key, beside the operator's; another word is refused by name", () => {
+  writeMeshFile(env, file({ nats_nkey: "/bus/keys/operator.nk" }));
+  expect(busAddress({ ...env, TIERMESH_DUTY: "security" }).nkeyFile).toBe("/bus/keys/security.nk");
+  expect(busAddress({ ...env, TIERMESH_DUTY: "" }).nkeyFile).toBe("/bus/keys/operator.nk");
+  expect(() => busAddress({ ...env, TIERMESH_DUTY: "keeper" })).toThrow(/TIERMESH_DUTY: security or inspector/);
+});

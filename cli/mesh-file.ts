@@ -1,5 +1,5 @@
 import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { z } from "zod";
 import { MeshError } from "../bus-schemas/index.ts";
 import type { BusAddress } from "../service/bus.ts";
@@ -77,13 +77,21 @@ export function busAddress(env: Environment): BusAddress {
   const file = readMeshFile(env);
   // A bus elsewhere whose operator is here, or one that runs here without the rest of a mesh (`tiermesh bus run`).
   const bus = file === undefined ? accessOf("operator", stateDir({ env })) : undefined;
-  if (bus !== undefined) return bus;
+  if (bus !== undefined) return inDuty(bus, env["TIERMESH_DUTY"]);
   if (file === undefined)
     throw new MeshError(
       "bus_unavailable",
       "no mesh runs on this machine; start one with `npm start`, or set TIERMESH_NATS_URL to a bus elsewhere",
     );
-  return addressIn(file);
+  return inDuty(addressIn(file), env["TIERMESH_DUTY"]);
+}
+
+/** On a bus with separate duties: as the one of the three that is asked for, by the key beside the operator's. */
+function inDuty(address: BusAddress, duty: string | undefined): BusAddress {
+  if (duty === undefined || duty === "" || address.nkeyFile === undefined) return address;
+  if (duty !== "security" && duty !== "inspector")
+    throw new MeshError("bad_config", "TIERMESH_DUTY: security or inspector", { field: "TIERMESH_DUTY" });
+  return { ...address, nkeyFile: join(dirname(address.nkeyFile), `${duty}.nk`) };
 }
 
 /** How that mesh's bus is reached. */

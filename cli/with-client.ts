@@ -1,17 +1,42 @@
+import { PermissionViolationError } from "@nats-io/nats-core";
+import { MeshError } from "../bus-schemas/index.ts";
 import { MeshClient } from "../client/index.ts";
 import { createLog } from "../service/log.ts";
 import { busAddress } from "./mesh-file.ts";
 
-/** Runs `body` with a client on the mesh of this machine, or of `TIERMESH_NATS_URL`, and closes it. */
+/**
+ * Runs `body` with a client on the mesh of this machine, or of `TIERMESH_NATS_URL`, and closes it.
+ * @throws MeshError `forbidden` when it fails and the broker had refused something: then that is why
+ */
 export async function withClient<T>(body: (client: MeshClient) => Promise<T>): Promise<T> {
   const client = await MeshClient.connect({
     ...busAddress(process.env),
     name: "cli",
-    log: createLog("cli", process.env["LOG_LEVEL"] ?? "error"),
+    log: createLog("cli", process.env["LOG_LEVEL"] ?? "fatal"),
   });
+  const refusals = followRefusals(client);
   try {
     return await body(client);
+  } catch (cause) {
+    const [first] = refusals;
+    throw first === undefined ? cause : forbidden(first, cause);
   } finally {
     await client.close();
   }
+}
+
+/** What the broker refuses this connection, in order. */
+function followRefusals({ bus }: MeshClient): PermissionViolationError[] {
+  const refusals: PermissionViolationError[] = [];
+  void (async () => {
+    for await (const status of bus.nc.status())
+      if (status.type === "error" && status.error instanceof PermissionViolationError) refusals.push(status.error);
+  })();
+  return refusals;
+}
+
+function forbidden({ operation, subject }: PermissionViolationError, cause: unknown): MeshError {
+  const what = operation === "publish" ? "say" : "hear";
+  const duty = "with separate duties TIERMESH_DUTY=security or =inspector has the others";
+  return new MeshError("forbidden", `your key may not ${what} ${subject} on this bus (${duty})`, { cause });
 }

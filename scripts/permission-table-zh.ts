@@ -11,7 +11,14 @@ export const CHINESE_TEXTS: Readonly<Record<string, string>> = {
   "watches and raises alerts": "监视并发出告警",
   "a program that submits jobs": "提交任务的程序",
   "reads the events that it was given, by a durable consumer of its own": "以自己的持久消费者读取授予它的事件",
-  "an administrator, and `tiermesh` at the keyboard": "管理员，以及在终端使用的 `tiermesh`",
+  "an administrator who is security officer and auditor as well, and `tiermesh` at the keyboard":
+    "兼任安全员和审计员的管理员，以及在终端使用的 `tiermesh`",
+  "the operator of a bus with separate duties: runs machines; neither policy, keys nor record":
+    "三员分立时的系统管理员：管理机器；不碰策略、密钥和记录",
+  "a security officer: the policy, and who may join": "安全保密管理员：策略，以及谁可以加入",
+  "an auditor of the company: reads the record and says who else reads events; changes nothing":
+    "安全审计员：读取记录，决定还有谁可以读事件；不更改任何东西",
+  "who may read events": "谁可以读事件",
   "beside the broker: makes the streams, knows who may join": "在消息代理旁：建立各个流，掌管谁可加入",
   "holder of a join token: good for one thing, once": "加入令牌的持有者：只能做一件事，只有一次",
   "holder of an invitation: may ask to be let in": "邀请的持有者：只能请求加入",

@@ -88,7 +88,7 @@ export class Broker {
   static async start(options: BrokerOptions, signal: AbortSignal): Promise<Broker> {
     const { env, folder, locals, log, say, settings } = options;
     const { cell } = settings;
-    const users = new BusUsers(folder, cell, locals);
+    const users = new BusUsers(folder, cell, locals, settings.duties);
     const certificates = await busCertificates(folder, settings, say);
     const caFile = certificates?.files.caFile;
     const lone = settings.cluster === undefined ? [] : loneStreams(folder);

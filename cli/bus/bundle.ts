@@ -46,7 +46,7 @@ export async function makeBundle(
   const existed = existsSync(join(keep, "keys"));
   mkdirSync(join(keep, "keys"), { recursive: true, mode: 0o700 });
   if (from !== undefined && !existed) takeOver(from, keep);
-  const users = new BusUsers(keep, settings.cell, []);
+  const users = new BusUsers(keep, settings.cell, [], settings.duties);
   await keptCredentials(busFiles(keep).credentials);
   const ours = speaksTls(settings) && settings.tls !== "given";
   if (ours) await ensureCertificates(join(keep, "tls"), ["localhost"], Date.now());

@@ -27,6 +27,8 @@ export const BusSettings = z.strictObject({
   sync: z.enum(["always", "interval"]).default("interval"),
   /** Streams are encrypted on the disk, by a key in the bus's folder. */
   encrypt: z.boolean().default(false),
+  /** separate = operators change neither the policy nor who may join, and do not read the record: others have keys for that. */
+  duties: z.enum(["one", "separate"]).default("one"),
   /** One server of several. */
   cluster: ClusterSettings.optional(),
 });

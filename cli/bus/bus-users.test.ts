@@ -109,6 +109,23 @@ test("the operator's tools have their inboxes where all do, without the others' 
   expect(text).toContain(`${ownInbox(readNkeyFile(users.keyFile("gateway")).publicKey)}.>`);
 });
 
+test("with separate duties the operator's keys are an administrator's, and each of the three has a key of its own", () => {
+  const dir = folder();
+  const blockOf = (text: string, label: string) => text.slice(text.indexOf(`# ${label}\n`)).split("\n      }\n")[0];
+  const together = new BusUsers(dir, "main", []).render([], NOW);
+  expect(blockOf(together, "operator")).toContain("registry.add");
+  const users = new BusUsers(dir, "main", [], "separate");
+  const apart = users.render([], NOW);
+  for (const label of ["operator", "operator-tools"])
+    expect(blockOf(apart, label)).not.toMatch(/registry\.add|audit\.query|KV\.tiermesh-policy|main\.event\./);
+  expect(blockOf(apart, "security")).toContain("$KV.tiermesh-policy-main.routing");
+  expect(blockOf(apart, "security")).not.toMatch(/node\.control|audit\.query/);
+  expect(blockOf(apart, "inspector")).toContain("audit.query");
+  expect(blockOf(apart, "inspector")).not.toMatch(/node\.control|registry\.add|\$KV\./);
+  const names = ["operator", "security", "inspector"] as const;
+  expect(new Set(names.map((name) => users.publicKey(name))).size).toBe(3);
+});
+
 test("the entries are kept for the next start; a file that is not theirs counts as none", async () => {
   const dir = folder();
   const users = new BusUsers(dir, "main", []);

@@ -25,6 +25,8 @@ export const SHARED_ROLES = [
   "monitor",
   "operator",
   "client",
+  "security",
+  "inspector",
 ] as const satisfies Role[];
 
 /** A node of the broker's own machine: it has its key without a token. */
@@ -47,6 +49,9 @@ export interface StillJoining {
   node: string;
 }
 
+/** Whether operators are security officers and auditors as well. */
+export type Duties = "one" | "separate";
+
 /** What the broker needs of a user's key. */
 type PublicKey = Pick<UserNkey, "publicKey" | "inbox">;
 
@@ -59,9 +64,11 @@ export class BusUsers {
   readonly #cell: string;
   readonly #keys = new Map<string, PublicKey>();
   readonly #locals: readonly LocalNode[];
+  readonly #duties: Duties;
 
   /** Makes the keys that are missing. @throws MeshError `bad_config` naming a file that cannot be used */
-  constructor(folder: string, cell: string, locals: readonly LocalNode[]) {
+  constructor(folder: string, cell: string, locals: readonly LocalNode[], duties: Duties = "one") {
+    this.#duties = duties;
     this.#folder = folder;
     this.#cell = cell;
     this.#locals = locals;
@@ -108,9 +115,13 @@ export class BusUsers {
     nowMs: number,
     { stillJoining, invitation }: { stillJoining?: StillJoining | undefined; invitation?: Invitation | undefined } = {},
   ): string {
-    const shared = SHARED_ROLES.map((role) => this.#user(role, role, this.#keys.get(role)));
+    // Nobody is two: then no key of the three can do what another's is for.
+    const operator = this.#duties === "separate" ? "administrator" : "operator";
+    const shared = SHARED_ROLES.map((name) =>
+      this.#user(name === "operator" ? operator : name, name, this.#keys.get(name)),
+    );
     const tools = {
-      ...this.#user("operator", TOOLS, this.#keys.get(TOOLS)),
+      ...this.#user(operator, TOOLS, this.#keys.get(TOOLS)),
       holder: { cell: this.#cell, inbox: TOOL_INBOX },
     };
     const nodes = entries.flatMap((entry) => this.#usersOf(entry, nowMs));

@@ -33,7 +33,7 @@ export async function initBus(
   const files = busFiles(folder);
   const existed = existsSync(join(folder, "keys"));
   await writeBusSettings(folder, settings);
-  const users = new BusUsers(folder, settings.cell, []);
+  const users = new BusUsers(folder, settings.cell, [], settings.duties);
   const certificates = await busCertificates(folder, settings, say);
   await replaceFile(files.accounts, users.render(users.lastEntries(), Date.now()));
   // Without a version: what the oldest server that we run understands.

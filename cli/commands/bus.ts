@@ -44,6 +44,7 @@ interface InitFlags {
   ca?: string;
   sync?: string;
   encrypt?: boolean;
+  separateDuties?: boolean;
   newStorageKey?: boolean;
   cluster?: string;
   server?: string;
@@ -76,6 +77,7 @@ function addInit(command: Command): void {
         "messages are on the disk before they are acknowledged (always), or two minutes later",
       ).choices(["always", "interval"]),
     )
+    .option("--separate-duties", "operators keep neither policy nor record: keys/security.nk and keys/inspector.nk do")
     .option("--encrypt", "what the bus stores is encrypted, by a key in its folder")
     .option("--new-storage-key", "with a bus that encrypts: a new key from its next start on")
     .option("--out <dir>", "a folder for each server of the cluster, ready to be copied; nothing is changed here")
@@ -140,6 +142,7 @@ function settingsFrom(flags: InitFlags, folder: string) {
     // A new one of a company's; what is there keeps its own way.
     sync: flags.sync ?? (hasBusSettings(folder) ? undefined : "always"),
     encrypt: flags.encrypt,
+    duties: flags.separateDuties === true ? "separate" : undefined,
     cluster: clusterFrom(flags),
   };
   const before = flags.tls === undefined ? readBusSettings(folder) : withoutFiles(readBusSettings(folder));

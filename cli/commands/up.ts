@@ -140,7 +140,8 @@ async function runUp(flags: UpFlags): Promise<number> {
     };
     report.ready(facts);
     if (!stopping.signal.aborted) await showNode(mesh, report, stopping.signal);
-    if (flags.firstJob && !stopping.signal.aborted) {
+    // With separate duties this operator may not read the record, which the first job shows.
+    if (flags.firstJob && bus.duties === "one" && !stopping.signal.aborted) {
       const result = await runFirstJob(mesh.client, report, stopping.signal);
       if (result?.status !== "finished" && !stopping.signal.aborted) {
         report.problem("the first job did not finish; `tiermesh doctor` looks for the cause");

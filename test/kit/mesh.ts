@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, readdirSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { spawnSync } from "node:child_process";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -58,16 +58,21 @@ export interface TestMesh extends AsyncDisposable {
 /**
  * Starts a mesh in a home of its own on free ports; resolves when its node is there.
  * @param args more flags of `tiermesh up`
+ * @param busSettings as `tiermesh bus init` would have written them (cli/bus/bus-settings.ts)
  * @param openBus on a bus where everybody may do everything, for tests of what our code does when the broker lets all pass
  */
 export async function startMesh(
   env: Readonly<Record<string, string | undefined>> = {},
   args: readonly string[] = [],
-  { openBus = false } = {},
+  { openBus = false, busSettings }: { openBus?: boolean; busSettings?: object } = {},
 ): Promise<TestMesh> {
   const open = openBus ? await startTestBus() : undefined;
   const folder = tempDir("tiermesh-mesh-");
   const home = folder.path;
+  if (busSettings !== undefined) {
+    mkdirSync(path.join(home, "bus"), { recursive: true, mode: 0o700 });
+    writeFileSync(path.join(home, "bus", "bus.json"), JSON.stringify(busSettings));
+  }
   const [gatewayPort = 0, busPort = 0] = await freePorts(2);
   const full = {
     TIERMESH_HOME: home,

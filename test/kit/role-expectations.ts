@@ -15,6 +15,10 @@ const MICRO = (name: string) =>
   `$SRV.{PING,INFO,STATS} $SRV.{PING,INFO,STATS}.tiermesh-${name} $SRV.{PING,INFO,STATS}.tiermesh-${name}.*`;
 const CALLS =
   "mesh.main.job.submit.* mesh.main.job.route mesh.main.job.sealed.*.* mesh.main.job.{cancel.*,status,withdraw} mesh.main.audit.receipt mesh.main.codec.*";
+/** What whoever sits at a keyboard may ask and see, with duties separate too. */
+const LOOKS =
+  "mesh.main.registry.list $JS.API.STREAM.{INFO,MSG.GET}.{KV_tiermesh-policy-main,KV_tiermesh-quality-main} $JS.API.INFO $SRV.>";
+const SEES = "mesh.main.heartbeat.*.* mesh.main.node.gone.* mesh.main.alert.> mesh.main.codec.* <inbox>.>";
 const READS = (bucket: string) => `$JS.API.STREAM.{INFO,MSG.GET}.KV_tiermesh-${bucket}-main`;
 const agent = (layer: string, node: string, { jobs, classes }: { jobs: string; classes: string }): Expected => ({
   says: `mesh.main.heartbeat.${layer}.${node} mesh.main.job.verdict.*.${node}.*
@@ -66,6 +70,19 @@ export const EXPECTED: Readonly<Record<HolderName, Expected>> = {
   },
   operator: operator(),
   tools: { ...operator(), neverHears: "_INBOX.own.>" },
+  administrator: {
+    says: `${CALLS} mesh.main.node.{control.*,wake} mesh.main.queue.desk.* $KV.tiermesh-quality-main.> ${READS("sleep")} ${LOOKS} _INBOX.>`,
+    hears: SEES,
+  },
+  security: {
+    says: `mesh.main.registry.{add,revoke,invite,decide} $KV.tiermesh-policy-main.routing mesh.main.codec.* ${LOOKS}`,
+    hears: SEES,
+  },
+  inspector: {
+    says: `mesh.main.audit.{query,stats,receipt} mesh.main.registry.reader $JS.API.STREAM.INFO.AUDIT $JS.API.STREAM.MSG.GET.AUDIT
+      $JS.API.CONSUMER.INFO.AUDIT.{auditor,auditor-2} mesh.main.codec.* ${LOOKS}`,
+    hears: `mesh.main.event.> ${SEES}`,
+  },
   keeper: {
     says: `mesh.main.event.{node_admitted,process_started,message_rejected,stream_changed}.none.keeper.* mesh.main.codec.*
       $JS.API.STREAM.{CREATE,UPDATE,INFO,MSG.GET}.{AUDIT,KV_tiermesh-policy-main,KV_tiermesh-quality-main,KV_tiermesh-nodes-main,KV_tiermesh-sleep-main,KV_tiermesh-auditor-main}
