@@ -27,8 +27,8 @@ export default defineConfig({
           include: ["test/integration/**/*.test.ts"],
           globalSetup: ["test/kit/global-setup.ts"],
           exclude: notOurs,
-          // Each file starts real processes, and waits for them most of the time; more files at once starve each other on a small machine.
-          maxWorkers: 3,
+          // Each file starts real processes; more than two files at once starve each other on a small machine.
+          maxWorkers: 2,
           testTimeout: 60_000,
           hookTimeout: 120_000,
         },

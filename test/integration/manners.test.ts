@@ -115,7 +115,7 @@ async function movedBy(level: string, takeBack: () => void | Promise<unknown>): 
     Object.assign(moved, { toldMs: first.atMs - fromMs, reason: first.record.status_reason });
     await done;
   };
-  const prompt = `words=${WORDS} every=20 first=0`;
+  const prompt = `words=${WORDS} every=30 first=0`;
   const request = { prompt, model: SHARED_MODEL, security_level: level, timeout_ms: 60_000 };
   for await (const frame of mesh.client.stream(request)) {
     if (frame.type === "accepted") {

@@ -8,6 +8,7 @@ import { createLog } from "../../service/log.ts";
 import { ensureAuditStream } from "../../service/streams.ts";
 import { busAddress, busEnv } from "../bench/bus-address.ts";
 import { startTestBus, type TestBus } from "../kit/bus.ts";
+import { eventually } from "../kit/mesh.ts";
 import { NEWEST_FIELDS, OTHER_VERSIONS, sourcesOf } from "../kit/other-version.ts";
 import { startProc, type Proc } from "../kit/proc.ts";
 import { tempDir } from "../kit/temp-dir.ts";
@@ -74,6 +75,9 @@ test.each([
       which === "next" ? version : null,
       true,
     ]);
+    // The router asks for the table of the heartbeats by itself, and may be a moment behind this client.
+    const chosen = async () => (await client.decide({ task_type: "chat", security_level: "P2" })).node_id === node;
+    await eventually("the router to know it", chosen);
     for (const security_level of ["P2", "P0"] as const) {
       const result = await client.submit({ prompt: "hello", security_level, timeout_ms: 20_000 });
       expect(result).toMatchObject({ status: "finished", node_id: node, error: null });
