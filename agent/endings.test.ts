@@ -84,3 +84,12 @@ test("that no router is on the bus confirms nothing: it is said again to the one
   vi.advanceTimersByTime(60_000);
   expect(endings()).toHaveLength(2);
 });
+
+test("an agent that stops says nothing more, and its timers end", () => {
+  const { bus, endings, end } = parts();
+  end();
+  bus.nc.isDraining = () => true;
+  vi.advanceTimersByTime(60_000);
+  expect(endings()).toHaveLength(1);
+  expect(vi.getTimerCount()).toBe(0);
+});

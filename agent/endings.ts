@@ -60,7 +60,8 @@ export class Endings {
   }
 
   #tell(key: string, ending: Ending): void {
-    if (this.#bus.nc.isClosed()) return this.#forget(key);
+    // This agent stops: what it has said is on its way, and it can say no more.
+    if (this.#bus.nc.isClosed() || this.#bus.nc.isDraining()) return this.#forget(key);
     // While the bus is away nobody would hear it.
     if (!this.#bus.connected()) return;
     ending.say(`${this.#replies}.${key}`);

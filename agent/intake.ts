@@ -276,7 +276,8 @@ export class Intake {
     const { bus, nodeId } = this.#parts;
     const { nc, subjects } = bus;
     const [router = "", , dispatch = ""] = reply.split(".").slice(-3);
-    if (nc.isClosed() || (reply !== subjects.verdict(router, nodeId, dispatch) && !isInbox(reply))) return;
+    if (nc.isClosed() || nc.isDraining() || (reply !== subjects.verdict(router, nodeId, dispatch) && !isInbox(reply)))
+      return;
     const to = answerTo === undefined ? {} : { reply: answerTo };
     nc.publish(reply, encode(verdict, "shared"), { headers: headersFor("shared"), ...to });
   }

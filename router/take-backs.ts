@@ -40,9 +40,10 @@ export class TakeBacks {
     // The node has said it again.
     if (this.#asked.has(token)) return;
     const say = (): void => {
-      if (!stands()) return this.#forget(token);
+      const { nc } = this.#bus;
+      if (!stands() || nc.isClosed() || nc.isDraining()) return this.#forget(token);
       const body: Heard = { heard: true, take: true };
-      this.#bus.nc.publish(to, encode(body, "json"), {
+      nc.publish(to, encode(body, "json"), {
         headers: headersFor("json"),
         reply: `${this.#replies}.${token}`,
       });
