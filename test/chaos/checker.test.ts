@@ -87,6 +87,22 @@ test("a client by hand may hear nothing while something is broken, and only then
   expect([...explained.keys()]).toEqual(["silence by hand after acceptance, during: kill -9 router"]);
 });
 
+test("a client by HTTP may hear nothing only while a gateway stood still from its first moment to its last", () => {
+  const silent = job({ way: "http", limitMs: 60, endings: [ending("silence", T0 + 2560)] });
+  const frozen = (injectedMs: number, releasedMs: number) => ({
+    faults: [{ ...fault, name: "freeze gateway", injectedMs, releasedMs }],
+  });
+  const { explained, violations: found } = check(history(silent, frozen(T0 - 500, T0 + 5000)));
+  expect(found.join()).not.toContain("silence");
+  expect([...explained.keys()]).toContain("silence by HTTP, a gateway stood still all the time");
+  for (const [from, to] of [
+    [T0 + 10, T0 + 5000],
+    [T0 - 500, T0 + 2000],
+  ] as const)
+    expect(violations(history(silent, frozen(from, to)))).toContain("silence");
+  expect(violations(history(silent, { faults: [fault] }))).toContain("silence");
+});
+
 test("P0 and P1 run only once their decision is stored", () => {
   const late = history();
   late.stream[0] = { ...(late.stream[0] as StoredEvent), storedMs: T0 + 60 };

@@ -71,6 +71,11 @@ function faultDuring(job: ClientJob, faults: readonly FaultNote[]): string | und
   )?.name;
 }
 
+/** Whether a fault was at work from one moment to another without a break. */
+function spans({ name, injectedMs, releasedMs }: FaultNote, what: string, fromMs: number, toMs: number): boolean {
+  return name === what && injectedMs <= fromMs && toMs <= releasedMs;
+}
+
 function checkEnding(
   job: ClientJob,
   faults: readonly FaultNote[],
@@ -96,7 +101,9 @@ function checkEnding(
     // One request and no second try: when the router or the server that held it dies, only the caller's own limit tells.
     if (job.way === "hand" && fault !== undefined)
       return explain(`silence by hand${job.acceptedMs === undefined ? "" : " after acceptance"}, during: ${fault}`);
-    return bad(`${name}: silence`);
+    // A gateway that stands still answers nobody; whoever waits for less than that hears nothing of it.
+    const stood = job.way === "http" && faults.some((each) => spans(each, "freeze gateway", job.sentMs, first.atMs));
+    return stood ? explain("silence by HTTP, a gateway stood still all the time") : bad(`${name}: silence`);
   }
   const retryable =
     first.how.startsWith("tcp ") ||
