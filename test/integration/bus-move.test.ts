@@ -39,6 +39,13 @@ test.each([
   const subject = `${hearer.inbox}.numbers`;
   const heard: number[] = [];
   const subscription = hearer.listen(subject, (msg) => void heard.push(Number(msg.string())));
+  /** Listeners that come while it moves hear all from their first message on. */
+  const late: number[][] = [];
+  const join = setInterval(() => {
+    const own: number[] = [];
+    late.push(own);
+    hearer.listen(subject, (msg) => void own.push(Number(msg.string())));
+  }, 250);
   await hearer.nc.flush();
   let said = 0;
   const timer = setInterval(() => speaker.nc.publish(subject, String(said++)), 2);
@@ -52,9 +59,17 @@ test.each([
     await mesh.part(former).start();
   } finally {
     clearInterval(timer);
+    clearInterval(join);
   }
   await eventually("the last one", () => heard.includes(said - 1) && heard.length >= said);
   subscription.unsubscribe();
   if (order === "in any order") heard.sort((a, b) => a - b);
   expect(heard).toEqual(Array.from({ length: said }, (_, i) => i));
+  // One that came when nothing was said any more heard nothing.
+  const whole = (own: number[]) => {
+    const sorted = own.toSorted((a, b) => a - b);
+    return sorted.every((number, i) => number === (sorted[0] ?? 0) + i);
+  };
+  expect(late.filter((own) => own.length > 0 && !(whole(own) && own.includes(said - 1)))).toEqual([]);
+  expect(late.length).toBeGreaterThan(4);
 });
