@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { MeshError } from "../../bus-schemas/index.ts";
 import type { LocalReply } from "../../agent/local-control/protocol.ts";
+import { localStatus } from "../../test/kit/local-status.ts";
 import { tempDir } from "../../test/kit/temp-dir.ts";
 import { askLocalAgents } from "./local-agents.ts";
 
@@ -21,28 +22,7 @@ const asked: string[] = [];
 function agent(name: string, refuses = false): Promise<void> {
   const folder = join(home.path, "agent", name);
   mkdirSync(folder, { recursive: true });
-  const status = {
-    node_id: name,
-    layer: "L0" as const,
-    profile: "server",
-    status: "healthy",
-    status_reason: null,
-    since: new Date(0).toISOString(),
-    closed_by: [],
-    owner: null,
-    exclusive_app: null,
-    user_idle_seconds: null,
-    running: 0,
-    queued: 0,
-    allowed_slots: 1,
-    slots: 1,
-    limits: {},
-    files: [],
-    warnings: [],
-    version: null,
-    pid: null,
-    bus_connected: null,
-  };
+  const status = localStatus({ node_id: name, layer: "L0" });
   const reply: LocalReply = refuses
     ? { ok: false, error: new MeshError("bad_request", "no").toWire() }
     : { ok: true, agent: status };

@@ -4,8 +4,8 @@ import path from "node:path";
 import type { Layout } from "../../agent/install/layout.ts";
 import type { Machine } from "../../agent/install/machine.ts";
 import { MADE_BY_US, type ServiceManager } from "../../agent/install/service-manager.ts";
-import { LocalStatus } from "../../agent/local-control/protocol.ts";
 import type { CommandResult } from "../../service/run-command.ts";
+import { localStatus } from "./local-status.ts";
 
 /** A real program of this system, which does nothing, to be installed. Linux only. */
 export const SMALL_PROGRAM = "/bin/true";
@@ -112,28 +112,7 @@ export class FakeManager implements ServiceManager {
     const version = this.#version();
     if (this.broken.has(version)) return;
     mkdirSync(this.#layout.runDir, { recursive: true });
-    const status = LocalStatus.parse({
-      node_id: "n1",
-      layer: "L1",
-      profile: "server",
-      status: "healthy",
-      status_reason: null,
-      since: new Date(0).toISOString(),
-      closed_by: [],
-      owner: null,
-      exclusive_app: null,
-      user_idle_seconds: null,
-      running: 0,
-      queued: 0,
-      allowed_slots: 1,
-      slots: 1,
-      limits: {},
-      files: [],
-      warnings: [],
-      version,
-      pid: process.pid,
-      bus_connected: true,
-    });
+    const status = localStatus({ version, pid: process.pid, bus_connected: true });
     this.#server = createServer((socket) => {
       socket.on("error", () => undefined);
       socket.on("data", () => socket.end(JSON.stringify({ ok: true, agent: status })));
