@@ -38,7 +38,8 @@ function history(one: ClientJob = job(), overrides: Partial<History> = {}): Hist
     faults: [],
     stream,
     log: stream.map(({ id, streamSequence }) => ({ stream_sequence: streamSequence, id })),
-    signed: [{ auditor: "auditor-1", problems: [] }],
+    acknowledged: ["e2"],
+    signed: [{ auditor: "auditor-1", problems: [], ids: ["e1", "e2"] }],
     runs: [
       { ...run, note: "began", atMs: T0 + 20 },
       { ...run, note: "ended", atMs: T0 + 140, running: 0 },
@@ -132,7 +133,8 @@ test("two endings in the record are a violation unless something was broken", ()
   const stream = [...twice.stream, { ...last, streamSequence: 3, id: "e3" }];
   const log = stream.map(({ id, streamSequence }) => ({ stream_sequence: streamSequence, id }));
   expect(violations({ ...twice, stream, log })).toContain("2 endings in the record");
-  expect(violations({ ...twice, stream, log, faults: [fault] })).toBe("");
+  const signed = [{ auditor: "auditor-1", problems: [], ids: ["e1", "e2", "e3"] }];
+  expect(violations({ ...twice, stream, log, signed, faults: [fault] })).toBe("");
 });
 
 test("more jobs than slots, or than the queue's cap, are counted", () => {
@@ -152,8 +154,19 @@ test("what a killed runtime had in hand does not count for ever", () => {
 
 test("an event that the log lacks, or has twice, is found", () => {
   const whole = history();
-  const broken = [{ auditor: "auditor-2", problems: ["tile/0/000: missing"] }];
+  const ids = ["e1", "e2"];
+  const broken = [{ auditor: "auditor-2", problems: ["tile/0/000: missing"], ids }];
   expect(violations({ ...whole, signed: broken })).toContain("the signed log of auditor-2 does not verify");
   expect(violations({ ...whole, log: whole.log.slice(1) })).toContain("1 events of the stream are not in the log");
   expect(violations({ ...whole, log: [...whole.log, ...whole.log.slice(1)] })).toContain("twice");
+});
+
+test("an event that was acknowledged and is not in an auditor's tiles, or there twice, is found", () => {
+  const whole = history();
+  const signed = (...ids: (string | undefined)[]) => [{ auditor: "auditor-2", problems: [], ids }];
+  const found = (...ids: (string | undefined)[]) => violations({ ...whole, signed: signed(...ids) });
+  expect(found("e1", "e2")).toBe("");
+  expect(found("e1")).toContain("1 events were acknowledged and are not in the log of auditor-2: e2");
+  expect(found("e1", "e2", "e2")).toContain("1 events are in the log of auditor-2 twice: e2");
+  expect(found("e2", "e1")).toContain("the tiles of auditor-2 hold 2 entries, not the 2 of the segments, from 0 on");
 });

@@ -1,6 +1,7 @@
 import { ERROR_CODES, type ErrorCode } from "../../bus-schemas/index.ts";
 import type { RuntimeNote } from "../kit/fake-runtime.ts";
 import type { ClientJob, FaultNote } from "./history.ts";
+import type { SignedLog } from "./strangers.ts";
 import { GRACE_MS, traceOf } from "./ways.ts";
 
 /** An event as the stream holds it. */
@@ -27,8 +28,9 @@ export interface History {
   faults: readonly FaultNote[];
   stream: readonly StoredEvent[];
   log: readonly LogLine[];
-  /** What is wrong with the auditors' signed logs. */
-  signed: readonly { auditor: string; problems: readonly string[] }[];
+  /** Ids of the events that the stream acknowledged to the recorders. */
+  acknowledged: readonly string[];
+  signed: readonly SignedLog[];
   runs: readonly (RuntimeNote & { file: string })[];
   /** Of each runtime. */
   slots: number;
@@ -198,9 +200,22 @@ function checkCaps({ queueCap, runs, slots }: History, bad: (line: string) => vo
 }
 
 /** The auditor's log is the stream: every event, once, in order. */
-function checkLog({ log, signed, stream }: History, bad: (line: string) => void): void {
+function checkLog({ acknowledged, log, signed, stream }: History, bad: (line: string) => void): void {
   for (const { auditor, problems } of signed)
     if (problems.length > 0) bad(`the signed log of ${auditor} does not verify: ${problems[0]}`);
+  for (const { auditor, ids } of signed) {
+    const entered = Map.groupBy(ids, (id) => id);
+    const lost = acknowledged.filter((id) => !entered.has(id));
+    if (lost.length > 0)
+      bad(`${lost.length} events were acknowledged and are not in the log of ${auditor}: ${lost[0]}`);
+    const twice = [...entered].filter(([id, all]) => id !== undefined && all.length > 1);
+    if (twice.length > 0) bad(`${twice.length} events are in the log of ${auditor} twice: ${twice[0]?.[0]}`);
+    const other = log.findIndex(({ id }, i) => ids[i] !== id);
+    if (other >= 0 || ids.length !== log.length)
+      bad(
+        `the tiles of ${auditor} hold ${ids.length} entries, not the ${log.length} of the segments, from ${other} on`,
+      );
+  }
   const ids = new Set(stream.map(({ id }) => id));
   if (ids.size !== stream.length) bad(`${stream.length - ids.size} events are in the stream twice`);
   const logged = new Map(log.map((line) => [line.stream_sequence, line.id]));
