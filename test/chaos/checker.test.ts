@@ -88,6 +88,18 @@ test("a client by hand may hear nothing while something is broken, and only then
   expect([...explained.keys()]).toEqual(["silence by hand after acceptance, during: kill -9 router"]);
 });
 
+test("by hand frames may be missing, in order and while something is broken; none comes twice or late", () => {
+  const cut = (seqs: string) => job({ way: "hand", endings: [{ ...ending("answer"), whole: false, seqs }] });
+  const { explained, violations: found } = check(history(cut("0 1 2 6 7"), { faults: [fault] }));
+  expect(found).toEqual([]);
+  expect([...explained.keys()]).toEqual(["frames missing by hand, as their numbers show, during: kill -9 router"]);
+  expect(violations(history(cut("0 1 2 6 7")))).toContain("not whole");
+  for (const seqs of ["0 1 2 3 4", "0 2 1 6 7", "0 1 1 6 7", ""])
+    expect(violations(history(cut(seqs), { faults: [fault] }))).toContain("not whole");
+  const byMesh = { ...cut("0 1 2 6 7"), way: "mesh" as const };
+  expect(violations(history(byMesh, { faults: [fault] }))).toContain("not whole");
+});
+
 test("a client by HTTP may hear nothing only while a gateway stood still from its first moment to its last", () => {
   const silent = job({ way: "http", limitMs: 60, endings: [ending("silence", T0 + 2560)] });
   const frozen = (injectedMs: number, releasedMs: number) => ({

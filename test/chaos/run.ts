@@ -114,6 +114,7 @@ for (const { fault, target, holdMs } of steps(mesh, possible, seeded(seed))) {
 load.kill("SIGTERM");
 recorder.kill("SIGTERM");
 await ended;
+stranger.stopKeeping();
 writeFileSync(path.join(folder, "faults.json"), JSON.stringify(faults, null, 1));
 
 const history = await collect(mesh, { clients, recorders }, faults).catch((error: unknown) => {

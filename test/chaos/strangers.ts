@@ -33,9 +33,13 @@ export class Stranger {
     this.#timer = setInterval(() => this.#keep(), KEEP_EVERY_MS);
   }
 
+  /** Keeps no more checkpoints: of those that come when the mesh stops, one auditor may not have heard. */
+  stopKeeping(): void {
+    clearInterval(this.#timer);
+  }
+
   /** @throws Error with the compiler's words */
   check(): { signed: SignedLog[]; said: string } {
-    clearInterval(this.#timer);
     const go = buildForeignChecker(this.#folder);
     const words: string[] = [];
     const signed = this.#mesh.names("auditor").map((auditor) => {
