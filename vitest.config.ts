@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 const notOurs = ["**/node_modules/**", "test/boundaries/fixtures/**"];
@@ -14,6 +15,8 @@ export default defineConfig({
           name: "unit",
           include: ["**/*.test.ts"],
           exclude: [...notOurs, "test/integration/**", "test/boundaries/**", "test/contract/**"],
+          // vitest leaves one core out, which is half of a small machine.
+          maxWorkers: availableParallelism(),
           // Some start a process; on a machine that is busy with other work that takes its time.
           testTimeout: 30_000,
           hookTimeout: 30_000,
