@@ -25,6 +25,8 @@ export interface UpgradeRequest {
   downgrade: boolean;
   /** The new agent has to be on the bus within this time, milliseconds. */
   limitMs: number;
+  /** Called when all checks have passed, before the first change. */
+  onExchange?: () => Promise<void>;
 }
 
 export interface Upgraded {
@@ -58,7 +60,7 @@ export function upgradeAgent(place: Place, request: UpgradeRequest, say: (line: 
 /** Goes back to the program before the last upgrade. @throws MeshError `not_found` when there is none */
 export function rollBackAgent(
   place: Place,
-  { limitMs }: { limitMs: number },
+  { limitMs, onExchange }: Pick<UpgradeRequest, "limitMs" | "onExchange">,
   say: (line: string) => void,
 ): Promise<Upgraded> {
   const { machine, layout } = place;
@@ -68,7 +70,7 @@ export function rollBackAgent(
     if (!existsSync(from)) throw new MeshError("not_found", `there is no ${layout.previous} to go back to`);
     // It is root's own file, and was checked when it came.
     const expected = { sha256: await fileDigest(from), version: undefined };
-    return exchange(place, { from, expected, downgrade: true, limitMs }, say);
+    return exchange(place, { from, expected, downgrade: true, limitMs, onExchange }, say);
   });
 }
 
@@ -77,6 +79,7 @@ interface Exchange {
   expected: Expected;
   downgrade: boolean;
   limitMs: number;
+  onExchange?: (() => Promise<void>) | undefined;
 }
 
 async function exchange(place: Place, request: Exchange, say: (line: string) => void): Promise<Upgraded> {
@@ -102,6 +105,7 @@ async function exchange(place: Place, request: Exchange, say: (line: string) => 
           field: "from",
         },
       );
+    await request.onExchange?.();
   } catch (error) {
     await rm(staged, { force: true });
     throw error;
@@ -164,7 +168,11 @@ async function keepPrevious(program: string, previous: string): Promise<void> {
 async function newDefinitions(place: Place, { profile }: InstallRecord, say: (line: string) => void): Promise<Taken> {
   const { machine, layout, manager } = place;
   const args = ["print-unit", "--json", ...(profile === null ? [] : ["--profile", profile])];
-  const { code, stdout } = await machine.run(machine.at(layout.executable), args, { timeoutMs: 20_000 });
+  const print = (...more: string[]) =>
+    machine.run(machine.at(layout.executable), [...args, ...more], { timeoutMs: 20_000 });
+  // One from before there were upgrades over the bus has no `--all`, and no more than what it prints without.
+  const all = await print("--all");
+  const { code, stdout } = all.code === 0 ? all : await print();
   const said = Definitions.safeParse(code === 0 ? parseJson(stdout) : undefined);
   const known = manager.definitions({ layout, profile: profile ?? undefined }).map((definition) => definition.path);
   // It may change how it is started, and not write anywhere else.
