@@ -59,15 +59,7 @@ export async function upgradeOne(context: Context, node: string): Promise<NodeEn
     const reply = await fleet.order(node, orderOf(options, "go"));
     if (reply.error !== null) return ended(is, { node, from, end: "as_before", why: reply.error.message });
     const last = await follow(context, node, options.id);
-    if (last?.phase !== "healthy") {
-      const why = last?.message ?? "nothing is heard of it";
-      return ended(is, {
-        node,
-        from,
-        end: last === undefined || last.phase === "switching" ? "unknown" : "as_before",
-        why,
-      });
-    }
+    if (last?.phase !== "healthy") return ended(is, await backAgain(context, { node, from, before, last }));
     is("settling");
     const worse = await settled(context, node, { before, version: options.release.version });
     if (worse === undefined) return ended(is, { node, from, end: "upgraded" });
@@ -80,6 +72,18 @@ export async function upgradeOne(context: Context, node: string): Promise<NodeEn
     // Whatever came of it: a node that took jobs takes them again, with whichever program it has.
     if (drained) await fleet.order(node, { command: "resume" }).catch(() => undefined);
   }
+}
+
+/** A node whose upgrade has failed: whether its former program runs there as it did. */
+async function backAgain(
+  context: Context,
+  { before, from, last, node }: { node: string; from: string | null; before: NodeLook; last: UpgradeState | undefined },
+): Promise<NodeEnd> {
+  const why = last?.message ?? "nothing is heard of it";
+  if (last === undefined || last.phase === "switching") return { node, from, end: "unknown", why };
+  const worse = await settled(context, node, { before, version: from });
+  if (worse === undefined) return { node, from, end: "as_before", why };
+  return { node, from, end: "unknown", why: `${why}; and now: ${worse}` };
 }
 
 /** Brings a node that this run has upgraded back to the program that it had. */
@@ -171,7 +175,7 @@ async function follow({ fleet, options }: Context, node: string, id: string): Pr
 async function settled(
   { fleet, options }: Context,
   node: string,
-  { before, version }: { before: NodeLook; version: string },
+  { before, version }: { before: NodeLook; version: string | null },
 ): Promise<string | undefined> {
   let why: string | undefined = "it sends no heartbeats";
   const well = () => {
