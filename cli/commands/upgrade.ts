@@ -16,6 +16,7 @@ import { factsOf } from "../upgrade/facts.ts";
 import type { Fleet } from "../upgrade/fleet.ts";
 import { takeUpgradeLock } from "../upgrade/lock.ts";
 import { isAboutJobs, jobsBefore, meshFleet } from "../upgrade/mesh-fleet.ts";
+import { isLeftOver, resume } from "../upgrade/one-node.ts";
 import { makePlan, type BatchSize, type Plan } from "../upgrade/plan.ts";
 import { endLines, planLines, teller } from "../upgrade/report.ts";
 import { withClient } from "../with-client.ts";
@@ -84,14 +85,17 @@ async function upgradeFleet(client: MeshClient, flags: Flags): Promise<void> {
   if (flags.json === true) printLine({ plan });
   else print(planLines(plan).join("\n"));
   if (flags.dryRun === true) return;
-  if (plan.batches.length === 0) {
+  // Nodes that a run which was cut off has upgraded, and not given their jobs back.
+  const left = fleet.nodes().filter((node) => plan.already.includes(node.record.node_id) && isLeftOver(node));
+  if (plan.batches.length + left.length === 0) {
     if (plan.cannot.length > 0) process.exitCode = EXIT.failed;
     return;
   }
-  if (flags.yes !== true) await confirm(plan);
+  if (flags.yes !== true && plan.batches.length > 0) await confirm(plan);
   const lock = await takeUpgradeLock(client.bus, { by: operator(), id, version: release.version });
   const interrupt = followInterrupts();
   try {
+    for (const { record } of left) await resume(fleet, record.node_id);
     const before = fleet.jobs() === undefined ? { ended: 0, failed: 0 } : await jobsBefore(client);
     if (fleet.jobs() === undefined) note("your key hears of no jobs (separate duties): only the nodes' health counts");
     const options = {

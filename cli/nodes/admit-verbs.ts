@@ -2,10 +2,11 @@ import { createInterface } from "node:readline/promises";
 import { InvalidArgumentError, Option, type Command } from "commander";
 import { JOIN_HOURS, LAYERS, MeshError, type Layer } from "../../bus-schemas/index.ts";
 import { keyFingerprint } from "../../service/access/fingerprint.ts";
+import { isAsking } from "../bus/asks.ts";
 import { examples } from "../command.ts";
 import { harmless, note, print, printJson } from "../format/terminal.ts";
 import { subjectToken } from "../options.ts";
-import { decideAsk, findAsk, invite } from "../registry-client.ts";
+import { decideAsk, findAsk, invite, listNodes } from "../registry-client.ts";
 import { withClient } from "../with-client.ts";
 import { label } from "./label.ts";
 
@@ -90,16 +91,26 @@ export function addAdmitVerbs(parent: Command): void {
   parent
     .command("deny")
     .description("refuse machines that asked; each may come in by `node add` only")
-    .argument("<names...>", "the names under which they asked", nameList)
+    .argument("[names...]", "the names under which they asked", nameList)
+    .option("--all", "every machine that waits now")
     .option("--reason <text>", "for the record, and for the machine", label)
     .option("--json", "as JSON")
     .addHelpText(
       "after",
-      examples('tiermesh node deny laptop-7 --reason "not ours"', "tiermesh node deny a b c --json"),
+      examples(
+        'tiermesh node deny laptop-7 --reason "not ours"',
+        "tiermesh node deny a b c --json",
+        'tiermesh node deny --all --reason "a flood"',
+      ),
     )
-    .action((names: string[], flags: { reason?: string; json?: boolean }) =>
+    .action((names: string[] = [], flags: { all?: boolean; reason?: string; json?: boolean } = {}) =>
       withClient(async (client) => {
-        for (const name of names) {
+        if (names.length > 0 === (flags.all === true))
+          throw new MeshError("bad_request", "name the machines, or say --all", { field: "names" });
+        const denied =
+          flags.all === true ? (await listNodes(client)).filter(isAsking).map((each) => each.node_id) : names;
+        if (denied.length === 0 && flags.json !== true) print("no machine asks to be let in");
+        for (const name of denied) {
           const { public_key: key } = await findAsk(client, name);
           const entry = await decideAsk(client, name, key, { approve: false, reason: flags.reason });
           if (flags.json === true) printJson(entry);

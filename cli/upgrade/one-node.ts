@@ -8,6 +8,7 @@ const LOOK_EVERY_MS = 500;
 const EXCHANGE_SPARE_MS = 150_000;
 /** A node that was suspended gives up what it runs within this time, milliseconds. */
 const HAND_BACK_MS = 10_000;
+const RESUME_LIMIT_MS = 20_000;
 /** Begins the reason of a node that was drained for its upgrade: a run that was cut off left it so, and the next one takes it back. */
 const REASON = "upgrade to ";
 
@@ -17,11 +18,13 @@ export type NodeEnd = { node: string; from: string | null } & (
   | { end: "as_before" | "unknown"; why: string }
 );
 
-interface Context {
+/** What one node's way back needs; its way forth needs all of it. */
+interface Context<O = ConductOptions> {
   fleet: Fleet;
-  options: ConductOptions;
+  options: O;
   tell: Tell;
 }
+type BackOptions = Pick<ConductOptions, "id" | "waitSeconds" | "drainMs" | "settleMs">;
 
 /**
  * Has a node fetch the release, while it goes on serving.
@@ -54,12 +57,13 @@ export async function upgradeOne(context: Context, node: string): Promise<NodeEn
   let drained = false;
   try {
     is("draining");
-    drained = await empty(context, seen);
+    drained = await empty(context, seen, `${REASON}${options.release.version}`);
     is("switching");
     const reply = await fleet.order(node, orderOf(options, "go"));
     if (reply.error !== null) return ended(is, { node, from, end: "as_before", why: reply.error.message });
     const last = await follow(context, node, options.id);
-    if (last?.phase !== "healthy") return ended(is, await backAgain(context, { node, from, before, last }));
+    if (last === "former" || last?.phase !== "healthy")
+      return ended(is, await backAgain(context, { node, from, before, last }));
     is("settling");
     const worse = await settled(context, node, { before, version: options.release.version });
     if (worse === undefined) return ended(is, { node, from, end: "upgraded" });
@@ -70,17 +74,18 @@ export async function upgradeOne(context: Context, node: string): Promise<NodeEn
     return ended(is, { node, from, end: "unknown", why: wordsOf(error) });
   } finally {
     // Whatever came of it: a node that took jobs takes them again, with whichever program it has.
-    if (drained) await fleet.order(node, { command: "resume" }).catch(() => undefined);
+    if (drained) await resume(fleet, node);
   }
 }
 
 /** A node whose upgrade has failed: whether its former program runs there as it did. */
 async function backAgain(
   context: Context,
-  { before, from, last, node }: { node: string; from: string | null; before: NodeLook; last: UpgradeState | undefined },
+  { before, from, last, node }: { node: string; from: string | null; before: NodeLook; last: Followed },
 ): Promise<NodeEnd> {
-  const why = last?.message ?? "nothing is heard of it";
-  if (last === undefined || last.phase === "switching") return { node, from, end: "unknown", why };
+  const why = last === "former" ? "the new program did not come up" : (last?.message ?? "nothing is heard of it");
+  if (last === undefined || (last !== "former" && last.phase === "switching"))
+    return { node, from, end: "unknown", why };
   const worse = await settled(context, node, { before, version: from });
   if (worse === undefined) return { node, from, end: "as_before", why };
   return { node, from, end: "unknown", why: `${why}; and now: ${worse}` };
@@ -88,7 +93,7 @@ async function backAgain(
 
 /** Brings a node that this run has upgraded back to the program that it had. */
 export async function rollBackOne(
-  context: Context,
+  context: Context<BackOptions>,
   { node, from, why }: { node: string; from: string | null; why: string },
 ): Promise<NodeEnd> {
   const { fleet, options, tell } = context;
@@ -98,13 +103,17 @@ export async function rollBackOne(
   const seen = find(fleet, node);
   let drained = false;
   try {
-    if (seen !== undefined) drained = await empty(context, seen);
+    if (seen !== undefined) drained = await empty(context, seen, `${REASON}${from ?? "what it was"}, again`);
     const id = `${options.id}-back`;
     const reply = await fleet.order(node, { command: "rollback", id, wait_seconds: options.waitSeconds });
     if (reply.error !== null)
       return ended(is, { node, from, end: "unknown", why: `${why}; and not back: ${reply.error.message}` });
     const last = await follow(context, node, id);
-    if (last?.phase === "healthy") return ended(is, { node, from, end: "as_before", why });
+    if (last === "former" || last?.phase === "healthy") {
+      // So that whoever looks at the fleet next sees it.
+      await within(fleet, () => find(fleet, node)?.record.version !== seen?.record.version, options.settleMs);
+      return ended(is, { node, from, end: "as_before", why });
+    }
     return ended(is, {
       node,
       from,
@@ -114,7 +123,7 @@ export async function rollBackOne(
   } catch (error) {
     return ended(is, { node, from, end: "unknown", why: `${why}; and not back: ${wordsOf(error)}` });
   } finally {
-    if (drained) await fleet.order(node, { command: "resume" }).catch(() => undefined);
+    if (drained) await resume(fleet, node);
   }
 }
 
@@ -134,11 +143,10 @@ function orderOf({ id, release, waitSeconds }: ConductOptions, mode: "fetch" | "
  * Lets what it runs end, and after a while move on to others. One that an operator has cordoned, drained or suspended stays so afterwards.
  * @returns whether it has to be resumed
  */
-async function empty({ fleet, options }: Context, { record }: SeenNode): Promise<boolean> {
-  const { node_id: node, status, status_reason: said } = record;
+async function empty({ fleet, options }: Context<BackOptions>, seen: SeenNode, reason: string): Promise<boolean> {
+  const { node_id: node, status } = seen.record;
   const takesJobs = status === "healthy" || status === "degraded";
-  const leftOver = status === "draining" && said?.startsWith(REASON) === true;
-  const reason = `${REASON}${options.release.version}`;
+  const leftOver = isLeftOver(seen);
   if (takesJobs) await mustObey(fleet.order(node, { command: "drain", reason }));
   const idle = () => {
     const load = find(fleet, node)?.record.load ?? null;
@@ -153,14 +161,36 @@ async function empty({ fleet, options }: Context, { record }: SeenNode): Promise
   return takesJobs || leftOver;
 }
 
-/** Until the node says how its order ended; it is away in between. @returns what it said last, undefined when that was nothing */
-async function follow({ fleet, options }: Context, node: string, id: string): Promise<UpgradeState | undefined> {
+/** Whether a run that was cut off has left it without jobs. */
+export function isLeftOver({ record: { status, status_reason: said } }: SeenNode): boolean {
+  return (status === "draining" || status === "suspended") && said?.startsWith(REASON) === true;
+}
+
+/** Has a node take jobs again; it may be away for a moment. One that stays away is told at the next run. */
+export async function resume(fleet: Fleet, node: string): Promise<void> {
+  const endMs = fleet.nowMs() + RESUME_LIMIT_MS;
+  for (;;) {
+    const reply = await fleet.order(node, { command: "resume" }).catch(() => undefined);
+    if (reply !== undefined || fleet.nowMs() >= endMs) return;
+    await fleet.pause(LOOK_EVERY_MS);
+  }
+}
+
+/**
+ * What a node said last of its order; `former` when the agent there does not know such orders: then it is the program from before; undefined
+ * when it said nothing of it.
+ */
+type Followed = UpgradeState | "former" | undefined;
+
+/** Until the node says how its order ended; it is away in between. */
+async function follow({ fleet, options }: Context<BackOptions>, node: string, id: string): Promise<Followed> {
   const endMs = fleet.nowMs() + 2 * options.waitSeconds * 1000 + EXCHANGE_SPARE_MS;
   let last: UpgradeState | undefined;
   while (fleet.nowMs() < endMs) {
     const reply: ControlReply | undefined = await fleet
       .order(node, { command: "upgrade-status" })
       .catch(() => undefined);
+    if (reply?.error?.field === "command") return "former";
     const state = reply?.upgrade ?? undefined;
     if (state?.id === id) {
       last = state;
@@ -173,7 +203,7 @@ async function follow({ fleet, options }: Context, node: string, id: string): Pr
 
 /** Until its heartbeats have the version and all that was well is. @returns what is not, when the time is over */
 async function settled(
-  { fleet, options }: Context,
+  { fleet, options }: Context<BackOptions>,
   node: string,
   { before, version }: { before: NodeLook; version: string | null },
 ): Promise<string | undefined> {

@@ -6,9 +6,12 @@ import type { Plan } from "./plan.ts";
 /** The plan, for people. */
 export function planLines({ already, batches, cannot, version }: Plan): string[] {
   const count = batches.flat().length;
-  const nodes = (many: number) => `${many} ${many === 1 ? "node" : "nodes"}`;
+  const counted = (many: number, one: string, more: string) => `${many} ${many === 1 ? one : more}`;
+  const nodes = (many: number) => counted(many, "node", "nodes");
   return [
-    count === 0 ? `nothing to do for ${version}` : `${nodes(count)} to ${version}, in ${batches.length} batches:`,
+    count === 0
+      ? `nothing to do for ${version}`
+      : `${nodes(count)} to ${version}, in ${counted(batches.length, "batch", "batches")}:`,
     ...batches.map((batch, i) => `  ${i + 1}. ${batch.join(", ")}${i === 0 && batch.length === 1 ? "  (canary)" : ""}`),
     ...(already.length === 0 ? [] : [`there already: ${already.join(", ")}`]),
     ...(cannot.length === 0 ? [] : [`cannot (${nodes(cannot.length)}):`]),
