@@ -82,6 +82,7 @@ function spell(cell: string, token: (value: string) => string) {
     releases: `${prefix}.release.version.*`,
     /** operator → stream RELEASES: a piece of the file with that SHA-256. */
     releaseChunk: (sha256: string, chunk: string) => `${prefix}.release.file.${token(sha256)}.${token(chunk)}`,
+    allReleaseChunks: `${prefix}.release.file.*.*`,
     releaseChunks: (sha256: string) => `${prefix}.release.file.${token(sha256)}.*`,
     /** operator → stream RELEASES: who upgrades the fleet. */
     upgradeLock: `${prefix}.release.lock`,

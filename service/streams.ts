@@ -7,7 +7,6 @@ import {
   type JetStreamManager,
   type StreamConfig,
 } from "@nats-io/jetstream";
-import { subjectPatterns } from "../bus-schemas/index.ts";
 import type { Bus } from "./bus.ts";
 import { isApiError } from "./kv.ts";
 
@@ -90,12 +89,10 @@ export async function ensureJobStreams(bus: Bus): Promise<void> {
  * refused, and an operator takes old ones away. A bus on a small disk does without: its other streams come first. Nobody reads it but by `STREAM.MSG.GET`: that tells what it finds in JSON, and not as it is.
  */
 export async function ensureReleaseStream(bus: Bus, say: (line: string) => void): Promise<void> {
-  const { release, releaseChunk, releaseStream, upgradeLock } = subjectPatterns(
-    bus.subjects.prefix.slice("mesh.".length),
-  );
+  const { allReleaseChunks, releases, releaseStream, upgradeLock } = bus.subjects;
   const settings: StreamSettings = {
     name: releaseStream,
-    subjects: [release("*"), releaseChunk("*", "*"), upgradeLock],
+    subjects: [releases, allReleaseChunks, upgradeLock],
     retention: RetentionPolicy.Limits,
     storage: StorageType.File,
     max_msgs_per_subject: 1,

@@ -79,6 +79,10 @@ export async function addRelease(
       await handle.close();
     }
   }
+  // Somebody may have taken them away meanwhile: a release without its bytes is none.
+  for (const file of files)
+    if (!(await stream.has(file)))
+      throw new MeshError("conflict", "its bytes were taken away meanwhile (tiermesh release rm); add it again");
   await stream.announce(release);
   return release;
 }
