@@ -50,7 +50,10 @@ test.skipIf(spawnSync("systemd-analyze", ["--version"]).status !== 0)(
   () => {
     const folder = tempDir("tiermesh-upgrade-units-");
     onTestFinished(() => folder.remove());
-    const units = systemdUpgradeUnits({ ...layoutOf("linux"), executable: process.execPath });
+    const layout = { ...layoutOf("linux"), executable: process.execPath };
+    const units = systemdUpgradeUnits(layout);
+    // What it is ordered behind, for `verify` looks for it.
+    writeFileSync(path.join(folder.path, "tiermesh-agent.service"), systemdUnit({ layout, profile: undefined }, []));
     const files = units.map(({ path: name, text }) => {
       const file = path.join(folder.path, path.basename(name));
       writeFileSync(file, text);
@@ -94,7 +97,7 @@ test.skipIf(!hasPython)("launchd starts root's part when the agent has written i
   expect(python(PLIST, upgrade?.text ?? "")).toMatchObject({
     ProgramArguments: [layout.executable, "upgrade", "--requested", "--json"],
     WatchPaths: ["/Library/Application Support/tiermesh/agent/upgrade/wish"],
-    RunAtLoad: false,
+    RunAtLoad: true,
   });
 });
 

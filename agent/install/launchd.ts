@@ -69,7 +69,8 @@ export function launchdDefinitions({ layout, profile }: ServiceOptions): Definit
     ProgramArguments: [layout.executable, "upgrade", "--requested", "--json"],
     WatchPaths: [wishFiles(layout.stateDir, path.posix.join).wishFolder],
     EnvironmentVariables: { TIERMESH_RUN_DIR: layout.runDir },
-    RunAtLoad: false,
+    // And what a power cut has left in the middle.
+    RunAtLoad: true,
     ThrottleInterval: 2,
     Umask: 0o022,
     StandardOutPath: `${layout.logDir ?? "/Library/Logs"}/upgrade.log`,

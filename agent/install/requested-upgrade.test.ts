@@ -1,11 +1,12 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { expect, test } from "vitest";
 import { newSigningKeys, writeSignature } from "../../service/release-signature.ts";
 import { machineWith, versionIn } from "../../test/kit/installed-machine.ts";
-import { readOutcome, wishFiles, type UpgradeWish } from "../upgrade/files.ts";
+import { outcomeFile, readOutcome, wishFiles, type UpgradeWish } from "../upgrade/files.ts";
 import { copyOwned, readOwned } from "./owned-file.ts";
+import { readRecord } from "./record.ts";
 import { carryOutWish } from "./requested-upgrade.ts";
 
 const onLinux = test.skipIf(process.platform !== "linux");
@@ -65,6 +66,46 @@ onLinux("a program that does not come up is told as rolled back, and the old one
     "1.0.0",
     true,
   ]);
+});
+
+/** As a power cut leaves it between the exchange and the word that the new program is well. */
+function cutOff({ layout, machine }: Awaited<ReturnType<typeof asking>>, id: string) {
+  const record = readRecord(machine, layout);
+  copyFileSync(layout.executable, layout.previous);
+  writeFileSync(layout.record, JSON.stringify({ ...record, upgrading_from: record?.version }));
+  const outcome = { v: 1, id, phase: "switching", from: record?.version, to: null, problem: null, message: null };
+  mkdirSync(layout.upgradeDir, { recursive: true });
+  writeFileSync(outcomeFile(layout.upgradeDir), JSON.stringify({ ...outcome, at: "2026-11-26T08:00:00Z" }));
+}
+
+onLinux("what was cut off is brought to its end when it is looked at again, and the way back is not lost", async () => {
+  const place = await asking();
+  const { act, files, layout, manager, now, wish } = place;
+  const good = await wish("1.1.0");
+  cutOff(place, good.id);
+  copyFileSync(files.artefact(good.sha256 ?? ""), layout.executable);
+  manager.running = false;
+  expect(await act()).toMatchObject({ phase: "healthy", to: "1.1.0" });
+  expect([now(), versionIn(layout.previous), manager.running]).toEqual([
+    { program: "1.1.0", record: "1.1.0" },
+    "1.0.0",
+    true,
+  ]);
+  // The way back, cut off as well.
+  const back = await wish("1.1.0", { action: "rollback", version: null, sha256: null, signature: null });
+  copyFileSync(layout.previous, `${layout.executable}.old`);
+  cutOff(place, back.id);
+  copyFileSync(`${layout.executable}.old`, layout.executable);
+  expect(await act()).toMatchObject({ phase: "healthy", to: "1.0.0" });
+  expect([now(), versionIn(layout.previous)]).toEqual([{ program: "1.0.0", record: "1.0.0" }, "1.1.0"]);
+
+  const bad = await wish("2.0.0");
+  cutOff(place, bad.id);
+  copyFileSync(files.artefact(bad.sha256 ?? ""), layout.executable);
+  manager.broken.add("2.0.0");
+  manager.running = false;
+  expect(await act()).toMatchObject({ phase: "rolled_back" });
+  expect([now(), manager.running]).toEqual([{ program: "1.0.0", record: "1.0.0" }, true]);
 });
 
 onLinux("over the bus only what the machine's key has signed is taken: no key, no upgrade", async () => {

@@ -25,6 +25,7 @@ import { rollBackAgent, upgradeAgent, type Upgraded } from "./upgrade.ts";
  * Root's part of an upgrade over the bus (ADR 0030): looks at what the agent asks for, takes nothing of its word for granted, and does it
  * as `upgrade --from` would. The program is copied out of the agent's reach first, and only that copy is checked and used.
  * What came of it stands in a file of root's that the agent may read.
+ * Also run at the start of the machine: what a power cut has left in the middle is then brought to its end, or taken back.
  * @returns undefined when nothing is asked for, or what is was done already
  * @throws MeshError `forbidden` without the right to; `conflict` beside a package; what cannot be told to the agent
  */
@@ -97,7 +98,7 @@ async function act(
         "no_previous",
         "there is no program to go back to: this one was not upgraded, or went back already",
       );
-    return rollBackAgent(place, { limitMs, onExchange }, say);
+    return rollBackAgent(place, { limitMs, onExchange, mustRun: true }, say);
   }
   const key = pinnedKey(machine.at(releaseKeyFile(layout)));
   if (key === undefined)
@@ -115,7 +116,7 @@ async function act(
     await mkdir(staging, { recursive: true, mode: 0o700 });
     const artefact = wishFiles(machine.at(layout.stateDir)).artefact(sha256);
     await as("bad_artefact", () => copyOwned(artefact, staged, owner, signed.bytes));
-    const request = { from: staged, signature, sha256, downgrade: false, limitMs, onExchange };
+    const request = { from: staged, signature, sha256, downgrade: false, limitMs, onExchange, mustRun: true };
     return await upgradeAgent(place, request, say);
   } catch (error) {
     throw refined(error);

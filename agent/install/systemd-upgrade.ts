@@ -5,9 +5,14 @@ import { MADE_BY_US, type Definition } from "./service-manager.ts";
 
 const DOCUMENTATION = "Documentation=https://github.com/tiermesh/tiermesh/blob/main/docs/install.md";
 
-/** The unit that looks for the agent's wish; it is the one that is enabled. */
+/** The unit that looks for the agent's wish. */
 export function wishUnit({ service }: Pick<Layout, "service">): string {
   return `${service}-upgrade.path`;
+}
+
+/** The one that grants it, or not. */
+export function upgradeUnit({ service }: Pick<Layout, "service">): string {
+  return `${service}-upgrade.service`;
 }
 
 /**
@@ -24,6 +29,9 @@ Description=Tiermesh: exchanges the agent's program for a signed one
 ${DOCUMENTATION}
 # Whoever may ask may ask often.
 StartLimitIntervalSec=0
+# At the start of the machine it ends what a power cut has left in the middle, or takes it back.
+After=${service}.service
+ConditionPathExists=${wishFiles(stateDir, path.posix.join).wish}
 
 [Service]
 Type=oneshot
@@ -58,6 +66,9 @@ LockPersonality=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallErrorNumber=EPERM
+
+[Install]
+WantedBy=multi-user.target
 `;
   const watch = `${mark}
 [Unit]
@@ -66,13 +77,13 @@ ${DOCUMENTATION}
 
 [Path]
 PathChanged=${wishFiles(stateDir, path.posix.join).wish}
-Unit=${service}-upgrade.service
+Unit=${upgradeUnit(layout)}
 
 [Install]
 WantedBy=multi-user.target
 `;
   return [
-    { path: at(`${service}-upgrade.service`), text: oneshot, mode: 0o644 },
+    { path: at(upgradeUnit(layout)), text: oneshot, mode: 0o644 },
     { path: at(wishUnit(layout)), text: watch, mode: 0o644 },
   ];
 }

@@ -6,7 +6,7 @@ import type { Layout } from "./layout.ts";
 import type { Machine } from "./machine.ts";
 import { MADE_BY_US, type ServiceManager, type ServiceOptions, type ServiceState } from "./service-manager.ts";
 import type { Step } from "./steps.ts";
-import { systemdUpgradeUnits, wishUnit } from "./systemd-upgrade.ts";
+import { systemdUpgradeUnits, upgradeUnit, wishUnit } from "./systemd-upgrade.ts";
 import { upgradeEnvironment } from "./upgrade-environment.ts";
 
 /** sd_booted(3): systemd runs as the first process where this folder is. */
@@ -119,10 +119,14 @@ export function createSystemd(machine: Machine): ServiceManager {
     if (booted()) await must("daemon-reload");
   };
   /** @returns how to take it back; undefined when it was so */
-  const enable = async (unit: string) => {
-    if (await isEnabled(unit)) return undefined;
-    await must("enable", unit);
-    return async () => void (await control("disable", ...(booted() && unit.endsWith(".path") ? ["--now"] : []), unit));
+  const enable = async (...units: string[]) => {
+    if ((await Promise.all(units.map(isEnabled))).every(Boolean)) return undefined;
+    await must("enable", ...units);
+    return async () => {
+      const paths = units.filter((unit) => unit.endsWith(".path"));
+      if (booted() && paths.length > 0) await control("stop", ...paths);
+      await control("disable", ...units);
+    };
   };
   const isEnabled = async (service: string) => (await control("is-enabled", service)).stdout.trim() === "enabled";
 
@@ -151,7 +155,7 @@ export function createSystemd(machine: Machine): ServiceManager {
       {
         name: `systemd: ${wishUnit(layout)} looks for upgrades by the mesh`,
         take: async () => {
-          const undo = await enable(wishUnit(layout));
+          const undo = await enable(upgradeUnit(layout), wishUnit(layout));
           if (booted()) await must("start", wishUnit(layout));
           return undo;
         },
@@ -160,7 +164,7 @@ export function createSystemd(machine: Machine): ServiceManager {
     unregister: async (layout) => {
       // Without the unit `disable` fails, and has nothing to do.
       if (booted()) await control("stop", wishUnit(layout));
-      for (const unit of [wishUnit(layout), layout.service]) await control("disable", unit);
+      for (const unit of [wishUnit(layout), upgradeUnit(layout), layout.service]) await control("disable", unit);
       for (const file of [unitFile(layout), ...systemdUpgradeUnits(layout).map((unit) => unit.path)])
         await rm(machine.at(file), { force: true });
       await rm(machine.at(`${unitFile(layout)}.d`), { recursive: true, force: true });

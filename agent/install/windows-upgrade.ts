@@ -22,8 +22,9 @@ export function serviceSid(service: string): string {
 }
 
 /**
- * The task, as the Task Scheduler's schema 1.2 has it. It has no trigger: the agent runs it when it has written its wish, which the
- * security descriptor lets its account do (read and execute), and nothing else; administrators and the system may do all.
+ * The task, as the Task Scheduler's schema 1.2 has it. The agent runs it when it has written its wish, which the security
+ * descriptor lets its account do (read and execute), and nothing else; administrators and the system may do all. At the start of the
+ * machine it ends what a power cut has left in the middle.
  * Not run anywhere yet.
  */
 export function upgradeTask({ executable, service }: Pick<Layout, "executable" | "service">): string {
@@ -35,6 +36,11 @@ export function upgradeTask({ executable, service }: Pick<Layout, "executable" |
     <Description>Exchanges the program of the Tiermesh agent for a signed one, when the agent asks for it.</Description>
     <SecurityDescriptor>${rights}</SecurityDescriptor>
   </RegistrationInfo>
+  <Triggers>
+    <BootTrigger>
+      <Delay>PT1M</Delay>
+    </BootTrigger>
+  </Triggers>
   <Principals>
     <Principal id="System">
       <UserId>S-1-5-18</UserId>

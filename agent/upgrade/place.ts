@@ -1,6 +1,8 @@
 import { existsSync, readFileSync } from "node:fs";
 import type { Environment } from "../../service/config.ts";
+import { layoutOf } from "../install/layout.ts";
 import { PACKAGED_EXECUTABLE, PACKAGED_UNIT } from "../install/systemd.ts";
+import { systemdUpgradeUnits } from "../install/systemd-upgrade.ts";
 import { RELEASE_KEY_VARIABLE, UPGRADE_DIR_VARIABLE } from "../install/upgrade-environment.ts";
 import { UpgradeError } from "./upgrade-error.ts";
 
@@ -30,6 +32,16 @@ export function upgradePlaceOf(
     throw new UpgradeError(
       "not_installed",
       "this agent is no installed service that can be upgraded from here (tiermesh-agent install)",
+    );
+  const layout = layoutOf(platform, env);
+  if (
+    platform === "linux" &&
+    program === layout.executable &&
+    !systemdUpgradeUnits(layout).every(({ path }) => existsSync(path))
+  )
+    throw new UpgradeError(
+      "not_installed",
+      "this agent was installed before there were upgrades by the mesh: run `tiermesh-agent install` once more",
     );
   return { stateDir, upgradeDir, releaseKey: readKey(keyFile), platform, arch };
 }

@@ -50,10 +50,11 @@ export function lookAt({ record, state }: SeenNode): NodeLook {
   };
 }
 
-const GONE: readonly SeenNode["state"][] = ["lost", "disconnected", "left"];
+const GONE: readonly SeenNode["state"][] = ["lost", "disconnected"];
 
 /** What of a node is worse than before, for people; undefined when nothing is. */
 export function gotWorse(before: NodeLook, now: NodeLook | undefined): string | undefined {
+  if (now?.state === "left") return "it has left the mesh";
   if (now === undefined || GONE.includes(now.state)) return `it is ${now?.state ?? "lost"}`;
   if (now.status === "degraded" && before.status !== "degraded") return "it is degraded";
   const missing = before.runtimes.filter((name) => !now.runtimes.includes(name));
