@@ -39,6 +39,8 @@ function lineOf(step: Step, watch: boolean): string | undefined {
 /** How it ended, for people. */
 export function endLines({ end, left, rolledBack, trouble, upgraded, why }: Conducted, version: string): string[] {
   const list = (nodes: readonly string[]) => (nodes.length === 0 ? "none" : nodes.join(", "));
+  const unlessSaid = (node: string, because: string) =>
+    because === why || `${node}: ${because}` === why ? "" : `: ${because}`;
   const again = `the same command goes on with ${left.length} left`;
   return [
     end === "done"
@@ -47,8 +49,8 @@ export function endLines({ end, left, rolledBack, trouble, upgraded, why }: Cond
         ? `ended between two batches (${why ?? "asked to"}); ${again}`
         : `stopped: ${why ?? "health dropped"}`,
     ...(end === "done" ? [] : [`upgraded: ${list(upgraded)}`]),
-    ...rolledBack.map(({ node, why: because }) => `on its former program: ${node}: ${because}`),
-    ...trouble.map(({ node, why: because }) => `look at ${node}: ${because}`),
+    ...rolledBack.map(({ node, why: because }) => `on its former program: ${node}${unlessSaid(node, because)}`),
+    ...trouble.map(({ node, why: because }) => `look at ${node}${unlessSaid(node, because)}`),
     ...(left.length === 0 ? [] : [`not touched: ${list(left)}`]),
   ];
 }
