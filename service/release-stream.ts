@@ -122,7 +122,11 @@ export class ReleaseStream {
 
   async #pieces(sha256: string): Promise<number> {
     const { releaseChunks, releaseStream } = this.#bus.subjects;
-    const { state } = await this.#manager.streams.info(releaseStream, { subjects_filter: releaseChunks(sha256) });
+    const { state } = await this.#manager.streams
+      .info(releaseStream, { subjects_filter: releaseChunks(sha256) })
+      .catch((cause: unknown) => {
+        throw noStream(cause);
+      });
     return Object.keys(state.subjects ?? {}).length;
   }
 
@@ -134,7 +138,7 @@ export class ReleaseStream {
     try {
       await jetstream(this.#bus.nc, { timeout: 4 * KV_ANSWER_LIMIT_MS }).publish(subject, body);
     } catch (cause) {
-      if (!FULL.some((code) => isApiError(cause, code))) throw noStream(cause);
+      if (!FULL.some((code) => isApiError(cause, code))) throw cause;
       throw new MeshError(
         "bad_config",
         "the bus has no room for more releases; take an old one away (tiermesh release rm VERSION)",
@@ -150,7 +154,11 @@ export class ReleaseStream {
 
 function noStream(cause: unknown): unknown {
   if (!isApiError(cause, KV_ERR.streamNotFound)) return cause;
-  return new MeshError("not_supported", "this bus keeps no releases; its `tiermesh` is older than this one", { cause });
+  return new MeshError(
+    "not_supported",
+    "this bus keeps no releases: its `tiermesh` is older than this one, or its disk had no room for them",
+    { cause },
+  );
 }
 
 function parseJson(text: string): unknown {

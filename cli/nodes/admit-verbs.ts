@@ -1,6 +1,7 @@
 import { createInterface } from "node:readline/promises";
 import { InvalidArgumentError, Option, type Command } from "commander";
-import { JOIN_HOURS, LAYERS, MeshError, type Layer } from "../../bus-schemas/index.ts";
+import { JOIN_HOURS, LAYERS, MeshError, type Layer, type NodeEntry } from "../../bus-schemas/index.ts";
+import type { MeshClient } from "../../client/index.ts";
 import { keyFingerprint } from "../../service/access/fingerprint.ts";
 import { isAsking } from "../bus/asks.ts";
 import { examples } from "../command.ts";
@@ -107,11 +108,10 @@ export function addAdmitVerbs(parent: Command): void {
       withClient(async (client) => {
         if (names.length > 0 === (flags.all === true))
           throw new MeshError("bad_request", "name the machines, or say --all", { field: "names" });
-        const denied =
-          flags.all === true ? (await listNodes(client)).filter(isAsking).map((each) => each.node_id) : names;
-        if (denied.length === 0 && flags.json !== true) print("no machine asks to be let in");
-        for (const name of denied) {
-          const { public_key: key } = await findAsk(client, name);
+        const asks = flags.all === true ? (await listNodes(client)).filter(isAsking) : await askNames(client, names);
+        if (asks.length === 0 && flags.json !== true) print("no machine asks to be let in");
+        for (const { node_id: name, public_key: key } of asks) {
+          if (key === null) continue;
           const entry = await decideAsk(client, name, key, { approve: false, reason: flags.reason });
           if (flags.json === true) printJson(entry);
           else print(`${name} is refused`);
@@ -131,6 +131,12 @@ async function confirm(question: string): Promise<void> {
     .question(`${question}\nDoes that machine show the same? [y/N] `)
     .finally(() => terminal.close());
   if (!/^y(es)?$/i.test(answer.trim())) throw new MeshError("cancelled", "not let in; `tiermesh node deny` refuses it");
+}
+
+async function askNames(client: MeshClient, names: readonly string[]): Promise<NodeEntry[]> {
+  const found: NodeEntry[] = [];
+  for (const name of names) found.push(await findAsk(client, name));
+  return found;
 }
 
 function nameList(text: string, before: string[] = []): string[] {

@@ -30,11 +30,11 @@ function percent(value: number): string {
   return `${Math.round(value * 100)} %`;
 }
 
-/** What has to be again as it was: the state of mind of a node, in short. */
+/** What of a node has to be again as it was. */
 export interface NodeLook {
   state: SeenNode["state"];
   status: NodeRecord["status"];
-  /** Names of the runtimes that were well. */
+  /** Names of the runtimes that are well. */
   runtimes: string[];
   sickGpus: number;
   gpus: number;
@@ -44,7 +44,8 @@ export function lookAt({ record, state }: SeenNode): NodeLook {
   return {
     state,
     status: record.status,
-    runtimes: record.runtimes.filter(({ healthy }) => healthy).map(({ name }) => name),
+    // The diagnostic one goes by itself when there is another.
+    runtimes: record.runtimes.filter(({ diagnostic, healthy }) => healthy && !diagnostic).map(({ name }) => name),
     sickGpus: record.hardware.gpus.filter(({ sick }) => sick !== null).length,
     gpus: record.hardware.gpus.length,
   };

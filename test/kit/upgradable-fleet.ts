@@ -111,7 +111,8 @@ export async function startUpgradableFleet(ids: readonly string[], version: stri
       }),
     );
     const operator = { url, nkeyFile: broker.addressOf("operator").nkeyFile ?? "" };
-    const env = { TIERMESH_NATS_URL: url, TIERMESH_NATS_NKEY: operator.nkeyFile };
+    const compiled = path.join(folder.path, "compiled");
+    const env = { TIERMESH_NATS_URL: url, TIERMESH_NATS_NKEY: operator.nkeyFile, NODE_COMPILE_CACHE: compiled };
     return {
       nodes,
       broken,
