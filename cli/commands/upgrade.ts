@@ -113,7 +113,7 @@ async function upgradeFleet(client: MeshClient, flags: Flags): Promise<void> {
     const ended = await conduct(fleet, plan, options, { before, stop, tell });
     if (flags.json === true) printLine({ ...ended, cannot: plan.cannot, already: plan.already });
     else print(endLines(ended, release.version).join("\n"));
-    process.exitCode = exitCodeOf(ended, plan);
+    process.exitCode = interrupt.asked() !== undefined && ended.end === "asked" ? EXIT_ASKED : exitCodeOf(ended, plan);
   } finally {
     interrupt.end();
     await lock.release();
@@ -140,7 +140,6 @@ async function releaseOf(stream: ReleaseStream, version: string | undefined): Pr
 }
 
 function exitCodeOf({ end, rolledBack, trouble }: Conducted, { cannot }: Plan): number {
-  if (end === "asked") return EXIT_ASKED;
   return end === "done" && rolledBack.length + trouble.length + cannot.length === 0 ? EXIT.ok : EXIT.failed;
 }
 
