@@ -48,6 +48,7 @@ import { Sleep } from "./sleep/sleep.ts";
 import { followSystemSleep, tellsBeforeSleep } from "./sleep/system-sleep.ts";
 import { serveWakeNeighbour } from "./sleep/wake-neighbour.ts";
 import { Stance } from "./stance.ts";
+import { upgraderOf } from "./upgrade/start.ts";
 import { WorkThread } from "./work/work-thread.ts";
 
 /** The first heartbeat waits this long at most for probes and runtimes, milliseconds. */
@@ -238,6 +239,7 @@ runProcess(log, async (lifecycle) => {
   });
   if (tellsBeforeSleep()) void followSystemSleep({ onSleep: () => sleep.fallAsleep(), env }, lifecycle.signal);
   serveWakeNeighbour({ bus, nodeId, rejections, log, nowMs: () => performance.now() });
+  const upgrader = upgraderOf({ bus, nodeId, stateDir: config.stateDir, env, events, log, signal: lifecycle.signal });
   serveControl({
     bus,
     nodeId,
@@ -247,6 +249,7 @@ runProcess(log, async (lifecycle) => {
     supervision,
     gpus,
     description,
+    upgrader,
     events,
     rejections,
     heartbeatNow,

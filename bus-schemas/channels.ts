@@ -4,6 +4,7 @@ import { CLASS, LAYER, address, type Channel, type ChannelMessage } from "./chan
 import { ControlReply, ControlRequest } from "./control.ts";
 import { DURABLE_CHANNELS } from "./channels-durable.ts";
 import { REGISTRY_CHANNELS } from "./channels-registry.ts";
+import { RELEASE_CHANNELS } from "./channels-release.ts";
 import { Decision } from "./decision.ts";
 import { JobReceipt } from "./durable.ts";
 import { EVENTS, EVENT_TYPES } from "./events.ts";
@@ -32,7 +33,9 @@ export const CHANNEL_PARAMETERS = {
   letter: "Name of a dead letter: the job's id, if it is of a job.",
   verb: "list, dead, requeue, drop or content.",
   advisory: "connect or disconnect.",
-  version: "Version of a table of shared structures.",
+  version: "Version of a table of shared structures, or of a release with _ for each point.",
+  file: "SHA-256 of a file, hexadecimal.",
+  chunk: "Number of a piece of a file, from 0.",
 } as const;
 
 const job: ChannelMessage = { name: "JobRequest", summary: "A job.", schema: JobRequest };
@@ -158,11 +161,11 @@ export const CHANNELS: readonly Channel[] = [
     address: address((s) => s.control("_node_")),
     from: "operator",
     to: "agent",
-    guarantee: "Request; one reply, or of a command about a model one a second until that is done.",
+    guarantee: "Request; one reply, or of a command that takes its time one a second until that is done.",
     messages: [
       {
         name: "ControlRequest",
-        summary: "Cordon, drain or resume; load, unload or download a model.",
+        summary: "Cordon, drain or resume; load, unload or download a model; upgrade or go back.",
         schema: ControlRequest,
       },
     ],
@@ -209,6 +212,7 @@ export const CHANNELS: readonly Channel[] = [
     messages: [],
   },
   ...REGISTRY_CHANNELS,
+  ...RELEASE_CHANNELS,
   ...DURABLE_CHANNELS,
   {
     name: "event",

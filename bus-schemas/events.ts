@@ -9,6 +9,7 @@ import { HEALING_EVENTS } from "./events-healing.ts";
 import { LOG_EVENTS } from "./events-log.ts";
 import { Cost, Outcome, Timing, Usage } from "./job.ts";
 import { NODE_STATES, UserKey } from "./registry.ts";
+import { UPGRADE_EVENTS } from "./release.ts";
 import { Count, IsoTime, JobId, Label, ModelName, NodeId, SubjectToken, UnixMs, WattHours } from "./units.ts";
 import { WAKE_OUTCOMES } from "./wake.ts";
 
@@ -185,20 +186,21 @@ export const EVENTS = {
     by: ["agent"],
     ofJob: false,
     summary:
-      "An operator cordoned, drained, suspended or resumed a node, or had it load, unload or download a model, restart a runtime, use a GPU again or change how it is called; or somebody at the machine paused it, let it finish or resumed it (`owner-…`).",
+      "An operator cordoned, drained, suspended or resumed a node, or had it load, unload or download a model, restart a runtime, use a GPU again, change how it is called, or upgrade itself; or somebody at the machine paused it, let it finish or resumed it (`owner-…`).",
     data: z.object({
       node_id: NodeId,
       command: SubjectToken,
       reason: Label.nullable(),
       /** Who gave it, as their program says; left out by older ones, and by an owner at the machine. */
       by: Label.optional(),
-      /** Of a command about a model or a runtime; recorded when it has ended, with the error if it failed. */
+      /** Of a command that takes its time; recorded when it has ended, with the error if it failed. */
       model: ModelName.optional(),
       runtime: SubjectToken.optional(),
       error: WireError.optional(),
     }),
   },
   ...HEALING_EVENTS,
+  ...UPGRADE_EVENTS,
   policy_changed: {
     by: ["router"],
     ofJob: false,

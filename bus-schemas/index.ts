@@ -27,6 +27,7 @@ export * from "./policy-check.ts";
 export * from "./prompt-tokens.ts";
 export * from "./quality.ts";
 export * from "./registry.ts";
+export * from "./release.ts";
 export * from "./structures.ts";
 export * from "./task.ts";
 export * from "./ticket.ts";

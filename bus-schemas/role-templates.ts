@@ -68,6 +68,7 @@ function agentTemplate(process: "agent", classes: readonly string[], denied: rea
         { subject: s.heartbeat(layer, node), why: "its own heartbeat" },
         { subject: s.verdict("*", node, "*"), why: "its own word on a job" },
         ...records(s, process, node, classes.length === 1 ? classes[0] : "*"),
+        { subject: s.releaseGet(node), why: "a release's bytes" },
         answers,
         codec(s),
       ],
@@ -194,6 +195,7 @@ export const TEMPLATES: Readonly<Record<Role, Template>> = {
         s.nodesBucket.stream,
         s.sleepBucket.stream,
         s.auditorBucket.stream,
+        s.releaseStream,
       ].flatMap((stream) =>
         ["CREATE", "UPDATE", "INFO", "MSG.GET"].map((verb) => ({
           subject: `$JS.API.STREAM.${verb}.${stream}`,
@@ -221,6 +223,7 @@ export const TEMPLATES: Readonly<Record<Role, Template>> = {
         s.registryJoins,
       ].map((subject) => ({ subject, why: "who may join" })),
       { subject: s.nodesBucket.keys, why: "what another server's keeper changed" },
+      { subject: s.releaseGets, why: "agents that want a release's bytes" },
       { subject: API_ADVISORIES, why: "who changed the streams" },
       ...(["connect", "disconnect"] as const).map((which) => ({
         subject: s.advisory(which),

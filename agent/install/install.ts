@@ -5,6 +5,7 @@ import { checkPublicKey } from "../../service/release-signature.ts";
 import { fingerprintOf } from "../invitation.ts";
 import type { LocalStatus } from "../local-control/protocol.ts";
 import type { Profile } from "../manners/settings.ts";
+import { wishFiles } from "../upgrade/files.ts";
 import { accountStep, findAccount } from "./account.ts";
 import { folder, forgetUndo, programFile, textFile } from "./files.ts";
 import { waitUntilHealthy } from "./healthy.ts";
@@ -125,7 +126,13 @@ function stepsOf({ machine, layout, manager }: Place, request: InstallRequest, o
           folder("state", layout.stateDir, 0o700, owner),
           folder("cache", layout.cacheDir, 0o700, owner),
           ...(layout.logDir === null ? [] : [folder("logs", layout.logDir, 0o755, owner)]),
-          ...(machine.platform === "darwin" ? [folder("sockets", layout.runDir, 0o755, owner)] : []),
+          ...(machine.platform === "darwin"
+            ? [
+                folder("sockets", layout.runDir, 0o755, owner),
+                folder("upgrades", wishFiles(layout.stateDir).folder, 0o700, owner),
+                folder("wishes", wishFiles(layout.stateDir).wishFolder, 0o700, owner),
+              ]
+            : []),
         ]
       : []),
     ...manager

@@ -43,7 +43,12 @@ export async function uninstallAgent(
   const kept = [layout.stateDir, layout.configDir].filter((dir) => existsSync(machine.at(dir)));
   if (!purge) return { wasInstalled, kept, forgotten: null };
 
-  for (const dir of [layout.stateDir, layout.cacheDir, ...(layout.logDir === null ? [] : [layout.logDir])])
+  for (const dir of [
+    layout.stateDir,
+    layout.cacheDir,
+    layout.upgradeDir,
+    ...(layout.logDir === null ? [] : [layout.logDir]),
+  ])
     await rm(machine.at(dir), { recursive: true, force: true });
   if (machine.platform === "darwin") await rm(machine.at(layout.runDir), { recursive: true, force: true });
   for (const name of ["agent.env", path.basename(releaseKeyFile(layout))])
