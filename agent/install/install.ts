@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import path from "node:path";
 import { MeshError } from "../../bus-schemas/index.ts";
 import { checkPublicKey } from "../../service/release-signature.ts";
@@ -13,6 +12,7 @@ import { checkToken, installedMember, joinAsService } from "./join.ts";
 import type { Layout } from "./layout.ts";
 import type { Machine } from "./machine.ts";
 import { checkBeforeInstall } from "./preflight.ts";
+import { checkProviders } from "./providers-check.ts";
 import { readRecord, writeRecord } from "./record.ts";
 import type { ServiceManager, ServiceOptions } from "./service-manager.ts";
 import { takeSteps, type Step } from "./steps.ts";
@@ -65,7 +65,7 @@ export async function installAgent(
   const profile = request.profile ?? before?.profile ?? undefined;
   const options: ServiceOptions = { layout, profile };
   await checkBeforeInstall(place, { executable: request.executable, definitions: manager.definitions(options) });
-  checkProviders(machine, layout, profile);
+  if (profile === "egress") await checkProviders(machine, layout);
   if (request.releaseKey !== undefined) checkPublicKey(request.releaseKey);
   const member = installedMember(machine, layout);
   const token = member === undefined ? request.token : undefined;
@@ -191,16 +191,4 @@ async function startIfPossible(
 /** Where the key lies that upgrades have to be signed by. */
 export function releaseKeyFile({ configDir }: Layout): string {
   return path.join(configDir, "release.pub");
-}
-
-/** An egress agent without providers would only fail at its start. */
-function checkProviders(machine: Machine, { configDir }: Layout, profile: Profile | undefined): void {
-  if (profile !== "egress") return;
-  const file = path.join(configDir, "providers.yaml");
-  if (existsSync(machine.at(file))) return;
-  throw new MeshError(
-    "bad_config",
-    `an egress agent serves the providers in ${file}: write it first (docs/egress.md), and its keys into ${path.join(configDir, "agent.env")}, mode 0600`,
-    { field: "profile" },
-  );
 }
