@@ -25,6 +25,7 @@ import { withClient } from "../with-client.ts";
 const ONE_ROUND_MS = 1500;
 /** Beside those of every command: ended between two batches because somebody wanted it to. */
 const EXIT_ASKED = 3;
+const NOTHING_BEFORE = { jobs: { ended: 0, failed: 0 }, onNodes: { ended: 0, failed: 0 } };
 
 interface Flags extends NodeFilter {
   release?: string;
@@ -96,8 +97,9 @@ async function upgradeFleet(client: MeshClient, flags: Flags): Promise<void> {
   const interrupt = followInterrupts();
   try {
     for (const { record } of left) await resume(fleet, record.node_id);
-    const before = fleet.jobs() === undefined ? { ended: 0, failed: 0 } : await jobsBefore(client);
-    if (fleet.jobs() === undefined) note("your key hears of no jobs (separate duties): only the nodes' health counts");
+    const hears = fleet.jobs() !== undefined;
+    const before = hears ? await jobsBefore(client) : NOTHING_BEFORE;
+    if (!hears) note("your key hears of no jobs (separate duties): only the nodes' health counts");
     const options = {
       release,
       id,

@@ -1,5 +1,13 @@
 import type { ConductOptions, Fleet, Tell } from "./fleet.ts";
-import { fleetGotWorse, gotWorse, jobsGotWorse, lookAt, type JobCounts, type NodeLook } from "./health-gate.ts";
+import {
+  fleetGotWorse,
+  gotWorse,
+  jobsGotWorse,
+  lookAt,
+  type JobCounts,
+  type JobsBefore,
+  type NodeLook,
+} from "./health-gate.ts";
 import { prefetch, rollBackOne, upgradeOne, type NodeEnd } from "./one-node.ts";
 import type { Plan } from "./plan.ts";
 
@@ -21,14 +29,14 @@ export interface Conducted {
 /**
  * Carries a plan out, batch by batch. Ends between two batches when `stop` says so, and when health has dropped: then the batch is brought
  * back, unless that is not wanted. Never leaves a node in the middle by its own will.
- * @param before how jobs fared before the upgrade
+ * @param before what was usual before the upgrade
  * @param stop why it is to end, as soon as the nodes under way are done; undefined = go on
  */
 export async function conduct(
   fleet: Fleet,
   plan: Plan,
   options: ConductOptions,
-  { before, stop, tell }: { before: JobCounts; stop: () => string | undefined; tell: Tell },
+  { before, stop, tell }: { before: JobsBefore; stop: () => string | undefined; tell: Tell },
 ): Promise<Conducted> {
   const context = { fleet, options, tell };
   const upgraded: string[] = [];
@@ -89,7 +97,7 @@ async function soak(
     touched,
   }: {
     looks: ReadonlyMap<string, NodeLook>;
-    before: JobCounts;
+    before: JobsBefore;
     jobs: ReturnType<Fleet["jobs"]>;
     batch: readonly string[];
     touched: ReadonlySet<string>;
@@ -97,6 +105,8 @@ async function soak(
   },
 ): Promise<string | undefined> {
   tell({ step: "soak", seconds: options.soakMs / 1000 });
+  // What the batch's nodes gave back when they were emptied is no fault of what runs there now.
+  const sinceThen = fleet.jobs();
   const endMs = fleet.nowMs() + options.soakMs;
   for (;;) {
     const now = looksOf(fleet);
@@ -106,27 +116,49 @@ async function soak(
       if (worse !== undefined) return `${node}: ${worse}`;
     }
     const why =
-      fleetGotWorse(looks, now, new Set([...touched, ...batch])) ?? jobsWhy(before, jobs, fleet.jobs(), batch);
+      fleetGotWorse(looks, now, new Set([...touched, ...batch])) ??
+      jobsWhy(before, { jobs, onNodes: sinceThen }, fleet.jobs(), batch);
     if (why !== undefined) return why;
-    if (fleet.nowMs() >= endMs || stop() !== undefined) return undefined;
+    if (fleet.nowMs() >= endMs || stop() !== undefined) {
+      const ended = jobsOn(batch, sinceThen, fleet.jobs());
+      if (ended !== undefined) tell({ step: "soaked", nodes: [...batch], jobs: ended.ended });
+      return undefined;
+    }
     await fleet.pause(LOOK_EVERY_MS);
   }
 }
 
-/** All jobs since then, and those of the batch alone: in a large fleet one node's failures drown. */
+/** What callers see since the batch began, and what its nodes do since they have the new version: routers hide a sick node from callers. */
 function jobsWhy(
-  before: JobCounts,
-  then: ReturnType<Fleet["jobs"]>,
+  before: JobsBefore,
+  then: { jobs: ReturnType<Fleet["jobs"]>; onNodes: ReturnType<Fleet["jobs"]> },
   now: ReturnType<Fleet["jobs"]>,
   batch: readonly string[],
 ): string | undefined {
+  const { jobs, onNodes } = then;
+  const ofBatch = jobsOn(batch, onNodes, now);
+  if (jobs === undefined || ofBatch === undefined || now === undefined) return undefined;
+  const worse = jobsGotWorse(before.onNodes, ofBatch);
+  return worse === undefined
+    ? jobsGotWorse(before.jobs, between(jobs.all, now.all))
+    : `on ${batch.join(", ")}: ${worse}`;
+}
+
+/** Of these nodes together, between two looks. */
+function jobsOn(
+  nodes: readonly string[],
+  then: ReturnType<Fleet["jobs"]>,
+  now: ReturnType<Fleet["jobs"]>,
+): JobCounts | undefined {
   if (then === undefined || now === undefined) return undefined;
   const none: JobCounts = { ended: 0, failed: 0 };
-  const since = (a: JobCounts, b: JobCounts) => ({ ended: b.ended - a.ended, failed: b.failed - a.failed });
-  const ofBatch = batch
-    .map((node) => since(then.on.get(node) ?? none, now.on.get(node) ?? none))
+  return nodes
+    .map((node) => between(then.on.get(node) ?? none, now.on.get(node) ?? none))
     .reduce((sum, each) => ({ ended: sum.ended + each.ended, failed: sum.failed + each.failed }), none);
-  return jobsGotWorse(before, since(then.all, now.all)) ?? jobsGotWorse(before, ofBatch);
+}
+
+function between(then: JobCounts, now: JobCounts): JobCounts {
+  return { ended: now.ended - then.ended, failed: now.failed - then.failed };
 }
 
 async function takeBack(

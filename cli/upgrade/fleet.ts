@@ -7,7 +7,10 @@ export interface Fleet {
   nodes(): SeenNode[];
   /** @throws MeshError `not_found` when nobody of that name listens, `node_lost` when it falls silent */
   order(node: string, request: ControlRequest, onProgress?: (progress: ModelProgress) => void): Promise<ControlReply>;
-  /** Jobs that ended until now, everywhere and on each node; undefined where this key does not hear of them. */
+  /**
+   * Jobs that ended until now as callers see them, and on each node with those that went on elsewhere because it failed them; undefined where
+   * this key does not hear of them.
+   */
   jobs(): { all: JobCounts; on: ReadonlyMap<string, JobCounts> } | undefined;
   pause(ms: number): Promise<void>;
   /** Monotonic. */
@@ -35,7 +38,9 @@ export interface ConductOptions {
 export type Step =
   | { step: "batch"; number: number; of: number; nodes: string[]; canary: boolean }
   | { step: "node"; node: string; is: NodeStep; percent?: number; why?: string }
-  | { step: "soak"; seconds: number };
+  | { step: "soak"; seconds: number }
+  /** How many jobs ended on the batch's nodes meanwhile; none says nothing for them. */
+  | { step: "soaked"; nodes: string[]; jobs: number };
 
 /** Where one node is. */
 export type NodeStep =

@@ -1,10 +1,18 @@
 import type { NodeRecord } from "../../bus-schemas/index.ts";
 import type { SeenNode } from "../../client/index.ts";
 
-/** Jobs that ended, and those of them that failed or ran out of time. */
+/** Jobs that ended, and those of them that went wrong. */
 export interface JobCounts {
   ended: number;
   failed: number;
+}
+
+/** What was usual before an upgrade. */
+export interface JobsBefore {
+  /** As callers see them: failed, out of time, or refused although they could have been taken. */
+  jobs: JobCounts;
+  /** As nodes did with them: also those that a router then gave to another node. */
+  onNodes: JobCounts;
 }
 
 /** Fewer failures than this say nothing. */

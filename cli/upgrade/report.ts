@@ -30,6 +30,12 @@ export function teller(watch: boolean): Tell {
 function lineOf(step: Step, watch: boolean): string | undefined {
   if (step.step === "batch")
     return `batch ${step.number} of ${step.of}: ${step.nodes.join(", ")}${step.canary ? " (canary)" : ""}`;
+  if (step.step === "soaked") {
+    const nodes = step.nodes.join(", ");
+    return step.jobs === 0
+      ? `  no job ended on ${nodes} meanwhile: how it does with jobs nobody has seen`
+      : `  ${step.jobs} jobs ended on ${nodes} meanwhile`;
+  }
   if (step.step === "soak") return `  watching the fleet for ${step.seconds} s`;
   const { is, node, percent, why } = step;
   if (is === "downloading") return watch ? `  ${node}  downloading ${percent ?? 0} %` : undefined;
@@ -48,7 +54,9 @@ export function endLines({ end, left, rolledBack, trouble, upgraded, why }: Cond
       : end === "asked"
         ? `ended between two batches (${why ?? "asked to"}); ${again}`
         : `stopped: ${why ?? "health dropped"}`,
-    ...(end === "done" ? [] : [`upgraded: ${list(upgraded)}`]),
+    ...(end === "done"
+      ? []
+      : [`upgraded: ${list(upgraded)}${upgraded.length === 0 ? "" : " (tiermesh node rollback takes one back)"}`]),
     ...rolledBack.map(({ node, why: because }) => `on its former program: ${node}${unlessSaid(node, because)}`),
     ...trouble.map(({ node, why: because }) => `look at ${node}${unlessSaid(node, because)}`),
     ...(left.length === 0 ? [] : [`not touched: ${list(left)}`]),
