@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { Layer } from "./classes.ts";
+import { Commitments } from "./commitments.ts";
 import { WireError } from "./errors.ts";
 import { Cost, Outcome, Timing, Usage } from "./job.ts";
 import { Count, JobId, Label, ModelName, NodeId, SubjectToken, UnixMs, WattHours } from "./units.ts";
@@ -66,6 +67,7 @@ export const DURABLE_EVENTS = {
       cost: Cost.optional(),
       /** Electricity of the run; only where the node's power is known. */
       energy_wh: WattHours.optional(),
+      commitments: Commitments.optional(),
       timing: Timing.nullable(),
       error: WireError.nullable(),
     }),

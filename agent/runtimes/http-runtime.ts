@@ -9,7 +9,7 @@ import {
 import type { FoundModel, FoundRuntime, RuntimeKind } from "./kind.ts";
 import type { LearnedRates } from "./learned-rates.ts";
 import type { StreamDone } from "./openai-answer.ts";
-import type { Runtime, RuntimeChunk, RuntimeJob, RuntimeState } from "./runtime.ts";
+import type { Runtime, RuntimeChunk, RuntimeJob, RuntimeSent, RuntimeState } from "./runtime.ts";
 
 /** A bound on what one broken runtime can put into the node's heartbeat. */
 const MAX_MODELS = 500;
@@ -20,7 +20,7 @@ export interface HttpRuntimeParts {
   name: string;
   kind: string;
   /** Asks the server for one answer; ends early and silently when `signal` aborts. */
-  stream: (job: RuntimeJob, signal: AbortSignal) => AsyncIterable<DeltaFrame | StreamDone>;
+  stream: (job: RuntimeJob, signal: AbortSignal) => AsyncIterable<RuntimeSent | DeltaFrame | StreamDone>;
   /** The price of a whole answer, where one is known. */
   costOf?: (model: string, done: StreamDone) => Cost | undefined;
   rates: LearnedRates;
@@ -60,6 +60,10 @@ async function* runObserved(
   let firstMs: number | undefined;
   let lastMs = startedMs;
   for await (const chunk of parts.stream(job, signal)) {
+    if (chunk.type === "sent") {
+      yield chunk;
+      continue;
+    }
     parts.onAnswer();
     if (chunk.type === "delta") {
       lastMs = parts.now();
