@@ -27,9 +27,9 @@ test("a node commits to input and answer by the salt that the job brought, and s
   run.say("ty");
   run.done();
   expect(recorded()?.commitments).toEqual({
-    salt: "brought",
-    input: of(SALT, '{"messages":[{"content":"how many?","role":"user"}]}'),
-    answer: of(SALT, "twenty"),
+    salt_from: "caller",
+    input_hmac: of(SALT, '{"messages":[{"content":"how many?","role":"user"}]}'),
+    answer_hmac: of(SALT, "twenty"),
   });
   expect(end()).toMatchObject({ status: "finished", commitment_salt: null });
   expect(JSON.stringify(recorded())).not.toContain(salted.commitment_salt);
@@ -42,7 +42,7 @@ test("who brings none is handed one with the end, another for each job", () => {
     run.done();
     const salt = end()?.commitment_salt ?? "";
     const { commitments } = recorded() ?? {};
-    expect(commitments).toMatchObject({ salt: "handed_over", answer: of(Buffer.from(salt, "base64url"), "hi") });
+    expect(commitments).toMatchObject({ salt_from: "node", answer_hmac: of(Buffer.from(salt, "base64url"), "hi") });
     expect(JSON.stringify(recorded())).not.toContain(salt);
     return salt;
   });
@@ -54,9 +54,9 @@ test("an answer that another node began is committed to as what was written here
   run.say("two");
   run.done();
   expect(recorded()?.commitments).toMatchObject({
-    input: of(SALT, '{"prompt":"count"}'),
-    answer: of(SALT, "two"),
-    whole_answer: of(SALT, "one, two"),
+    input_hmac: of(SALT, '{"prompt":"count"}'),
+    answer_hmac: of(SALT, "two"),
+    whole_answer_hmac: of(SALT, "one, two"),
   });
 });
 
@@ -71,16 +71,16 @@ test("tool calls, a task's output and what went to a provider are committed to a
   run.done();
   const { commitments } = recorded() ?? {};
   expect(commitments).toMatchObject({
-    egress: of(SALT, "the request"),
-    tool_calls: of(SALT, '[{"function":{"arguments":"{}","name":"w"},"id":"c","type":"function"}]'),
+    egress_hmac: of(SALT, "the request"),
+    tool_calls_hmac: of(SALT, '[{"function":{"arguments":"{}","name":"w"},"id":"c","type":"function"}]'),
   });
-  expect(commitments).not.toHaveProperty("answer");
+  expect(commitments).not.toHaveProperty("answer_hmac");
   const embedding = taken({ task: "embedding", input: ["a"], ...salted });
   const output = { task: "embedding" as const, embeddings: ["AAAA"] };
   embedding.run.chunk({ type: "done", finishReason: "stop", usage: null, output });
   expect(embedding.recorded()?.commitments).toMatchObject({
-    input: of(SALT, '{"input":["a"]}'),
-    answer: of(SALT, '{"embeddings":["AAAA"],"task":"embedding"}'),
+    input_hmac: of(SALT, '{"input":["a"]}'),
+    answer_hmac: of(SALT, '{"embeddings":["AAAA"],"task":"embedding"}'),
   });
 });
 
@@ -88,7 +88,7 @@ test("a run that fails commits to what it was given and what had come, and an in
   const failed = taken({ prompt: "hello", stream: true, ...salted });
   failed.run.say("half");
   failed.run.fail(new MeshError("bad_request", "the runtime does not like it"));
-  expect(failed.recorded()).toMatchObject({ status: "failed", commitments: { answer: of(SALT, "half") } });
+  expect(failed.recorded()).toMatchObject({ status: "failed", commitments: { answer_hmac: of(SALT, "half") } });
   let deep: unknown = "x";
   for (let i = 0; i < 20_000; i++) deep = [deep];
   const parts = agentParts();
@@ -100,5 +100,5 @@ test("a run that fails commits to what it was given and what had come, and an in
   Object.assign(job.facts.request, { messages: [{ role: "user", content: "a", deep }] });
   parts.work.runs[0]?.done();
   const { commitments } = parts.events.of("job_ended")[0] as EventData<"job_ended">;
-  expect(commitments).toEqual({ salt: "brought" });
+  expect(commitments).toEqual({ salt_from: "caller" });
 });

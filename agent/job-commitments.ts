@@ -52,13 +52,13 @@ export class JobCommitments {
     const calls = joinToolCalls(this.#toolCalls);
     const input = this.#input();
     return {
-      salt: this.handedOver === null ? "brought" : "handed_over",
-      ...(input === undefined ? {} : { input }),
-      ...(output === null ? {} : { answer: commitment(this.#salt, canonicalJson(output)) }),
-      ...(this.#written ? { answer: this.#answer.done() } : {}),
-      ...(this.#written && this.#whole !== undefined ? { whole_answer: this.#whole.done() } : {}),
-      ...(calls.length === 0 ? {} : { tool_calls: commitment(this.#salt, canonicalJson(calls)) }),
-      ...(this.egress === undefined ? {} : { egress: this.egress }),
+      salt_from: this.handedOver === null ? "caller" : "node",
+      ...(input === undefined ? {} : { input_hmac: input }),
+      ...(output === null ? {} : { answer_hmac: commitment(this.#salt, canonicalJson(output)) }),
+      ...(this.#written ? { answer_hmac: this.#answer.done() } : {}),
+      ...(this.#written && this.#whole !== undefined ? { whole_answer_hmac: this.#whole.done() } : {}),
+      ...(calls.length === 0 ? {} : { tool_calls_hmac: commitment(this.#salt, canonicalJson(calls)) }),
+      ...(this.egress === undefined ? {} : { egress_hmac: this.egress }),
     };
   }
 

@@ -45,6 +45,8 @@ export const AuditFilter = z.object({
   security_level: DataClass.optional(),
   /** How a job or its run ended (`finished`, `failed`, …), or a decision (`routed`, `refused`). */
   outcome: SubjectToken.optional(),
+  /** Jobs for this caller, or for one that it acts for; as it is recorded. */
+  caller: z.string().min(1).max(200).optional(),
   /** Time of the event, as its sender said it: from here on, epoch milliseconds. */
   since_unix_ms: UnixMs.optional(),
   /** And before this. */

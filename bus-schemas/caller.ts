@@ -3,17 +3,25 @@ import { z } from "zod";
 /** Printable, without a space at either end, so that what is shown is what was said. Not a secret, and no content. */
 const PartyId = z
   .string()
-  .max(128)
+  .max(200)
   .regex(
     /^[^\p{C}\p{Z}]([^\p{C}\p{Zl}\p{Zp}]*[^\p{C}\p{Z}])?$/u,
-    "1 to 128 printable characters, no space at either end",
+    "1 to 200 printable characters, no space at either end",
   );
 
 /** `agent`: a program that decides by itself what it asks for. */
 export const PARTY_KINDS = ["user", "service", "agent"] as const;
 
-const Party = z.object({ id: PartyId, kind: z.enum(PARTY_KINDS).default("user") });
+/** Somebody, or some program, that is named. */
+export const Party = z.object({ id: PartyId, kind: z.enum(PARTY_KINDS).default("user") });
 export type Party = z.infer<typeof Party>;
+
+/** A party as people write it: `alice`, `service:crm`. Whether it is one is for {@link Caller} to say. */
+export function partyOf(text: string): { id: string; kind?: (typeof PARTY_KINDS)[number] } {
+  const [word = ""] = text.split(":", 1);
+  const kind = PARTY_KINDS.find((each) => each === word);
+  return kind === undefined ? { id: text } : { id: text.slice(kind.length + 1), kind };
+}
 
 /** Parties of a delegation chain, at most. */
 export const MAX_DELEGATION = 8;

@@ -8,17 +8,17 @@ export const Commitment = z.string().regex(/^hmac-sha256:[0-9a-f]{64}$/, "hmac-s
  * left out.
  */
 export const Commitments = z.object({
-  /** Who has the salt: its caller brought it, or the node made it and handed it over with the answer's end. */
-  salt: z.enum(["brought", "handed_over"]),
+  /** The job brought the salt, or its node made it and handed it over with the answer's end. */
+  salt_from: z.enum(["caller", "node"]),
   /** Canonical JSON (RFC 8785) of the fields of the job that are `INPUT_FIELDS`, as the node received them. */
-  input: Commitment.optional(),
+  input_hmac: Commitment.optional(),
   /** The text that this run wrote, as far as it came; of a task without text canonical JSON of its output. */
-  answer: Commitment.optional(),
+  answer_hmac: Commitment.optional(),
   /** Of an answer that another node began: the whole text, with what this node was told had been written before. */
-  whole_answer: Commitment.optional(),
+  whole_answer_hmac: Commitment.optional(),
   /** Canonical JSON of the tool calls, as the message has them. */
-  tool_calls: Commitment.optional(),
+  tool_calls_hmac: Commitment.optional(),
   /** The body of the request to a cloud provider, byte for byte. */
-  egress: Commitment.optional(),
+  egress_hmac: Commitment.optional(),
 });
 export type Commitments = z.infer<typeof Commitments>;

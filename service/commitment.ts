@@ -1,5 +1,5 @@
 import { createHmac, type Hmac } from "node:crypto";
-import { INPUT_FIELDS, type JobRequestInput } from "../bus-schemas/index.ts";
+import { INPUT_FIELDS } from "../bus-schemas/index.ts";
 import { canonicalJson } from "./canonical-json.ts";
 
 /** What a commitment begins with: how it was made. */
@@ -13,7 +13,7 @@ export function commitment(salt: Uint8Array, content: Uint8Array | string): stri
 }
 
 /** A job's input as it is committed to: whatever of these fields it has, as canonical JSON. */
-export function inputText(job: Readonly<Partial<Pick<JobRequestInput, (typeof INPUT_FIELDS)[number]>>>): string {
+export function inputText(job: Readonly<Record<string, unknown>>): string {
   return canonicalJson(Object.fromEntries(INPUT_FIELDS.map((field) => [field, job[field]])));
 }
 

@@ -1,7 +1,6 @@
-import path from "node:path";
 import type { Command } from "commander";
 import { SaltKeeper } from "../../service/salts.ts";
-import { stateDir } from "../../service/paths.ts";
+import { saltsDir } from "../../service/paths.ts";
 import { EXIT, examples } from "../command.ts";
 import { harmless, note, print, printJson } from "../format/terminal.ts";
 import { readGiven } from "./log-folder.ts";
@@ -77,5 +76,5 @@ async function erase(subject: string, flags: SaltFlags): Promise<void> {
 }
 
 function keeperOf({ salts }: SaltFlags): SaltKeeper {
-  return new SaltKeeper(salts ?? path.join(stateDir(), "salts"));
+  return new SaltKeeper(salts ?? saltsDir());
 }

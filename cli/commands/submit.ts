@@ -1,6 +1,6 @@
 import { text as readAll } from "node:stream/consumers";
-import type { Command } from "commander";
-import { type JobRequestInput, type JobResult } from "../../bus-schemas/index.ts";
+import { InvalidArgumentError, type Command } from "commander";
+import { MAX_DELEGATION, Party, partyOf, type JobRequestInput, type JobResult } from "../../bus-schemas/index.ts";
 import { EXIT, examples, type CommandModule } from "../command.ts";
 import { classOption, queueOption, seconds, tokenCount } from "../options.ts";
 import { dim, harmless, print, printJson, yellow } from "../format/terminal.ts";
@@ -12,6 +12,8 @@ interface SubmitFlags {
   model?: string;
   maxTokens?: number;
   timeout?: number;
+  caller?: Party;
+  onBehalfOf?: Party[];
   json?: boolean;
 }
 
@@ -25,18 +27,23 @@ export const submit: CommandModule = (program) => {
     .option("--model <name>", "a model by name; without one any that fits")
     .option("--max-tokens <count>", "longest answer, tokens", tokenCount)
     .option("--timeout <seconds>", "give up after this time", seconds)
+    .option("--caller <id>", "for whom it is, for the record: alice, service:crm, agent:planner", party)
+    .option("--on-behalf-of <list>", "for whom that caller acts, the nearest first: service:crm,alice", parties)
     .option("--json", "the whole result as JSON, not streamed")
     .addHelpText(
       "after",
       examples(
         'tiermesh submit "Why is the sky blue?"',
         'tiermesh submit --class P0 --json "Summarise the contract"',
+        'tiermesh submit --caller service:crm --on-behalf-of alice "Who are my customers?"',
         "tiermesh submit - < question.txt",
       ),
     )
     .action(async (argument: string, flags: SubmitFlags, command: Command) => {
       const prompt = argument === "-" ? await readAll(process.stdin) : argument;
       if (prompt.trim() === "") command.error("error: the prompt is empty");
+      if (flags.onBehalfOf !== undefined && flags.caller === undefined)
+        command.error("error: --on-behalf-of says for whom a caller acts: name that one with --caller");
       const request = toRequest(prompt, flags);
       await withClient(async (client) => {
         const stop = new AbortController();
@@ -68,7 +75,21 @@ function toRequest(prompt: string, flags: SubmitFlags): JobRequestInput {
     ...(flags.model === undefined ? {} : { model: flags.model }),
     ...(flags.maxTokens === undefined ? {} : { max_tokens: flags.maxTokens }),
     ...(flags.timeout === undefined ? {} : { timeout_ms: flags.timeout * 1000 }),
+    ...(flags.caller === undefined ? {} : { caller: { ...flags.caller, on_behalf_of: flags.onBehalfOf ?? [] } }),
   };
+}
+
+/** @throws what commander shows with the flag's name */
+function party(text: string): Party {
+  const checked = Party.safeParse(partyOf(text));
+  if (checked.success) return checked.data;
+  throw new InvalidArgumentError(checked.error.issues[0]?.message ?? "not a caller");
+}
+
+function parties(text: string): Party[] {
+  const all = text.split(",").map((each) => party(each.trim()));
+  if (all.length > MAX_DELEGATION) throw new InvalidArgumentError(`at most ${MAX_DELEGATION}`);
+  return all;
 }
 
 /** A terminal gets what cannot steer it; a pipe gets the answer byte for byte. */

@@ -101,6 +101,7 @@ export function endingOf(record: DurableRecord, status: Outcome, error?: MeshErr
     usage: null,
     timing: null,
     error: error?.toWire() ?? record.error,
+    ...(record.caller === undefined ? {} : { caller: record.caller }),
   };
 }
 
