@@ -175,6 +175,7 @@ runProcess(log, async (lifecycle) => {
     sealKeys: () => sealKeys.announced,
     layer,
     costFactor,
+    jurisdiction: loaded.jurisdiction,
     stance,
     profile: loaded.profile,
     description,

@@ -74,6 +74,7 @@ function stateOf(provider: Provider, health: ProviderHealth, rates: LearnedRates
       running: null,
       queued: null,
       manages: [],
+      jurisdiction: provider.jurisdiction,
     },
     models: provider.models
       .filter(({ name }) => health.offers(name))

@@ -1,5 +1,6 @@
 import {
   MODEL_ACTIONS,
+  ModelDigest,
   ServedModel,
   TASK_CAPABILITY,
   type Cost,
@@ -112,6 +113,7 @@ export function toState(
     running: atMost(found.running),
     queued: atMost(found.queued),
     manages: [...(found.manages ?? MODEL_ACTIONS.filter((action) => manage[action] !== undefined))],
+    jurisdiction: null,
   };
   const byName = new Map<string, ServedModel>();
   for (const model of found.models.slice(0, MAX_MODELS)) {
@@ -151,6 +153,7 @@ function toServedModel(runtime: string, model: FoundModel): ServedModel[] {
     context_length: model.contextLengthTokens,
     capabilities: model.capabilities,
     size_gb: model.sizeBytes === null ? null : model.sizeBytes / 2 ** 30,
+    digest: ModelDigest.safeParse(model.digest).data ?? null,
     vram_gb: typeof model.vramBytes === "number" ? model.vramBytes / 2 ** 30 : null,
   });
   return parsed.success ? [parsed.data] : [];

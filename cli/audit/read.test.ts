@@ -26,8 +26,9 @@ beforeEach(async () => {
   const job = "job-of-a-story";
   const about = { dataClass: "P1" } as const;
   await log.record("class_mismatch", { job_id: job, header: "P2", body: "P1", security_level: "P1" }, about);
+  const target = { place: "local", jurisdiction: "CN", model_digest: `sha256:${"a8".repeat(32)}` } as const;
   const caller = Caller.parse({ id: "crm", kind: "service", on_behalf_of: [{ id: "alice" }] });
-  await log.record("job_decided", { ...decided(job, "gpu-1", "L1"), caller, waited_ms: 1500 }, about);
+  await log.record("job_decided", { ...decided(job, "gpu-1", "L1", { target }), caller, waited_ms: 1500 }, about);
   await log.record("job_redispatched", hop(job, "gpu-1", "gpu-2"), about);
   const commitments = { salt_from: "node", answer_hmac: `hmac-sha256:${"9f".repeat(32)}` } as const;
   await log.record(
@@ -53,7 +54,7 @@ test("a job's story tells the class, the decision with who was not taken and why
   const inOrder = [
     "declared as “P2” in the header and “P1” in the body: handled as P1  [router/r1 #1]",
     "had waited 1.5 s in the router",
-    "decided: gpu-1 (L1), model qwen3:14b, in the house",
+    "decided: gpu-1 (L1), model qwen3:14b, in the house, CN, digest sha256:a8a8a8a8a8a8…",
     "for service crm, on behalf of user alice, as its client says",
     "vram: needs 12 GB, has 8 GB",
     "policy 3-0a1b2c3d4e5f",

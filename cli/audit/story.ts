@@ -119,10 +119,19 @@ export function formatStory(story: JobStory): string {
   return harmless([...head, ...lines].join("\n"));
 }
 
+/** `in the house, CN, model sha256:b179c952…`: as the node said it. */
+function placeOf({ layer, target }: Decision): string {
+  const place = (target?.place ?? (layer === "L2" ? "cloud" : "local")) === "cloud" ? "a cloud" : "in the house";
+  const digest = target?.model_digest ?? null;
+  return [place, target?.jurisdiction, digest === null ? null : `digest ${digest.slice(0, 19)}…`]
+    .filter((part) => part !== null && part !== undefined)
+    .join(", ");
+}
+
 function where(decision: Decision): string {
   if (decision.outcome === "refused") return `refused: ${why(decision.error)}`;
   const { node_id, layer, model } = decision;
-  return `${node_id ?? "?"} (${layer ?? "?"}), model ${model ?? "?"}, ${layer === "L2" ? "a cloud" : "in the house"}`;
+  return `${node_id ?? "?"} (${layer ?? "?"}), model ${model ?? "?"}, ${placeOf(decision)}`;
 }
 
 /** Why it went there, each candidate with its scores or what removed it, and what would come next. */
