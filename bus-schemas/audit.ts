@@ -102,6 +102,9 @@ export const AuditStats = z.object({
 });
 export type AuditStats = z.infer<typeof AuditStats>;
 
+/** The auditor's answer to an `ExportNote`: the event that records it, or why there is none. */
+export const ExportReply = z.union([z.object({ event_id: z.string().max(64) }), z.object({ error: WireError })]);
+
 /** A caller waits at most so long for a receipt, milliseconds; a checkpoint comes within about a second of an ending. */
 export const MAX_RECEIPT_WAIT_MS = 5000;
 

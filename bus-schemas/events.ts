@@ -5,6 +5,7 @@ import { Commitments } from "./commitments.ts";
 import { Decision } from "./decision.ts";
 import { RecordedInputs } from "./decision-inputs.ts";
 import { WireError } from "./errors.ts";
+import { CHANGE_EVENTS } from "./events-changes.ts";
 import { COMPLETENESS_EVENTS } from "./events-completeness.ts";
 import { DURABLE_EVENTS } from "./events-durable.ts";
 import { HEALING_EVENTS } from "./events-healing.ts";
@@ -269,6 +270,7 @@ export const EVENTS = {
     data: z.object({ process: SubjectToken, restarts: Count, exit: z.string().max(60).nullable() }),
   },
   ...COMPLETENESS_EVENTS,
+  ...CHANGE_EVENTS,
 } as const satisfies Record<string, { by: readonly EventSource[]; ofJob: boolean; summary: string; data: z.ZodType }>;
 
 export type EventType = keyof typeof EVENTS;

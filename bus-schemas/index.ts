@@ -13,6 +13,7 @@ export * from "./deployment.ts";
 export * from "./durable.ts";
 export * from "./errors.ts";
 export * from "./events.ts";
+export * from "./events-changes.ts";
 export * from "./events-completeness.ts";
 export * from "./events-healing.ts";
 export * from "./headers.ts";

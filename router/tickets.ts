@@ -12,6 +12,7 @@ import {
 import { header, headersFor, respond } from "../service/messages.ts";
 import { readCancel } from "../service/cancels.ts";
 import { encode } from "../service/codec.ts";
+import { recordKey } from "../service/key-record.ts";
 import { VERSION } from "../service/version.ts";
 import { endingOf } from "./answer.ts";
 import { TICKETS_SUFFIX } from "./caps/caps.ts";
@@ -85,6 +86,7 @@ export class Tickets {
       onVerdict: (verdict, dispatch, token) => this.#onVerdict(verdict, dispatch, token),
     });
     bus.listen(bus.subjects.cancels, (msg) => this.#onCancel(msg));
+    recordKey(this.#parts, { role: "router_signing", node_id: null, router_id: this.id }, this.#maker.publicKey);
     this.announce();
   }
 

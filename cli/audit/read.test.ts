@@ -126,7 +126,7 @@ test("a copy without an index, and the auditor's folder with one, are searched a
 
 test("a proof is a file, is told in a sentence, and is computed again by verify; a touched one ends with 1", async () => {
   const file = path.join(dir.path, "proof.json");
-  proveNoEgress({ ...offline(), to: BEGAN_MS + 60_000, out: file });
+  await proveNoEgress({ ...offline(), to: BEGAN_MS + 60_000, out: file });
   expect(said).toContain("no P0 job went to a cloud from 1970-01-01T00:00:00.000Z");
   said = "";
   verify({ ...offline(), checkpoint: [], proof: file });
@@ -136,7 +136,7 @@ test("a proof is a file, is told in a sentence, and is computed again by verify;
   verify({ ...offline(), checkpoint: [], proof: file });
   expect([process.exitCode, said]).toEqual([1, expect.stringContaining("counts differ")]);
   process.exitCode = 0;
-  expect(() => proveNoEgress({ ...offline(), from: 2e12, to: 1e12 })).toThrow("--to: must be after --from");
+  await expect(proveNoEgress({ ...offline(), from: 2e12, to: 1e12 })).rejects.toThrow("--to: must be after --from");
   expect(() => verify({ ...offline(), checkpoint: [], proof: path.join(dir.path, "log-key.pub") })).toThrow(
     /not a proof/,
   );

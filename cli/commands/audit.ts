@@ -104,7 +104,7 @@ export const audit: CommandModule = (program) => {
         "tiermesh audit verify --proof november.json --offline /mnt/copy/tlog --key log-key.pub",
       ),
     )
-    .action(proveNoEgress satisfies (flags: ProveFlags) => void);
+    .action(proveNoEgress satisfies (flags: ProveFlags) => Promise<void>);
   addCompareCommand(command);
   addSaltCommands(command);
 };
