@@ -67,6 +67,7 @@ test("each job of a subject has a salt of its own, which is gone with the subjec
   const pseudonym = await salts.pseudonym("alice");
   expect(pseudonym).toMatch(/^p-[A-Za-z0-9_-]{16}$/);
   expect(await salts.pseudonym("alice")).toBe(pseudonym);
+  expect([await salts.findPseudonym("alice"), await salts.findPseudonym("nobody")]).toEqual([pseudonym, undefined]);
   const others = [await salts.jobSalt("alice", "job-2"), await salts.jobSalt("bob", "job-1"), salt];
   expect(new Set(others).size).toBe(3);
   expect(await salts.pseudonym("bob")).not.toBe(pseudonym);

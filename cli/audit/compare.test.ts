@@ -70,7 +70,7 @@ test("a file is known as the input or the answer in each form in which a person 
     expect(await look(text)).toEqual({ said: `it is the input of job ${JOB} on gpu-1, entry #1\n`, code: 0 });
   const message = { role: "assistant", content: "twenty\n" };
   for (const text of ["twenty\n", JSON.stringify({ message }), JSON.stringify({ choices: [{ index: 0, message }] })])
-    expect((await look(text)).said).toContain("what was answered");
+    expect((await look(text)).said).toContain("it is the answer of job");
   expect((await look('{"to":"provider"}')).said).toContain("the request to the provider");
   const other = await look("how much?", { json: true });
   expect([JSON.parse(other.said), other.code]).toEqual([{ job_id: JOB, salt: true, matches: [] }, 1]);

@@ -27,8 +27,8 @@ export interface CompareFlags extends SourceFlags {
 /** What an entry commits to, as people call it. */
 const WHAT = {
   input_hmac: "the input",
-  answer_hmac: "what was answered",
-  whole_answer_hmac: "the whole answer",
+  answer_hmac: "the answer",
+  whole_answer_hmac: "the whole answer, which another node began,",
   tool_calls_hmac: "the tool calls",
   egress_hmac: "the request to the provider",
 } as const satisfies Record<Exclude<keyof Commitments, "salt_from">, string>;
