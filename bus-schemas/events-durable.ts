@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { Caller } from "./caller.ts";
 import { Layer } from "./classes.ts";
 import { Commitments } from "./commitments.ts";
 import { WireError } from "./errors.ts";
@@ -36,6 +37,8 @@ export const DURABLE_EVENTS = {
       attempts: Count,
       node_id: NodeId.nullable(),
       error: WireError,
+      /** As the job said it. */
+      caller: Caller.optional(),
     }),
   },
   letter_filed: {

@@ -1,34 +1,33 @@
 import { text as readAll } from "node:stream/consumers";
-import { InvalidArgumentError, type Command } from "commander";
-import { MAX_DELEGATION, Party, partyOf, type JobRequestInput, type JobResult } from "../../bus-schemas/index.ts";
+import type { Command } from "commander";
+import type { JobRequestInput, JobResult } from "../../bus-schemas/index.ts";
+import { callerOf, withCaller, type CallerFlags } from "../caller-options.ts";
 import { EXIT, examples, type CommandModule } from "../command.ts";
 import { classOption, queueOption, seconds, tokenCount } from "../options.ts";
 import { dim, harmless, print, printJson, yellow } from "../format/terminal.ts";
 import { withClient } from "../with-client.ts";
 
-interface SubmitFlags {
+interface SubmitFlags extends CallerFlags {
   queue: string;
   class?: string;
   model?: string;
   maxTokens?: number;
   timeout?: number;
-  caller?: Party;
-  onBehalfOf?: Party[];
   json?: boolean;
 }
 
 export const submit: CommandModule = (program) => {
-  program
-    .command("submit")
-    .description("send a job through the mesh and print its answer as it comes")
-    .argument("<prompt>", "the prompt; - reads it from standard input")
-    .addOption(queueOption())
-    .addOption(classOption())
-    .option("--model <name>", "a model by name; without one any that fits")
-    .option("--max-tokens <count>", "longest answer, tokens", tokenCount)
-    .option("--timeout <seconds>", "give up after this time", seconds)
-    .option("--caller <id>", "for whom it is, for the record: alice, service:crm, agent:planner", party)
-    .option("--on-behalf-of <list>", "for whom that caller acts, the nearest first: service:crm,alice", parties)
+  withCaller(
+    program
+      .command("submit")
+      .description("send a job through the mesh and print its answer as it comes")
+      .argument("<prompt>", "the prompt; - reads it from standard input")
+      .addOption(queueOption())
+      .addOption(classOption())
+      .option("--model <name>", "a model by name; without one any that fits")
+      .option("--max-tokens <count>", "longest answer, tokens", tokenCount)
+      .option("--timeout <seconds>", "give up after this time", seconds),
+  )
     .option("--json", "the whole result as JSON, not streamed")
     .addHelpText(
       "after",
@@ -42,8 +41,6 @@ export const submit: CommandModule = (program) => {
     .action(async (argument: string, flags: SubmitFlags, command: Command) => {
       const prompt = argument === "-" ? await readAll(process.stdin) : argument;
       if (prompt.trim() === "") command.error("error: the prompt is empty");
-      if (flags.onBehalfOf !== undefined && flags.caller === undefined)
-        command.error("error: --on-behalf-of says for whom a caller acts: name that one with --caller");
       const request = toRequest(prompt, flags);
       await withClient(async (client) => {
         const stop = new AbortController();
@@ -75,21 +72,8 @@ function toRequest(prompt: string, flags: SubmitFlags): JobRequestInput {
     ...(flags.model === undefined ? {} : { model: flags.model }),
     ...(flags.maxTokens === undefined ? {} : { max_tokens: flags.maxTokens }),
     ...(flags.timeout === undefined ? {} : { timeout_ms: flags.timeout * 1000 }),
-    ...(flags.caller === undefined ? {} : { caller: { ...flags.caller, on_behalf_of: flags.onBehalfOf ?? [] } }),
+    ...callerOf(flags),
   };
-}
-
-/** @throws what commander shows with the flag's name */
-function party(text: string): Party {
-  const checked = Party.safeParse(partyOf(text));
-  if (checked.success) return checked.data;
-  throw new InvalidArgumentError(checked.error.issues[0]?.message ?? "not a caller");
-}
-
-function parties(text: string): Party[] {
-  const all = text.split(",").map((each) => party(each.trim()));
-  if (all.length > MAX_DELEGATION) throw new InvalidArgumentError(`at most ${MAX_DELEGATION}`);
-  return all;
 }
 
 /** A terminal gets what cannot steer it; a pipe gets the answer byte for byte. */

@@ -42,6 +42,7 @@ export class Endings {
               attempts: record.attempts,
               node_id: record.node_id,
               error: errorOf(record).toWire(),
+              ...(record.caller === undefined ? {} : { caller: record.caller }),
             },
             options,
           )
