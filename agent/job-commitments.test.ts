@@ -84,6 +84,18 @@ test("tool calls, a task's output and what went to a provider are committed to a
   });
 });
 
+test("tool calls without end are not kept, and not committed to", () => {
+  const { run, recorded } = taken({ prompt: "weather?", stream: true, ...salted });
+  const piece = (args: string) => ({
+    type: "delta" as const,
+    tool_calls: [{ index: 0, id: "c", type: "function", function: { name: "w", arguments: args } }],
+  });
+  for (let i = 0; i < 6; i++) run.chunk(piece("x".repeat(1024 * 1024)));
+  run.chunk(piece("y"));
+  run.done();
+  expect(recorded()?.commitments).not.toHaveProperty("tool_calls_hmac");
+});
+
 test("a run that fails commits to what it was given and what had come, and an input that is no JSON any more stops nothing", () => {
   const failed = taken({ prompt: "hello", stream: true, ...salted });
   failed.run.say("half");

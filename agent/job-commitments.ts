@@ -10,13 +10,17 @@ import {
 import { canonicalJson } from "../service/canonical-json.ts";
 import { SALT_BYTES, TextCommitment, commitment, inputText } from "../service/commitment.ts";
 
+/** Tool calls are kept until the run has ended; longer ones than this are not committed to, characters of JSON. */
+const MAX_TOOL_CALL_CHARS = 4 * 1024 * 1024;
+
 /** What one run commits to: gathered while it writes, worked out when it has ended. */
 export class JobCommitments {
   readonly #request: JobRequest;
   readonly #salt: Buffer;
   readonly #answer: TextCommitment;
   readonly #whole: TextCommitment | undefined;
-  readonly #toolCalls: ToolCallDelta[] = [];
+  #toolCalls: ToolCallDelta[] = [];
+  #toolCallChars = 0;
   #written = false;
   /** Of what was sent to a provider, as the thread that sends it says. */
   egress: string | undefined;
@@ -44,7 +48,10 @@ export class JobCommitments {
       this.#answer.add(content);
       this.#whole?.add(content);
     }
-    if (toolCalls !== undefined) this.#toolCalls.push(...(toolCalls as ToolCallDelta[]));
+    if (toolCalls === undefined || this.#toolCallChars > MAX_TOOL_CALL_CHARS) return;
+    this.#toolCallChars += JSON.stringify(toolCalls).length;
+    if (this.#toolCallChars > MAX_TOOL_CALL_CHARS) this.#toolCalls = [];
+    else this.#toolCalls.push(...(toolCalls as ToolCallDelta[]));
   }
 
   /** Once, when it has ended. */

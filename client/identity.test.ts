@@ -1,3 +1,4 @@
+import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { SaltKeeper } from "../service/salts.ts";
@@ -37,6 +38,16 @@ test("the job's own word comes before who was named at the start, and the call's
     code: "bad_request",
     field: "caller.id",
   });
+});
+
+test("where no salt can be had the job is refused, and the name is in no message", async () => {
+  const file = path.join(dir.path, "salts");
+  writeFileSync(file, "no folder");
+  for (const pseudonyms of [false, true]) {
+    const refused = new Identity({ salts, pseudonyms }).on(job, "job-00000001", { id: "alice" });
+    await expect(refused).rejects.toMatchObject({ code: "audit_unavailable" });
+    await expect(refused).rejects.not.toThrow(/alice/);
+  }
 });
 
 test("with pseudonyms no name is told, the same one is the same, and the salt is still the caller's", async () => {

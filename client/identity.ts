@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { Caller, parseOrThrow, type CallerInput, type JobRequestInput } from "../bus-schemas/index.ts";
+import { Caller, MeshError, parseOrThrow, type CallerInput, type JobRequestInput } from "../bus-schemas/index.ts";
 import type { SaltKeeper } from "../service/salts.ts";
 
 /** For whom jobs are, and how that is told. */
@@ -27,7 +27,7 @@ export class Identity {
 
   /**
    * @param said for whom this one is; else the request itself says it, else who was named at the start
-   * @throws MeshError `bad_request` naming the field; `bad_config` and the file system's errors when a salt cannot be read or made
+   * @throws MeshError `bad_request` naming the field; `bad_config` for a damaged salt; `audit_unavailable` when none can be read or made
    */
   async on(request: JobRequestInput, jobId: string, said?: CallerInput): Promise<JobRequestInput> {
     const { salts, pseudonyms = false } = this.#options;
@@ -35,8 +35,17 @@ export class Identity {
     if (given === undefined) return request;
     const { caller } = parseOrThrow(WithCaller, { caller: given });
     if (salts === undefined) return { ...request, caller };
-    const salt = request.commitment_salt ?? (await salts.jobSalt(caller.id, jobId));
-    return { ...request, caller: pseudonyms ? await hidden(caller, salts) : caller, commitment_salt: salt };
+    try {
+      const salt = request.commitment_salt ?? (await salts.jobSalt(caller.id, jobId));
+      return { ...request, caller: pseudonyms ? await hidden(caller, salts) : caller, commitment_salt: salt };
+    } catch (cause) {
+      if (cause instanceof MeshError) throw cause;
+      // Without it the job would be on record in a way that its caller was promised it is not.
+      const why = (cause as NodeJS.ErrnoException).code ?? "unknown";
+      throw new MeshError("audit_unavailable", `the salt of the caller can be neither read nor made (${why})`, {
+        cause,
+      });
+    }
   }
 }
 

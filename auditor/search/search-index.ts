@@ -66,7 +66,7 @@ export class SearchIndex {
     try {
       for (const row of rows) {
         this.#insert.run(...valuesOf(row, this.words.idOf));
-        for (const party of row.parties) this.#insertParty.run(this.words.idOf(party), row.sequence);
+        for (const party of row.parties) this.#insertParty.run(party, row.sequence);
       }
       this.#setMeta.run(JSON.stringify(log));
       this.db.exec("COMMIT");
@@ -125,7 +125,7 @@ export class SearchIndex {
     if (about.node_id !== undefined) add("(node = ? OR from_node = ?)", id(about.node_id), id(about.node_id));
     if (about.security_level !== undefined) add("class = ?", id(about.security_level));
     if (about.outcome !== undefined) add("outcome = ?", id(about.outcome));
-    if (about.caller !== undefined) add("sequence IN (SELECT sequence FROM party WHERE word = ?)", id(about.caller));
+    if (about.caller !== undefined) add("sequence IN (SELECT sequence FROM party WHERE id = ?)", about.caller);
     if (about.since_unix_ms !== undefined) add("time_ms >= ?", about.since_unix_ms);
     if (about.until_unix_ms !== undefined) add("time_ms < ?", about.until_unix_ms);
     return { sql: parts.join(" AND "), values };

@@ -117,9 +117,7 @@ async function saltOf(job: string, entries: readonly AuditEntry[], flags: Compar
 }
 
 function recordedCaller(job: string, entries: readonly AuditEntry[]): string {
-  const callers = entries.flatMap(
-    (entry) => (entry.data as { caller?: EventData<"job_ended">["caller"] }).caller ?? [],
-  );
+  const callers = entries.flatMap((entry) => ((entry.data ?? {}) as Partial<EventData<"job_ended">>).caller ?? []);
   const [caller] = callers;
   if (caller === undefined)
     throw new MeshError(
