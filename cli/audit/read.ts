@@ -68,8 +68,9 @@ export function trace(jobId: string, flags: SourceFlags & { json?: boolean }): P
         `nothing of job ${jobId} in the log; what has just happened is there within two seconds`,
       );
     const story = storyOf(jobId, entries);
-    if (flags.json === true) printJson(story);
-    else print(formatStory(story));
+    if (flags.json !== true) return print(formatStory(story));
+    printJson(story);
+    await source.exported(`trace ${jobId}`, entries.length);
   });
 }
 

@@ -133,9 +133,11 @@ test("who set a model's quality, which keys were made, and what was taken out of
   const sha256 = createHash("sha256")
     .update(await readFile(proof))
     .digest("hex");
+  expect((await mesh.run("audit", "trace", jobId, "--json")).err).toBe("");
   const accept = (out: string) => {
     const data = lines(out).map((entry) => entry.data);
     expect(data).toContainEqual(expect.objectContaining({ kind: "proof", sha256 }));
+    expect(data).toContainEqual(expect.objectContaining({ kind: "entries", what: `trace ${jobId}` }));
     expect(data).toContainEqual(
       expect.objectContaining({ kind: "entries", what: "type=key_changed limit=100", count: 2, sha256: null }),
     );
