@@ -6,6 +6,7 @@ import { CountReports } from "../service/count-reports.ts";
 import { EventPublisher } from "../service/events.ts";
 import { createLog } from "../service/log.ts";
 import { newId } from "../service/ids.ts";
+import { recordKey } from "../service/key-record.ts";
 import { runProcess } from "../service/lifecycle.ts";
 import { Metrics, serveHealth } from "../service/metrics.ts";
 import { cacheDir, spoolDir, stateDir } from "../service/paths.ts";
@@ -166,7 +167,9 @@ runProcess(log, async (lifecycle) => {
   });
   const bootId = newId();
   const description = new Description(join(nodeDir, "description.json"));
-  const sealKeys = new NodeKeys(config.sealKeyHours * 3_600_000);
+  const sealKeys = new NodeKeys(config.sealKeyHours * 3_600_000, Date.now, (key, previous) =>
+    recordKey({ events, log }, { role: "node_sealing", node_id: nodeId, router_id: null }, key, previous),
+  );
   const rotateKeys = await startKeyRotation(sealKeys, config.sealKeyHours, log, lifecycle.signal);
   const networks = new NetworkList(() => performance.now());
   const heartbeat = new Heartbeat({
@@ -176,6 +179,7 @@ runProcess(log, async (lifecycle) => {
     sealKeys: () => sealKeys.announced,
     layer,
     costFactor,
+    jurisdiction: loaded.jurisdiction,
     stance,
     profile: loaded.profile,
     description,

@@ -2,6 +2,7 @@ import type { Msg, Subscription } from "@nats-io/nats-core";
 import type { Bus } from "../service/bus.ts";
 import type { Rejections } from "../service/rejections.ts";
 import type { Auditor } from "./auditor.ts";
+import type { ExportRecord } from "./export-record.ts";
 import { serveQuery, serveStats } from "./query.ts";
 import { serveReceipt } from "./receipt-desk.ts";
 import type { SearchDesk } from "./search/search-desk.ts";
@@ -13,6 +14,7 @@ export interface DeskParts {
   auditor: Pick<Auditor, "index" | "health">;
   search: SearchDesk;
   rejections: Rejections;
+  exports: Pick<ExportRecord, "receipt" | "serve">;
   /** The auditor's folder. */
   folder: string;
 }
@@ -23,14 +25,21 @@ export class Desk {
   readonly #serves: Record<string, { subject: string; requests: number; serve: (msg: Msg) => Promise<void> }>;
   #subscriptions: Subscription[] = [];
 
-  constructor(bus: Bus, { auditor, search, rejections, folder }: DeskParts) {
+  constructor(bus: Bus, { auditor, search, rejections, exports, folder }: DeskParts) {
     this.#bus = bus;
     const { subjects } = bus;
     const now = () => ({ index: auditor.index, search, folder, treeSize: auditor.health.tree_size });
     this.#serves = {
       query: { subject: subjects.auditQuery, requests: 0, serve: (msg) => serveQuery(msg, now(), rejections) },
       stats: { subject: subjects.auditStats, requests: 0, serve: (msg) => serveStats(msg, now(), rejections) },
-      receipt: { subject: subjects.auditReceipt, requests: 0, serve: (msg) => serveReceipt(msg, now, rejections) },
+      receipt: {
+        subject: subjects.auditReceipt,
+        requests: 0,
+        serve: async (msg) => {
+          if (await serveReceipt(msg, now, rejections)) exports.receipt();
+        },
+      },
+      export: { subject: subjects.auditExport, requests: 0, serve: (msg) => exports.serve(msg) },
     };
   }
 

@@ -19,6 +19,7 @@ import { serveStructures } from "../service/structures-exchange.ts";
 import { Auditor } from "./auditor.ts";
 import { auditorConfig } from "./config.ts";
 import { Desk } from "./desk.ts";
+import { ExportRecord } from "./export-record.ts";
 import { GapWatch } from "./gap-watch.ts";
 import { TLOG_FOLDER } from "./log-key.ts";
 import { Pruner } from "./pruning/pruner.ts";
@@ -32,6 +33,9 @@ const PRUNE_MS = 10 * 60_000;
 
 /** How often a part of the signed log's files is looked over, milliseconds. */
 const SCRUB_MS = 5000;
+
+/** Receipts that were given out are recorded so often, milliseconds. */
+const EXPORTS_MS = 60_000;
 
 const log = createLog("auditor");
 
@@ -69,7 +73,8 @@ runProcess(log, async (lifecycle) => {
   );
   const search = new SearchDesk(config.auditDir, log);
   lifecycle.onClose("search", () => search.close());
-  const desk = new Desk(bus, { auditor, search, rejections, folder: config.auditDir });
+  const exports = new ExportRecord(events, rejections, log);
+  const desk = new Desk(bus, { auditor, search, rejections, exports, folder: config.auditDir });
   const policies = await PolicyBucket.open(bus);
   const pruner = new Pruner({
     folder: join(config.auditDir, TLOG_FOLDER),
@@ -102,6 +107,13 @@ runProcess(log, async (lifecycle) => {
   });
   const cosigning = cosigner.start();
   lifecycle.onClose("witnesses", () => cosigning.stop());
+
+  const onExports = (error: unknown) => log.warn({ err: error }, "exports could not be counted");
+  const counting = startLoop({ name: "exports", everyMs: EXPORTS_MS, onError: onExports }, () => exports.flush());
+  lifecycle.onClose("exports", async () => {
+    await counting.stop();
+    exports.flush();
+  });
 
   const gaps = new GapWatch({ bus, auditor, search, events, metrics, log, everyMs: config.auditCheckMs });
   lifecycle.onClose("gaps", () => gaps.stop());

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { AuditFilter, AuditPage, AuditQuery, AuditStats, ReceiptReply, ReceiptRequest } from "./audit.ts";
+import { AuditFilter, AuditPage, AuditQuery, AuditStats, ExportReply, ReceiptReply, ReceiptRequest } from "./audit.ts";
 import { CLASS, LAYER, address, type Channel, type ChannelMessage } from "./channel.ts";
 import { ControlReply, ControlRequest } from "./control.ts";
 import { DURABLE_CHANNELS } from "./channels-durable.ts";
@@ -8,6 +8,7 @@ import { RELEASE_CHANNELS } from "./channels-release.ts";
 import { Decision } from "./decision.ts";
 import { JobReceipt } from "./durable.ts";
 import { EVENTS, EVENT_TYPES } from "./events.ts";
+import { ExportNote } from "./events-changes.ts";
 import { CancelRequest, GoAhead, Heard, JobRequest, JobResult, StreamFrame, Verdict, WorkingFrame } from "./job.ts";
 import { NodeGone, NodeRecord } from "./node-record.ts";
 import { StructureTable } from "./structures.ts";
@@ -245,6 +246,17 @@ export const CHANNELS: readonly Channel[] = [
     guarantee: "Request; one reply, from the search index over the signed log, a second or two behind it.",
     messages: [{ name: "AuditFilter", summary: "Which entries are counted.", schema: AuditFilter }],
     reply: [{ name: "AuditStats", summary: "Numbers over them.", schema: AuditStats }],
+  },
+  {
+    name: "auditExport",
+    address: address((s) => s.auditExport),
+    from: "operator",
+    to: "auditor",
+    guarantee: "Request; one reply, as soon as the event that records it is durable.",
+    messages: [
+      { name: "ExportNote", summary: "What was taken out of the mesh as a file, and by whom.", schema: ExportNote },
+    ],
+    reply: [{ name: "ExportReply", summary: "The event's id, or why it is not on record.", schema: ExportReply }],
   },
   {
     name: "auditReceipt",

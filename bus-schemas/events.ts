@@ -1,8 +1,11 @@
 import { z } from "zod";
+import { Caller } from "./caller.ts";
 import { ClassifiedBy, DataClass, DeclaredAs, Layer } from "./classes.ts";
+import { Commitments } from "./commitments.ts";
 import { Decision } from "./decision.ts";
 import { RecordedInputs } from "./decision-inputs.ts";
 import { WireError } from "./errors.ts";
+import { CHANGE_EVENTS } from "./events-changes.ts";
 import { COMPLETENESS_EVENTS } from "./events-completeness.ts";
 import { DURABLE_EVENTS } from "./events-durable.ts";
 import { HEALING_EVENTS } from "./events-healing.ts";
@@ -46,6 +49,8 @@ export const EVENTS = {
       inputs: Inputs,
       /** What the places that may declare a class say, and who so decided the class; left out of a durable job's runs. */
       declared: z.object({ header: DeclaredAs, body: DeclaredAs, classified_by: ClassifiedBy }).optional(),
+      /** As the job said it. */
+      caller: Caller.optional(),
       /** When the job must have ended. */
       deadline_unix_ms: UnixMs.optional(),
       /** How long the job waited in its router until it was decided, milliseconds; left out = not at all. */
@@ -119,6 +124,10 @@ export const EVENTS = {
       error: WireError.nullable(),
       /** The job came sealed, and so did its answer. */
       sealed: z.boolean().optional(),
+      /** As the job said it. */
+      caller: Caller.optional(),
+      /** Left out where a router ended it. */
+      commitments: Commitments.optional(),
       /** How long it had waited in its router when it ended there undecided, milliseconds. */
       waited_ms: Count.optional(),
     }),
@@ -263,6 +272,7 @@ export const EVENTS = {
     data: z.object({ process: SubjectToken, restarts: Count, exit: z.string().max(60).nullable() }),
   },
   ...COMPLETENESS_EVENTS,
+  ...CHANGE_EVENTS,
 } as const satisfies Record<string, { by: readonly EventSource[]; ofJob: boolean; summary: string; data: z.ZodType }>;
 
 export type EventType = keyof typeof EVENTS;

@@ -1,4 +1,4 @@
-import { asksAuditors, asksTheLog } from "./permissions-audit.ts";
+import { asksAuditors, asksTheLog, saysExports } from "./permissions-audit.ts";
 import { operatesQueues } from "./permissions-durable.ts";
 import { reads } from "./permissions-parts.ts";
 import { publishesReleases } from "./permissions-release.ts";
@@ -35,6 +35,7 @@ export function guards(s: Subjects): Grant[] {
 export function inspects(s: Subjects): Grant[] {
   return [
     ...asksTheLog(s, "the log"),
+    saysExports(s),
     ...reads(s.auditStream, "events that happened"),
     ...asksAuditors(s),
     { subject: s.registryReader, why: "who may read events" },

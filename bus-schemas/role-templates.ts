@@ -7,6 +7,7 @@ import {
   keepsTheLog,
   makesReaders,
   readsEvents,
+  saysExports,
 } from "./permissions-audit.ts";
 import { callsDurable, hearsQueues, makesJobStreams, runsQueues } from "./permissions-durable.ts";
 import { administers, guards, inspects, looks } from "./permissions-duties.ts";
@@ -149,6 +150,7 @@ export const TEMPLATES: Readonly<Record<Role, Template>> = {
     ],
     subscribe: [
       ...asksTheLog(s, "questions about the log"),
+      saysExports(s),
       asksForReceipts(s),
       { subject: s.auditorBucket.key, why: "how far the log is agreed on" },
       codec(s),
@@ -177,7 +179,7 @@ export const TEMPLATES: Readonly<Record<Role, Template>> = {
     subscribe: [{ subject: s.events, why: "what happens" }, ...sees(s, inbox)],
   }),
   administrator: (s, { inbox }) => ({
-    publish: [...calls(s), ...administers(s), ...looks(s), answers],
+    publish: [...calls(s), ...administers(s), saysExports(s), ...looks(s), answers],
     subscribe: sees(s, inbox),
   }),
   security: (s, { inbox }) => ({ publish: [...guards(s), ...looks(s), codec(s)], subscribe: sees(s, inbox) }),

@@ -170,6 +170,8 @@ function spell(cell: string, token: (value: string) => string) {
     auditQuery: `${prefix}.audit.query`,
     /** operator → auditor: numbers over the log. */
     auditStats: `${prefix}.audit.stats`,
+    /** operator → auditor: something was taken out of the mesh (events-changes.ts). */
+    auditExport: `${prefix}.audit.export`,
     /** whoever knows a job's id → auditor: the proof that its ending is in the log. */
     auditReceipt: `${prefix}.audit.receipt`,
     /** monitor, auditor → subscribers. */

@@ -1,7 +1,8 @@
 import { PermissionViolationError } from "@nats-io/nats-core";
 import { MeshError } from "../bus-schemas/index.ts";
-import { MeshClient } from "../client/index.ts";
+import { MeshClient, SaltKeeper } from "../client/index.ts";
 import { createLog } from "../service/log.ts";
+import { saltsDir } from "../service/paths.ts";
 import { busAddress } from "./mesh-file.ts";
 
 /**
@@ -17,6 +18,8 @@ export async function withClient<T>(
     ...busAddress(process.env),
     name: "cli",
     log: createLog("cli", process.env["LOG_LEVEL"] ?? "fatal"),
+    salts: new SaltKeeper(saltsDir()),
+    pseudonyms: asPseudonyms(process.env["TIERMESH_CALLERS"]),
   });
   const refusals = followRefusals(client, optional);
   try {
@@ -27,6 +30,13 @@ export async function withClient<T>(
   } finally {
     await client.close();
   }
+}
+
+/** As the gateway's setting of the same name. @throws MeshError `bad_config` */
+function asPseudonyms(said = ""): boolean {
+  if (!["", "plain", "pseudonym"].includes(said))
+    throw new MeshError("bad_config", "TIERMESH_CALLERS: plain or pseudonym", { field: "TIERMESH_CALLERS" });
+  return said === "pseudonym";
 }
 
 /** What the broker refuses this connection, in order. */

@@ -44,6 +44,7 @@ export const CHINESE_TEXTS: Readonly<Record<string, string>> = {
   "who connected and who is gone": "谁连上了、谁离开了",
   "what it has read": "确认已读",
   "readers of events": "事件的读者",
+  "what was taken out of the mesh": "登记从网格导出的内容",
   "receipts of jobs whose id it knows": "它知道编号的任务的凭证",
   "who changed the streams": "谁改动了流",
   "an operator's word": "管理员的指令",

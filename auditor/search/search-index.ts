@@ -2,7 +2,7 @@ import { existsSync, rmSync } from "node:fs";
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
 import type { AuditFilter, AuditQuery } from "../../bus-schemas/index.ts";
 import type { IndexRow } from "./index-row.ts";
-import { INDEXES, INDEX_VERSION, INSERT, TABLES, Words, valuesOf } from "./tables.ts";
+import { INDEXES, INDEX_VERSION, INSERT, INSERT_PARTY, TABLES, Words, valuesOf } from "./tables.ts";
 
 /** Below the auditor's folder. */
 export const INDEX_FILE = "search.db";
@@ -29,6 +29,7 @@ export class SearchIndex {
   readonly db: DatabaseSync;
   readonly words: Words;
   readonly #insert: StatementSync;
+  readonly #insertParty: StatementSync;
   readonly #setMeta: StatementSync;
   #log: IndexedLog;
 
@@ -48,6 +49,7 @@ export class SearchIndex {
       this.db.exec(`${TABLES} ${bulk ? "" : INDEXES} PRAGMA user_version = ${INDEX_VERSION}`);
     this.words = new Words(this.db);
     this.#insert = this.db.prepare(INSERT);
+    this.#insertParty = this.db.prepare(INSERT_PARTY);
     this.#setMeta = this.db.prepare("INSERT OR REPLACE INTO meta VALUES ('log', ?)");
     const known = this.db.prepare("SELECT value FROM meta WHERE key = 'log'").get();
     this.#log =
@@ -62,7 +64,10 @@ export class SearchIndex {
   add(rows: readonly IndexRow[], log: IndexedLog): void {
     this.db.exec("BEGIN IMMEDIATE");
     try {
-      for (const row of rows) this.#insert.run(...valuesOf(row, this.words.idOf));
+      for (const row of rows) {
+        this.#insert.run(...valuesOf(row, this.words.idOf));
+        for (const party of row.parties) this.#insertParty.run(party, row.sequence);
+      }
       this.#setMeta.run(JSON.stringify(log));
       this.db.exec("COMMIT");
       this.#log = log;
@@ -120,6 +125,7 @@ export class SearchIndex {
     if (about.node_id !== undefined) add("(node = ? OR from_node = ?)", id(about.node_id), id(about.node_id));
     if (about.security_level !== undefined) add("class = ?", id(about.security_level));
     if (about.outcome !== undefined) add("outcome = ?", id(about.outcome));
+    if (about.caller !== undefined) add("sequence IN (SELECT sequence FROM party WHERE id = ?)", about.caller);
     if (about.since_unix_ms !== undefined) add("time_ms >= ?", about.since_unix_ms);
     if (about.until_unix_ms !== undefined) add("time_ms < ?", about.until_unix_ms);
     return { sql: parts.join(" AND "), values };

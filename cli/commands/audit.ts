@@ -1,4 +1,5 @@
 import { Option } from "commander";
+import { addCompareCommand } from "../audit/compare.ts";
 import { count, jobId } from "../audit/filter.ts";
 import { proveNoEgress, type ProveFlags } from "../audit/prove.ts";
 import { addReadCommands } from "../audit/read-commands.ts";
@@ -103,6 +104,7 @@ export const audit: CommandModule = (program) => {
         "tiermesh audit verify --proof november.json --offline /mnt/copy/tlog --key log-key.pub",
       ),
     )
-    .action(proveNoEgress satisfies (flags: ProveFlags) => void);
+    .action(proveNoEgress satisfies (flags: ProveFlags) => Promise<void>);
+  addCompareCommand(command);
   addSaltCommands(command);
 };

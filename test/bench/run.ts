@@ -5,6 +5,7 @@ import type { Bench, Report } from "./bench.ts";
 import { auditIndex } from "./audit-index.ts";
 import { bus } from "./bus.ts";
 import { codec } from "./codec.ts";
+import { commitments } from "./commitments.ts";
 import { decideBench } from "./decide.ts";
 import { durable } from "./durable.ts";
 import { failover } from "./failover.ts";
@@ -20,6 +21,7 @@ import { sealed } from "./sealed.ts";
 const BENCHES: Readonly<Record<string, Bench>> = {
   bus,
   codec,
+  commitments,
   decide: decideBench,
   router,
   gateway,

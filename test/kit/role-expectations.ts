@@ -25,7 +25,7 @@ const READS = (bucket: string) => `$JS.API.STREAM.{INFO,MSG.GET}.KV_tiermesh-${b
 const agent = (layer: string, node: string, { jobs, classes }: { jobs: string; classes: string }): Expected => ({
   says: `mesh.main.heartbeat.${layer}.${node} mesh.main.job.verdict.*.${node}.*
     mesh.main.event.{job_ended,job_run_ended}.${classes}.agent.${node}
-    mesh.main.event.{node_controlled,node_upgraded,message_rejected,counts_reported}.none.agent.${node} mesh.main.codec.* _INBOX.>
+    mesh.main.event.{node_controlled,node_upgraded,message_rejected,counts_reported,key_changed}.none.agent.${node} mesh.main.codec.* _INBOX.>
     mesh.main.release.get.${node}
     mesh.main.event.{runtime_restarted,runtime_given_up,gpu_sick,gpu_well}.none.agent.${node}`,
   hears: `mesh.main.job.{run,sealed}.${jobs}.${node} mesh.main.job.cancel.* mesh.main.node.{control,magic}.${node}
@@ -37,7 +37,7 @@ export const EXPECTED: Readonly<Record<HolderName, Expected>> = {
     says: `mesh.main.job.run.*.* mesh.main.job.cancel.* mesh.main.router.key.* mesh.main.codec.*
       mesh.main.event.{job_decided,class_mismatch,job_redispatched,job_hedged,job_ended,job_queued,job_requeued,job_dead}.*.router.*
       mesh.main.event.{node_joined,node_left,node_lost,node_woken,node_ejected,policy_changed,policy_rejected,message_rejected,counts_reported}.none.router.*
-      mesh.main.event.{letter_filed,letter_dropped}.none.router.*
+      mesh.main.event.{letter_filed,letter_dropped,quality_changed,key_changed}.none.router.*
       mesh.main.queue.{work.*.*,state.*,result.*.*,letter.*.*} $JS.ACK.JOBS.>
       $JS.API.CONSUMER.{CREATE.JOBS.>,INFO.JOBS.*,MSG.NEXT.JOBS.*}
       $JS.API.CONSUMER.{CREATE.JOB_STATES.>,INFO.JOB_STATES.*,MSG.NEXT.JOB_STATES.*,DELETE.JOB_STATES.*}
@@ -54,12 +54,12 @@ export const EXPECTED: Readonly<Record<HolderName, Expected>> = {
     hears: `mesh.main.heartbeat.*.* mesh.main.codec.* ${MICRO("gateway")} <inbox>.>`,
   },
   auditor: {
-    says: `mesh.main.event.{message_rejected,audit_gap,audit_writer_changed,audit_problem,audit_pruned,witness_changed}.none.auditor.{auditor,auditor-2}
+    says: `mesh.main.event.{message_rejected,audit_gap,audit_writer_changed,audit_problem,audit_pruned,witness_changed,record_exported}.none.auditor.{auditor,auditor-2}
       mesh.main.alert.*.audit_gap mesh.main.codec.* $JS.API.STREAM.INFO.AUDIT
       $JS.API.CONSUMER.{INFO,CREATE,DURABLE.CREATE,DELETE,MSG.NEXT}.AUDIT.{auditor,auditor-2}
       $JS.ACK.AUDIT.{auditor,auditor-2}.> $KV.tiermesh-auditor-main.head ${READS("auditor")}
       ${READS("policy")} _INBOX.>`,
-    hears: `mesh.main.audit.{query,stats,receipt} $KV.tiermesh-auditor-main.head mesh.main.codec.* ${MICRO("auditor")} <inbox>.>`,
+    hears: `mesh.main.audit.{query,stats,receipt,export} $KV.tiermesh-auditor-main.head mesh.main.codec.* ${MICRO("auditor")} <inbox>.>`,
   },
   monitor: {
     says: "mesh.main.alert.*.* mesh.main.codec.* _INBOX.>",
@@ -74,7 +74,7 @@ export const EXPECTED: Readonly<Record<HolderName, Expected>> = {
   operator: operator(),
   tools: { ...operator(), neverHears: "_INBOX.own.>" },
   administrator: {
-    says: `${CALLS} mesh.main.node.{control.*,wake} mesh.main.queue.desk.* $KV.tiermesh-quality-main.> ${READS("sleep")} ${RELEASES} ${LOOKS} _INBOX.>`,
+    says: `${CALLS} mesh.main.audit.export mesh.main.node.{control.*,wake} mesh.main.queue.desk.* $KV.tiermesh-quality-main.> ${READS("sleep")} ${RELEASES} ${LOOKS} _INBOX.>`,
     hears: SEES,
   },
   security: {
@@ -82,7 +82,7 @@ export const EXPECTED: Readonly<Record<HolderName, Expected>> = {
     hears: SEES,
   },
   inspector: {
-    says: `mesh.main.audit.{query,stats,receipt} mesh.main.registry.reader $JS.API.STREAM.INFO.AUDIT $JS.API.STREAM.MSG.GET.AUDIT
+    says: `mesh.main.audit.{query,stats,receipt,export} mesh.main.registry.reader $JS.API.STREAM.INFO.AUDIT $JS.API.STREAM.MSG.GET.AUDIT
       $JS.API.CONSUMER.INFO.AUDIT.{auditor,auditor-2} mesh.main.codec.* ${LOOKS}`,
     hears: `mesh.main.event.> ${SEES}`,
   },
@@ -101,7 +101,7 @@ export const EXPECTED: Readonly<Record<HolderName, Expected>> = {
 
 function operator(): Expected {
   return {
-    says: `${CALLS} mesh.main.node.{control.*,wake} mesh.main.audit.{query,stats} mesh.main.registry.{add,revoke,list,invite,decide,reader}
+    says: `${CALLS} mesh.main.node.{control.*,wake} mesh.main.audit.{query,stats,export} mesh.main.registry.{add,revoke,list,invite,decide,reader}
       mesh.main.queue.desk.*
       $KV.tiermesh-policy-main.routing $KV.tiermesh-quality-main.> ${READS("policy")} ${READS("quality")} ${READS("sleep")} ${RELEASES}
       $JS.API.STREAM.INFO.AUDIT $JS.API.STREAM.MSG.GET.AUDIT
