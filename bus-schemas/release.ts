@@ -46,6 +46,11 @@ export function releaseKey(version: string): string {
   return version.replaceAll(".", "_").replaceAll("+", "__");
 }
 
+/** The version of a `releaseKey`. */
+export function versionOfKey(key: string): string {
+  return key.replaceAll("__", "+").replaceAll("_", ".");
+}
+
 /** Pieces of a file of so many bytes. */
 export function chunkCount(bytes: number): number {
   return Math.ceil(bytes / RELEASE_CHUNK_BYTES);
@@ -149,8 +154,22 @@ export const UPGRADE_ORDER = {
   wait_seconds: UpgradeWait.default(60),
 };
 
-/** An agent's upgrade has ended; a part of `EVENTS`. */
+/** Releases come and go, and agents are upgraded by them; a part of `EVENTS`. */
 export const UPGRADE_EVENTS = {
+  release_changed: {
+    by: ["keeper"],
+    ofJob: false,
+    summary: "An operator has brought a release of the agent to the bus, or taken one away.",
+    data: z.object({
+      /** Null: all were taken away. */
+      version: ReleaseVersion.nullable(),
+      action: z.enum(["added", "removed"]),
+      /** Of who brought it, as their program says; of who took it away, the key by which the broker knows them. */
+      by: Label.nullable(),
+      /** What was brought. */
+      files: z.array(z.object({ system: ReleaseSystem, sha256: Sha256 })).max(MAX_SYSTEMS),
+    }),
+  },
   node_upgraded: {
     by: ["agent"],
     ofJob: false,

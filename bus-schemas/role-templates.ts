@@ -226,6 +226,7 @@ export const TEMPLATES: Readonly<Record<Role, Template>> = {
       ].map((subject) => ({ subject, why: "who may join" })),
       { subject: s.nodesBucket.keys, why: "what another server's keeper changed" },
       { subject: s.releaseGets, why: "agents that want a release's bytes" },
+      { subject: s.releases, why: "who brought a release" },
       { subject: API_ADVISORIES, why: "who changed the streams" },
       ...(["connect", "disconnect"] as const).map((which) => ({
         subject: s.advisory(which),

@@ -83,6 +83,7 @@ export const CHINESE_TEXTS: Readonly<Record<string, string>> = {
   "makes the streams": "建立各个流",
   "a release's bytes": "某个发布版本的字节",
   "agents that want a release's bytes": "索取发布版本字节的代理",
+  "who brought a release": "谁带来了发布版本",
   "releases of the agent": "代理的发布版本",
   "one upgrade of the fleet at a time": "同一时间只有一次机群升级",
   "the first policy": "最初的策略",

@@ -25,6 +25,7 @@ import { NodesBucket } from "./nodes-bucket.ts";
 import { adoptStreams, keepAside, loneStreams, requireStreams } from "./growth.ts";
 import { Registrar } from "./registrar.ts";
 import { serveReleases } from "./release-desk.ts";
+import { recordReleases } from "./release-record.ts";
 import { raiseReplicas } from "./replicas.ts";
 
 export interface BrokerOptions {
@@ -151,6 +152,7 @@ export class Broker {
       new Connections({ bus, nodeOf: (key) => users.nodeOf(key, bucket.entries), log }).start();
       const owners = { keeper: users.publicKey("keeper"), auditor: users.publicKey("auditor") };
       recordStreamChanges({ bus, events, log, owners });
+      recordReleases({ bus, events, rejections });
       await serveReleases({ bus, rejections });
       const renewal = startLoop(
         {

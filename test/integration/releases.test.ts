@@ -4,7 +4,7 @@ import path from "node:path";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { fetchArtefact } from "../../agent/upgrade/fetch-artefact.ts";
-import { RELEASE_CHUNK_BYTES } from "../../bus-schemas/index.ts";
+import { EVENTS, RELEASE_CHUNK_BYTES } from "../../bus-schemas/index.ts";
 import { addRelease, readSignedFile } from "../../cli/releases/add.ts";
 import { takeUpgradeLock } from "../../cli/upgrade/lock.ts";
 import { connectBus, type Bus } from "../../service/bus.ts";
@@ -84,6 +84,23 @@ test("what an operator brings an agent gets whole, by the keeper; another system
   expect(await fileDigest(await fetch(files[0] ?? { sha256: "", bytes: 0 }))).toBe(await fileDigest(linux));
   expect((await add(mac)).files.map(({ system }) => system)).toEqual(["linux-x64", "darwin-arm64"]);
   expect((await stream.list()).map(({ version, by }) => [version, by])).toEqual([["1.0.0", "ada"]]);
+});
+
+test("what comes and goes is on record: by the program's own name, and by the key that took it away", async () => {
+  const seen: string[] = [];
+  const heard = operator.listen(operator.subjects.events, (msg) => {
+    if (!msg.subject.includes(".release_changed.")) return;
+    const { action, by, files, version } = EVENTS.release_changed.data.parse(msg.json());
+    seen.push(`${action} ${version} ${files.map(({ system }) => system).join()} ${by?.startsWith("U") ? "a key" : by}`);
+  });
+  await operator.nc.flush();
+  await add(await signed("1.0.1+b.2", "linux-x64"));
+  await add(await signed("1.0.1+b.2", "win32-x64"));
+  await stream.remove("1.0.1+b.2");
+  await expect
+    .poll(() => seen)
+    .toEqual(["added 1.0.1+b.2 linux-x64 ada", "added 1.0.1+b.2 linux-x64,win32-x64 ada", "removed 1.0.1+b.2  a key"]);
+  heard.unsubscribe();
 });
 
 test("a release that goes takes its bytes along, but for those that another one has as well", async () => {

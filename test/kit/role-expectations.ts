@@ -87,12 +87,12 @@ export const EXPECTED: Readonly<Record<HolderName, Expected>> = {
     hears: `mesh.main.event.> ${SEES}`,
   },
   keeper: {
-    says: `mesh.main.event.{node_admitted,process_started,message_rejected,stream_changed}.none.keeper.* mesh.main.codec.*
+    says: `mesh.main.event.{node_admitted,process_started,message_rejected,stream_changed,release_changed}.none.keeper.* mesh.main.codec.*
       $JS.API.STREAM.{CREATE,UPDATE,INFO,MSG.GET}.{AUDIT,KV_tiermesh-policy-main,KV_tiermesh-quality-main,KV_tiermesh-nodes-main,KV_tiermesh-sleep-main,KV_tiermesh-auditor-main,RELEASES}
       $JS.API.STREAM.{CREATE,UPDATE,INFO}.{JOBS,JOB_STATES,JOB_RESULTS,JOB_LETTERS}
       $JS.API.CONSUMER.{DURABLE.CREATE.AUDIT.*,DELETE.AUDIT.*}
       $JS.API.INFO $KV.tiermesh-policy-main.routing $KV.tiermesh-nodes-main.> mesh.main.node.gone.* _INBOX.>`,
-    hears: `mesh.main.registry.{add,revoke,list,invite,decide,ask,reader} mesh.main.registry.join.* mesh.main.release.get.* $KV.tiermesh-nodes-main.> mesh.main.codec.*
+    hears: `mesh.main.registry.{add,revoke,list,invite,decide,ask,reader} mesh.main.registry.join.* mesh.main.release.{get.*,version.*} $KV.tiermesh-nodes-main.> mesh.main.codec.*
       mesh.main.advisory.{connect,disconnect} $JS.EVENT.ADVISORY.API <inbox>.>`,
   },
   join: { says: "mesh.main.registry.join.new-1", hears: "<inbox>.>" },
