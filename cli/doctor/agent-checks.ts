@@ -16,6 +16,7 @@ import { hardware } from "./hardware.ts";
 import { disk, machine } from "./machine.ts";
 import { manners } from "./manners.ts";
 import { providers } from "./providers.ts";
+import { upgrades } from "./upgrades.ts";
 
 const quiet = createLog("doctor", "silent");
 const BUS_LIMIT_MS = 4000;
@@ -121,6 +122,7 @@ export const AGENT_CHECKS: readonly Check[] = [
   disk,
   providers,
   service,
+  upgrades,
   memberAuthority,
   memberBus,
 ];
