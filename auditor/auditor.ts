@@ -5,6 +5,8 @@ import type { EventPublisher } from "../service/events.ts";
 import type { Log } from "../service/log.ts";
 import { startLoop, type Loop } from "../service/loop.ts";
 import type { Metrics } from "../service/metrics.ts";
+import { Resealer, prepareFolder } from "./at-rest/reseal.ts";
+import { NO_KEYS } from "./at-rest/storage-keys.ts";
 import { AuditTree } from "./audit-tree.ts";
 import { folderHolder } from "./holder.ts";
 import { TLOG_FOLDER } from "./log-key.ts";
@@ -58,6 +60,7 @@ export class Auditor {
   #writer: AuditorName | undefined;
   #otherLog: string | undefined;
   readonly #scrubber: Scrubber;
+  #resealer: Resealer | undefined;
   readonly #startedAtMs = performance.now();
   #diskFailed = false;
   #pending = 0;
@@ -69,7 +72,7 @@ export class Auditor {
     this.#bus = bus;
     this.#log = log;
     this.#events = events;
-    this.#scrubber = new Scrubber(join(options.folder, TLOG_FOLDER));
+    this.#scrubber = new Scrubber(join(options.folder, TLOG_FOLDER), options.keys);
     this.#options = {
       onRepair: (what) => log.warn(what, "cut a damaged end of the audit log; its events come again"),
       ...options,
@@ -113,6 +116,12 @@ export class Auditor {
       this.#record("audit_problem", { auditor, kind: "log", problem: null });
   }
 
+  /** Encrypts the next files anew that lie there by an older storage key, or by none. @throws the file system's errors */
+  async reseal(): Promise<void> {
+    for (const { error, file } of (await this.#resealer?.step()) ?? [])
+      this.#log.warn({ err: error, file }, "a file of the log cannot be encrypted anew; it stays as it is");
+  }
+
   /** Removes segments whose entries all lie before a position. @throws the file system's errors */
   async pruneSegments(beforeSequence: number): Promise<void> {
     await this.#segments?.prune(beforeSequence);
@@ -139,6 +148,8 @@ export class Auditor {
       /** Entries that the newest signed checkpoint covers. */
       tree_size: this.#tree?.size ?? null,
       stream_sequence: this.#segments?.streamSequence ?? null,
+      /** By which storage key files are written, and whether all are. */
+      encryption: this.#resealer?.state ?? null,
       /** Files of the signed log that were found damaged. */
       damaged: this.#scrubber.damaged.map(({ file }) => file),
       pending: this.#pending,
@@ -161,13 +172,17 @@ export class Auditor {
   }
 
   async #run(signal: AbortSignal): Promise<void> {
-    const { folder, keyFile, name } = this.#options;
+    const { folder, keyFile, keys = NO_KEYS, name } = this.#options;
     this.#segments ??= await SegmentLog.open(folder, this.#options);
     this.#index = this.#segments.index;
     if (this.#diskFailed) await this.#segments.probe(ROOM_BYTES);
     this.#diskFailed = false;
     const key = { file: keyFile, make: name === "auditor" };
-    this.#tree ??= await AuditTree.open(folder, this.#segments, this.#bus.subjects.prefix, key);
+    if (this.#tree === undefined) {
+      this.#tree = await AuditTree.open(folder, this.#segments, this.#bus.subjects.prefix, key);
+      await prepareFolder(folder, keys);
+      this.#resealer = new Resealer(folder, keys);
+    }
     this.#session = new AbortController();
     const hooks = {
       onReady: (pending: number) => {

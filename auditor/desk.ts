@@ -1,6 +1,7 @@
 import type { Msg, Subscription } from "@nats-io/nats-core";
 import type { Bus } from "../service/bus.ts";
 import type { Rejections } from "../service/rejections.ts";
+import type { StorageKeys } from "./at-rest/storage-keys.ts";
 import type { Auditor } from "./auditor.ts";
 import { serveQuery, serveStats } from "./query.ts";
 import { serveReceipt } from "./receipt-desk.ts";
@@ -15,6 +16,8 @@ export interface DeskParts {
   rejections: Rejections;
   /** The auditor's folder. */
   folder: string;
+  /** Of a log that is encrypted. */
+  keys: StorageKeys;
 }
 
 /** Answers everything that the auditor can be asked on the bus, while it is its turn to write. */
@@ -23,10 +26,10 @@ export class Desk {
   readonly #serves: Record<string, { subject: string; requests: number; serve: (msg: Msg) => Promise<void> }>;
   #subscriptions: Subscription[] = [];
 
-  constructor(bus: Bus, { auditor, search, rejections, folder }: DeskParts) {
+  constructor(bus: Bus, { auditor, search, rejections, folder, keys }: DeskParts) {
     this.#bus = bus;
     const { subjects } = bus;
-    const now = () => ({ index: auditor.index, search, folder, treeSize: auditor.health.tree_size });
+    const now = () => ({ index: auditor.index, search, folder, keys, treeSize: auditor.health.tree_size });
     this.#serves = {
       query: { subject: subjects.auditQuery, requests: 0, serve: (msg) => serveQuery(msg, now(), rejections) },
       stats: { subject: subjects.auditStats, requests: 0, serve: (msg) => serveStats(msg, now(), rejections) },

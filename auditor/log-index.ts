@@ -1,12 +1,11 @@
 import type { AuditQuery } from "../bus-schemas/index.ts";
+import type { SegmentSeal } from "./at-rest/segment-seal.ts";
 import type { EntryPlace } from "./segment.ts";
 
-/** An entry's line on disk. */
-export interface Line {
-  sequence: number;
+/** An entry's line on disk; of an encrypted segment `offset` and `length` are of the text of its record. */
+export interface Line extends Pick<EntryPlace, "sequence" | "offset" | "length" | "record"> {
   file: string;
-  offset: number;
-  length: number;
+  seal: SegmentSeal | undefined;
 }
 
 /** An event that comes again is known for so many entries: the same for all auditors of a mesh. */
@@ -20,6 +19,7 @@ export function knowsRepeats(first: number, last: number, window: number): boole
 interface IndexedSegment {
   file: string;
   first: number;
+  seal: SegmentSeal | undefined;
   entries: EntryPlace[];
 }
 
@@ -52,8 +52,8 @@ export class LogIndex {
     return newest === undefined ? 0 : newest.first + newest.entries.length - 1;
   }
 
-  addSegment(file: string, first: number): void {
-    this.#segments.push({ file, first, entries: [] });
+  addSegment(file: string, first: number, seal: SegmentSeal | undefined): void {
+    this.#segments.push({ file, first, seal, entries: [] });
     const spare = () =>
       this.#segments.length > this.#keptSegments &&
       knowsRepeats(this.#segments[1]?.first ?? first, first, this.#window);
@@ -117,15 +117,16 @@ export class LogIndex {
       }
       const found = this.#find(sequence);
       if (found !== undefined && fits(found)) {
-        lines.push({ sequence, file: found.file, offset: found.place.offset, length: found.place.length });
+        const { length, offset, record } = found.place;
+        lines.push({ sequence, offset, length, record, file: found.file, seal: found.seal });
       }
     }
     return newestFirst ? lines.reverse() : lines;
   }
 
-  #find(sequence: number): { file: string; place: EntryPlace } | undefined {
+  #find(sequence: number): { file: string; seal: SegmentSeal | undefined; place: EntryPlace } | undefined {
     const segment = this.#segments.findLast((one) => one.first <= sequence);
     const place = segment?.entries[sequence - segment.first];
-    return segment === undefined || place === undefined ? undefined : { file: segment.file, place };
+    return segment === undefined || place === undefined ? undefined : { ...segment, place };
   }
 }

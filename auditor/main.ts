@@ -16,6 +16,7 @@ import { announceReady } from "../service/ready.ts";
 import { Rejections } from "../service/rejections.ts";
 import { Spool } from "../service/spool.ts";
 import { serveStructures } from "../service/structures-exchange.ts";
+import { readStorageKeys } from "./at-rest/storage-keys.ts";
 import { Auditor } from "./auditor.ts";
 import { auditorConfig } from "./config.ts";
 import { Desk } from "./desk.ts";
@@ -33,6 +34,9 @@ const PRUNE_MS = 10 * 60_000;
 /** How often a part of the signed log's files is looked over, milliseconds. */
 const SCRUB_MS = 5000;
 
+/** How often some more files are encrypted by a new storage key, while there are any, milliseconds. */
+const RESEAL_MS = 200;
+
 const log = createLog("auditor");
 
 runProcess(log, async (lifecycle) => {
@@ -43,6 +47,7 @@ runProcess(log, async (lifecycle) => {
   }
   lifecycle.onClose("lock", () => lock.release());
 
+  const keys = readStorageKeys(process.env, stateDir());
   const { cell } = config;
   const bus = await connectBus("auditor", busAddressOf(config), log, { retry: true });
   lifecycle.onClose("bus", () => bus.drain());
@@ -60,6 +65,7 @@ runProcess(log, async (lifecycle) => {
     {
       folder: config.auditDir,
       name: config.auditorId,
+      keys,
       keyFile: config.auditKeyFile,
       segmentBytes: config.auditSegmentBytes,
       // The one who writes answers: the other one is a moment behind.
@@ -67,12 +73,13 @@ runProcess(log, async (lifecycle) => {
       onStored: (entries) => pruner.onStored(entries),
     },
   );
-  const search = new SearchDesk(config.auditDir, log);
+  const search = new SearchDesk(config.auditDir, log, keys);
   lifecycle.onClose("search", () => search.close());
-  const desk = new Desk(bus, { auditor, search, rejections, folder: config.auditDir });
+  const desk = new Desk(bus, { auditor, search, rejections, folder: config.auditDir, keys });
   const policies = await PolicyBucket.open(bus);
   const pruner = new Pruner({
     folder: join(config.auditDir, TLOG_FOLDER),
+    keys,
     size: () => auditor.treeSize,
     retention: async () => retentionOf((await policyInForce(policies)).good?.config),
     isWriter: () => auditor.signedLog !== undefined,
@@ -86,12 +93,16 @@ runProcess(log, async (lifecycle) => {
   });
 
   const onError = (error: unknown) => log.error({ err: error }, "the audit log could not be pruned");
+  const onReseal = (error: unknown) => log.warn({ err: error }, "the log could not be encrypted anew");
   const onScrub = (error: unknown) => log.warn({ err: error }, "the signed log could not be looked over");
   const pruning = startLoop({ name: "pruning", everyMs: PRUNE_MS, onError }, () => pruner.tick().then(() => undefined));
   lifecycle.onClose("pruning", () => pruning.stop());
 
   const scrubbing = startLoop({ name: "scrub", everyMs: SCRUB_MS, onError: onScrub }, () => auditor.scrub());
   lifecycle.onClose("scrub", () => scrubbing.stop());
+
+  const resealing = startLoop({ name: "reseal", everyMs: RESEAL_MS, onError: onReseal }, () => auditor.reseal());
+  lifecycle.onClose("reseal", () => resealing.stop());
 
   const cosigner = new Cosigner({
     witnesses: await readWitnessList(config.auditWitnesses ?? join(config.auditDir, "witnesses")),

@@ -1,4 +1,4 @@
-import { open } from "node:fs/promises";
+import { open, type FileHandle } from "node:fs/promises";
 import type { Msg } from "@nats-io/nats-core";
 import {
   AuditFilter,
@@ -11,6 +11,7 @@ import {
 import { readBody, respond } from "../service/messages.ts";
 import type { Rejections } from "../service/rejections.ts";
 import type { Line, LogIndex } from "./log-index.ts";
+import type { RecordPlace } from "./segment.ts";
 import type { SearchDesk } from "./search/search-desk.ts";
 
 /** An answer stays below this, bytes, well under the bus's largest message. */
@@ -54,15 +55,29 @@ async function readLines(lines: readonly Line[]): Promise<AuditEntry[]> {
   for (const [file, ofFile] of Map.groupBy(lines, (line) => line.file)) {
     const handle = await open(file, "r");
     try {
-      for (const { offset, length } of ofFile) {
-        const { buffer } = await handle.read(Buffer.alloc(length), 0, length, offset);
-        entries.push(JSON.parse(buffer.toString("utf8")) as AuditEntry);
+      let last: { record: RecordPlace; text: Buffer } | undefined;
+      for (const { length, offset, record, seal } of ofFile) {
+        if (record === undefined || seal === undefined) {
+          entries.push(JSON.parse((await readAt(handle, { offset, length })).toString()) as AuditEntry);
+          continue;
+        }
+        // Neighbours lie in one record.
+        if (last?.record !== record) {
+          const text = seal.open((await readAt(handle, record)).toString("latin1"));
+          if (text === undefined) throw new MeshError("audit_unavailable", `${file}: a line of it was damaged`);
+          last = { record, text };
+        }
+        entries.push(JSON.parse(last.text.toString("utf8", offset, offset + length)) as AuditEntry);
       }
     } finally {
       await handle.close();
     }
   }
   return entries;
+}
+
+async function readAt(handle: FileHandle, { length, offset }: RecordPlace): Promise<Buffer> {
+  return (await handle.read(Buffer.alloc(length), 0, length, offset)).buffer;
 }
 
 /** Whether a question has conditions that only the search index knows. */

@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import path from "node:path";
 
 /** First line of each segment: where it stands in the log and which stream its entries come from. */
@@ -10,6 +9,8 @@ export interface SegmentHeader {
   stream_created: string;
   /** Entries of this segment lie behind this position of the stream. */
   after_stream_sequence: number;
+  /** The storage key that its lines are encrypted with; not there in a plain one. */
+  sealed_by?: string;
 }
 
 /** Where an entry stands, without its content. */
@@ -21,18 +22,17 @@ export interface EntryPlace {
   type: string | null;
   /** What tells the event from all others ({@link eventKey}), or null for a rejected message. */
   key: string | null;
-  /** Of its line in the segment, bytes, without the line end. */
+  /** Of its line in the segment, bytes, without the line end; of an encrypted one in the text of its record. */
   offset: number;
   length: number;
+  /** Of an encrypted segment: the line that holds it, with others. */
+  record?: RecordPlace | undefined;
 }
 
-export interface ScannedSegment {
-  file: string;
-  header: SegmentHeader | undefined;
-  entries: EntryPlace[];
-  /** End of the last whole and well-formed line; what is behind it is damage. */
-  goodBytes: number;
-  totalBytes: number;
+/** Where a line of an encrypted segment is, bytes, without the line end. */
+export interface RecordPlace {
+  offset: number;
+  length: number;
 }
 
 const NAME = /^segment-(\d{6,})\.jsonl$/;
@@ -42,8 +42,6 @@ const HEAD =
   /^\{"sequence":(\d+),"stream_sequence":(\d+),"job_id":(?:null|"([A-Za-z0-9_-]+)"),(?:"rejected":|("id":"(?:[^"\\]|\\.)*","source":"(?:[^"\\]|\\.)*"),"type":"(\w+)")/;
 /** Long enough for any head: two positions, a job id, an event id and a source, escaped. */
 const HEAD_BYTES = 2048;
-/** A crash can damage only what was written last; so much of a segment's end is parsed whole, bytes. */
-const CHECKED_TAIL_BYTES = 4 * 1024 * 1024;
 
 /**
  * An event's id and source, as the head of its line has them. The source counts, because the broker vouches for it: else
@@ -64,26 +62,16 @@ export function segmentNumber(fileName: string): number | undefined {
   return digits === undefined ? undefined : Number(digits);
 }
 
-/** Reads one segment up to its first damaged line: torn, not ours, or not the next in sequence. */
-export async function scanSegment(file: string): Promise<ScannedSegment> {
-  const data = await readFile(file);
-  const scanned: ScannedSegment = { file, header: undefined, entries: [], goodBytes: 0, totalBytes: data.length };
+/** The places of whole lines. */
+export function placesIn(text: Buffer): EntryPlace[] {
+  const places: EntryPlace[] = [];
   let start = 0;
-  for (let end = data.indexOf(NEWLINE); end !== -1; end = data.indexOf(NEWLINE, start)) {
-    if (start === 0) {
-      scanned.header = readHeader(data.toString("utf8", 0, end));
-      if (scanned.header === undefined) break;
-    } else {
-      const place = readPlace(data, start, end);
-      const expected = (scanned.header?.first_sequence ?? 1) + scanned.entries.length;
-      if (place?.sequence !== expected) break;
-      if (start > data.length - CHECKED_TAIL_BYTES && !isJson(data.toString("utf8", start, end))) break;
-      scanned.entries.push(place);
-    }
+  for (let end = text.indexOf(NEWLINE); end !== -1; end = text.indexOf(NEWLINE, start)) {
+    const place = readPlace(text, start, end);
+    if (place !== undefined) places.push(place);
     start = end + 1;
-    scanned.goodBytes = start;
   }
-  return scanned;
+  return places;
 }
 
 /** The header in a segment's first line; undefined when it is none. */
@@ -118,13 +106,4 @@ export function readPlace(data: Buffer, start: number, end: number): EntryPlace 
 /** A part of a text keeps the whole text in memory (V8), and the index keeps this part for as long as its segment is looked up. */
 function ownCopy(text: string): string {
   return Buffer.from(text, "latin1").toString("latin1");
-}
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
 }

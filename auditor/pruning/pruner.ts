@@ -6,6 +6,7 @@
 import { stat } from "node:fs/promises";
 import path from "node:path";
 import type { EventData, LogEntry } from "../../bus-schemas/index.ts";
+import type { StorageKeys } from "../at-rest/storage-keys.ts";
 import { BadTile, TileReader } from "../tlog/reader.ts";
 import { pruneTiles, readMinimumIndex } from "../tlog/minimum-index.ts";
 import { TILE_WIDTH, levelCount, tilePath } from "../tlog/tiles.ts";
@@ -14,6 +15,8 @@ import { isExpired, type Retention } from "./retention.ts";
 export interface PrunerOptions {
   /** Of the signed log. */
   folder: string;
+  /** Of a log that is encrypted. */
+  keys?: StorageKeys;
   /** Entries that the newest checkpoint covers; undefined while the log cannot be written. */
   size: () => number | undefined;
   /** By the policy in force. @throws when it cannot be read: then nothing is removed */
@@ -72,8 +75,8 @@ export class Pruner {
 
   /** Index behind the last bundle whose entries may all go. The newest full bundle stays: the log's end is read from it. */
   async #dueUpTo(minimum: number, size: number, retention: Retention): Promise<number> {
-    const { folder, nowMs = Date.now } = this.#options;
-    const reader = new TileReader(folder, size);
+    const { folder, keys, nowMs = Date.now } = this.#options;
+    const reader = new TileReader(folder, size, keys);
     let due = minimum;
     for (let index = minimum / TILE_WIDTH; index < levelCount(1, size) - 1; index++) {
       const file = path.join(folder, tilePath({ level: "entries", index, width: TILE_WIDTH }));

@@ -1,5 +1,4 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
-import path from "node:path";
 import type { EventData } from "../../bus-schemas/index.ts";
 import { decided, ended, hop, inputs } from "../../test/kit/recorded-jobs.ts";
 import { BEGAN_MS, startLog, type RecordedLog } from "../../test/kit/recorded-log.ts";
@@ -35,7 +34,7 @@ async function look(): Promise<Gap[]> {
   await log.cover();
   await live.follow(new AbortController().signal);
   if (live.index === undefined) throw new Error("no index");
-  finder ??= new GapFinder(live.index, path.join(dir.path, "tlog"));
+  finder ??= new GapFinder(live.index, live.log);
   nowMs += MINUTE;
   const gaps = finder.find(nowMs);
   for (const gap of gaps) await log.record("audit_gap", gap, { source: "auditor/auditor" });

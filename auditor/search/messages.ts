@@ -8,6 +8,8 @@ export interface SearchConfig {
   folder: string;
   /** How often it is looked for new entries, milliseconds. */
   everyMs: number;
+  /** What the log is encrypted with, as texts; none for one that is not. */
+  storageKeys: readonly string[];
 }
 
 export type SearchQuestion =

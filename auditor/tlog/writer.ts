@@ -5,6 +5,8 @@
  */
 import path from "node:path";
 import { MeshError } from "../../bus-schemas/index.ts";
+import { sealedDisk } from "../at-rest/sealed-disk.ts";
+import { NO_KEYS, type StorageKeys } from "../at-rest/storage-keys.ts";
 import { decodeBundle } from "./bundle.ts";
 import { openCheckpoint, signCheckpoint, type Checkpoint, type TreeHead } from "./checkpoint.ts";
 import { DISK, replaceFiles, type Disk } from "./files.ts";
@@ -39,10 +41,15 @@ export class TlogWriter {
   /**
    * Opens the log of a folder, or begins one where there is none.
    * @throws MeshError `conflict` when the right edge of the log does not hash to its checkpoint, or the checkpoint is
-   *   missing or not this key's; the file system's errors.
+   *   missing or not this key's; MissingStorageKey when its entries are encrypted by another; the file system's errors.
    */
-  static async open(folder: string, signer: NoteSigner, disk: Disk = DISK): Promise<TlogWriter> {
-    const writer = new TlogWriter(folder, signer, disk);
+  static async open(
+    folder: string,
+    signer: NoteSigner,
+    disk: Disk = DISK,
+    keys: StorageKeys = NO_KEYS,
+  ): Promise<TlogWriter> {
+    const writer = new TlogWriter(folder, signer, sealedDisk(disk, folder, keys));
     const note = await disk.read(path.join(folder, CHECKPOINT_FILE));
     if (note === undefined) await writer.#begin();
     else await writer.#goOn(note);

@@ -33,9 +33,9 @@ export function verify(flags: VerifyFlags): void {
 
 function verifyFolder(flags: VerifyFlags): void {
   const { checkpoint: kept, json, key: keyFile, offline } = flags;
-  const { folder, key } = logPlace(offline, keyFile);
+  const { folder, key, keys } = logPlace(offline, keyFile);
   const witnesses = witnessKeys(flags);
-  const checked = verifyLog(folder, key, { kept: kept.map(readGiven), prunedUpTo, witnesses });
+  const checked = verifyLog(folder, key, { kept: kept.map(readGiven), prunedUpTo, witnesses, keys });
   const { checkpoint, minimum, problems, uncovered, witnessed } = checked;
   const missing = lacking(witnessed?.witnesses ?? [], witnesses.length, flags.require);
   if (missing !== undefined) problems.push({ file: "checkpoint", what: missing });
@@ -68,7 +68,7 @@ function verifyFolder(flags: VerifyFlags): void {
 }
 
 /** What an auditor's own entry says of pruning (event `audit_pruned`). */
-function prunedUpTo(entry: Uint8Array): number | undefined {
+export function prunedUpTo(entry: Uint8Array): number | undefined {
   const bytes = Buffer.from(entry.buffer, entry.byteOffset, entry.length);
   if (!bytes.includes('"type":"audit_pruned"')) return undefined;
   const { data, source, type } = JSON.parse(bytes.toString()) as Partial<AuditEntry>;

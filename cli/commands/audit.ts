@@ -1,4 +1,5 @@
 import { Option } from "commander";
+import { addStorageCommands } from "../audit/storage-commands.ts";
 import { count, jobId } from "../audit/filter.ts";
 import { proveNoEgress, type ProveFlags } from "../audit/prove.ts";
 import { addReadCommands } from "../audit/read-commands.ts";
@@ -104,5 +105,6 @@ export const audit: CommandModule = (program) => {
       ),
     )
     .action(proveNoEgress satisfies (flags: ProveFlags) => void);
+  addStorageCommands(command);
   addSaltCommands(command);
 };

@@ -1,0 +1,167 @@
+/**
+ * Brings what lies in an auditor's folder under the newest storage key: what was plain when encryption began, and what an older
+ * key has sealed. File by file, each whole or not at all; so it can be stopped at any step, and goes on from what it finds.
+ */
+import { open, readdir, rename, rm, stat, utimes } from "node:fs/promises";
+import path from "node:path";
+import { MeshError } from "../../bus-schemas/index.ts";
+import { isAlive } from "../../service/process-info.ts";
+import { TLOG_FOLDER } from "../log-key.ts";
+import { readSegmentHeader } from "../segment-reader.ts";
+import { segmentNumber } from "../segment.ts";
+import { DISK, UNFINISHED } from "../tlog/files.ts";
+import { TILE_WIDTH, parseTilePath } from "../tlog/tiles.ts";
+import { resealSegment } from "./reseal-segment.ts";
+import { ENTRIES_FOLDER } from "./sealed-disk.ts";
+import { SEAL_HEAD_BYTES, sealedBy, type StorageKeys } from "./storage-keys.ts";
+
+/** Files that are sealed again in one step beside the writer. */
+const AT_ONCE = 32;
+/** Of a segment's damaged end that recovery has set aside. */
+const DAMAGED = /^segment-\d{6,}\.jsonl\.damaged-/;
+
+/** Files with entries, by the storage key that they are encrypted with; `plain` for none. */
+export type SealCount = Record<string, number>;
+
+/** A file with entries, and by which key it is sealed. */
+export interface SealedFile {
+  file: string;
+  /** What is bound to the content of a file that is sealed as a whole; undefined for a segment. */
+  name: string | undefined;
+  key: string | undefined;
+}
+
+/** Every file of an auditor's folder that holds entries, but the search index, which is made anew. @throws the file system's errors */
+export async function* filesWithEntries(folder: string): AsyncGenerator<SealedFile, void, undefined> {
+  for (const name of (await DISK.list(folder)).toSorted()) {
+    const file = path.join(folder, name);
+    if (segmentNumber(name) !== undefined)
+      yield { file, name: undefined, key: (await readSegmentHeader(file))?.sealed_by };
+    else if (DAMAGED.test(name)) yield { file, name, key: sealedBy(await headOf(file)) };
+  }
+  const tlog = path.join(folder, TLOG_FOLDER);
+  for (const file of await filesBelow(path.join(tlog, ENTRIES_FOLDER))) {
+    const name = path.relative(tlog, file).replaceAll(path.sep, "/");
+    // One that was just replaced or pruned is passed over.
+    const head = parseTilePath(name) === undefined ? undefined : await headOf(file).catch(absent);
+    if (head !== undefined) yield { file, name, key: sealedBy(head) };
+  }
+}
+
+/** How many files are sealed by which key. @throws the file system's errors */
+export async function countSeals(folder: string): Promise<SealCount> {
+  const count: SealCount = {};
+  for await (const { key = "plain" } of filesWithEntries(folder)) count[key] = (count[key] ?? 0) + 1;
+  return count;
+}
+
+/**
+ * Seals one file by the newest key; the time of its content, by which it is pruned, stays.
+ * @throws MissingStorageKey; MeshError `conflict` for a damaged one; the file system's errors
+ */
+export async function reseal({ file, name }: SealedFile, keys: StorageKeys): Promise<void> {
+  if (name === undefined) return resealSegment(file, keys);
+  const data = await DISK.read(file);
+  // A partial bundle that became full meanwhile, or was pruned.
+  if (data === undefined) return;
+  const opened = keys.open(data, name);
+  if (opened === undefined) return;
+  const { atime, mtime } = await stat(file);
+  const unfinished = `${file}${UNFINISHED}`;
+  await DISK.write(unfinished, keys.seal(opened, name), 0o600);
+  await utimes(unfinished, atime, mtime);
+  await rename(unfinished, file);
+}
+
+/**
+ * What has to be done before somebody writes: what crashes left half written is removed, since it may be plain, and the partial
+ * bundles, which the writer replaces as it goes, are sealed by the newest key. @throws as {@link reseal}
+ */
+export async function prepareFolder(folder: string, keys: StorageKeys): Promise<void> {
+  if (keys.current === undefined) return;
+  const entries = path.join(folder, TLOG_FOLDER, ENTRIES_FOLDER);
+  const left = (await DISK.list(folder)).filter((name) => isLeft(name)).map((name) => path.join(folder, name));
+  const below = (await filesBelow(entries)).filter((file) => file.endsWith(UNFINISHED));
+  for (const file of [...left, ...below]) await rm(file, { force: true });
+  for await (const one of filesWithEntries(folder))
+    if (isPartial(one) && one.key !== keys.current.id) await reseal(one, keys);
+}
+
+/** Goes over a folder beside its writer, a few files at a time. */
+export class Resealer {
+  readonly #keys: StorageKeys;
+  readonly #files: AsyncGenerator<SealedFile, void, undefined>;
+  #sealed = 0;
+  #failed: string[] = [];
+  #isDone: boolean;
+
+  /** @param folder the auditor's; its newest segments and partial bundles are sealed already */
+  constructor(folder: string, keys: StorageKeys) {
+    this.#keys = keys;
+    this.#files = filesWithEntries(folder);
+    this.#isDone = keys.current === undefined;
+  }
+
+  get state() {
+    const { current } = this.#keys;
+    const state = current === undefined ? "off" : this.#isDone ? "done" : "working";
+    return { key: current?.id ?? null, state, sealed_again: this.#sealed, failed: this.#failed };
+  }
+
+  /** Seals the next files again. @returns what could not be, which is left as it is; @throws the file system's errors */
+  async step(): Promise<{ file: string; error: unknown }[]> {
+    const failed: { file: string; error: unknown }[] = [];
+    for (let sealed = 0; !this.#isDone && sealed < AT_ONCE;) {
+      const { done, value: next } = await this.#files.next();
+      if (done === true) this.#isDone = true;
+      else if (next.key !== this.#keys.current?.id && !isPartial(next)) {
+        sealed++;
+        try {
+          await reseal(next, this.#keys);
+          this.#sealed++;
+        } catch (error) {
+          if (!(error instanceof MeshError)) throw error;
+          failed.push({ file: next.file, error });
+          this.#failed.push(path.basename(next.file));
+        }
+      }
+    }
+    return failed;
+  }
+}
+
+function isPartial({ name = "" }: SealedFile): boolean {
+  const width = parseTilePath(name)?.width ?? TILE_WIDTH;
+  return width < TILE_WIDTH;
+}
+
+/** A file that somebody was writing when it crashed. */
+function isLeft(name: string): boolean {
+  if (/^segment-\d{6,}\.jsonl\.tmp$/.test(name)) return true;
+  // A new search index, named by the process that makes it.
+  const pid = /^search\.db\.(\d+)\.tmp(?:-journal)?$/.exec(name)?.[1];
+  return pid !== undefined && !isAlive(Number(pid));
+}
+
+async function headOf(file: string): Promise<Buffer> {
+  const handle = await open(file, "r");
+  try {
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(SEAL_HEAD_BYTES), 0, SEAL_HEAD_BYTES, 0);
+    return buffer.subarray(0, bytesRead);
+  } finally {
+    await handle.close();
+  }
+}
+
+async function filesBelow(folder: string): Promise<string[]> {
+  try {
+    const found = await readdir(folder, { recursive: true, withFileTypes: true });
+    return found.filter((one) => one.isFile()).map((one) => path.join(one.parentPath, one.name));
+  } catch (error) {
+    return absent(error) ?? [];
+  }
+}
+
+function absent(error: unknown): undefined {
+  if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+}

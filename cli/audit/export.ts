@@ -1,0 +1,85 @@
+import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync } from "node:fs";
+import path from "node:path";
+import { VERIFIER_KEY_FILE } from "../../auditor/log-key.ts";
+import { encodeBundle } from "../../auditor/tlog/bundle.ts";
+import { openCheckpoint } from "../../auditor/tlog/checkpoint.ts";
+import { DISK, replaceFiles } from "../../auditor/tlog/files.ts";
+import { MINIMUM_INDEX_FILE, isPruned, readMinimumIndex } from "../../auditor/tlog/minimum-index.ts";
+import { TileReader } from "../../auditor/tlog/reader.ts";
+import { TILE_WIDTH, tilePath, widthOf, type Tile } from "../../auditor/tlog/tiles.ts";
+import { readCheckpoint, verifyLog } from "../../auditor/tlog/verify.ts";
+import { CHECKPOINT_FILE, WITNESSED_FILE } from "../../auditor/tlog/writer.ts";
+import { MeshError } from "../../bus-schemas/index.ts";
+import { EXIT } from "../command.ts";
+import { harmless, print, printJson } from "../format/terminal.ts";
+import { logPlace } from "./log-folder.ts";
+import { prunedUpTo } from "./verify.ts";
+
+export interface ExportFlags {
+  offline?: string;
+  key?: string;
+  json?: boolean;
+}
+
+/** Files that are written and synced at once. */
+const AT_ONCE = 64;
+
+/**
+ * Writes the signed log in clear: what its newest checkpoint covers, and no more. What was written is checked; ends with 1 when it
+ * is not whole.
+ * @throws MeshError `bad_request` when the folder holds something; MissingStorageKey; BadTile for a damaged log
+ */
+export async function exportLog(out: string, { offline, key: keyFile, json }: ExportFlags): Promise<void> {
+  const { folder, key, keys } = logPlace(offline, keyFile);
+  if (existsSync(out) && readdirSync(out).length > 0)
+    throw new MeshError("bad_request", `${out}: is not empty; name a new folder`, { field: "folder" });
+  // Before its tiles: a running auditor goes on.
+  const note = readCheckpoint(folder);
+  const witnessed = ifThere(path.join(folder, WITNESSED_FILE));
+  const minimum = readMinimumIndex(folder);
+  const { size } = openCheckpoint(note, key);
+  mkdirSync(out, { recursive: true });
+  await writeTiles(new TileReader(folder, size, keys), { minimum, size }, out);
+  const rest = new Map([[path.join(out, CHECKPOINT_FILE), note]]);
+  if (witnessed !== undefined && openCheckpoint(witnessed, key).size <= size)
+    rest.set(path.join(out, WITNESSED_FILE), witnessed);
+  if (minimum > 0) rest.set(path.join(out, MINIMUM_INDEX_FILE), Buffer.from(`${minimum}\n`));
+  await replaceFiles(DISK, rest);
+  const beside = [keyFile, path.join(folder, VERIFIER_KEY_FILE), path.join(path.dirname(folder), VERIFIER_KEY_FILE)];
+  const found = beside.find((file) => file !== undefined && existsSync(file));
+  if (found !== undefined) copyFileSync(found, path.join(out, VERIFIER_KEY_FILE));
+  const { problems } = verifyLog(out, key, { prunedUpTo });
+  if (problems.length > 0) process.exitCode = EXIT.failed;
+  if (json === true) return printJson({ folder: out, origin: key.name, size, minimum_index: minimum, problems });
+  print(`${out}: ${harmless(key.name)}, ${size} entries in clear; all of it can be read by whoever has the folder`);
+  for (const { file, what } of problems) print(`  ${harmless(`${file}: ${what}`)}`);
+}
+
+async function writeTiles(reader: TileReader, { minimum, size }: { minimum: number; size: number }, out: string) {
+  let files = new Map<string, Buffer>();
+  const flush = async () => {
+    await replaceFiles(DISK, files);
+    files = new Map();
+  };
+  for (const level of levelsOf(size)) {
+    for (let index = 0; widthOf(level, index, size) > 0; index++) {
+      if (isPruned({ level, index }, minimum)) continue;
+      const width = widthOf(level, index, size);
+      const content =
+        level === "entries" ? encodeBundle(reader.bundle(index)) : Buffer.concat(reader.tile(level, index));
+      files.set(path.join(out, tilePath({ level, index, width })), content);
+      if (files.size >= AT_ONCE) await flush();
+    }
+  }
+  await flush();
+}
+
+function levelsOf(size: number): Tile["level"][] {
+  const levels: Tile["level"][] = ["entries"];
+  for (let level = 0; size >= TILE_WIDTH ** level && size > 0; level++) levels.push(level);
+  return levels;
+}
+
+function ifThere(file: string): Buffer | undefined {
+  return existsSync(file) ? readFileSync(file) : undefined;
+}
