@@ -5,7 +5,7 @@
  */
 import path from "node:path";
 import { MeshError, type LogEntry } from "../bus-schemas/index.ts";
-import { TLOG_FOLDER, openLogKey, type LogKeyOptions } from "./log-key.ts";
+import { TLOG_FOLDER, openLogKey, openSecondKey, type LogKeyOptions } from "./log-key.ts";
 import { entriesAfter } from "./segment-reader.ts";
 import type { SegmentLog } from "./segment-log.ts";
 import type { TreeHead } from "./tlog/checkpoint.ts";
@@ -52,7 +52,8 @@ export class AuditTree {
     keyOptions: LogKeyOptions = {},
   ): Promise<AuditTree> {
     const signer = await openLogKey(folder, mesh, keyOptions);
-    const writer = await TlogWriter.open(path.join(folder, TLOG_FOLDER), signer, DISK, segments.keys);
+    const also = keyOptions.mldsa === true ? [await openSecondKey(folder, signer.name, keyOptions)] : [];
+    const writer = await TlogWriter.open(path.join(folder, TLOG_FOLDER), signer, DISK, segments.keys, also);
     const last = await lastSequence(writer);
     if (last !== writer.size)
       throw new MeshError("conflict", `the last of ${writer.size} entries of the signed tree says that it is ${last}`);

@@ -29,6 +29,8 @@ export interface AuditorOptions extends SegmentLogOptions {
   name: AuditorName;
   /** Where the log's private key is, if not in the folder. */
   keyFile?: string | undefined;
+  /** Whether checkpoints are signed by ML-DSA-44, too. */
+  mldsa?: boolean;
   /** Told of entries that are in the log now. */
   onStored?: (entries: readonly LogEntry[]) => void;
   /** Called when it has become this auditor's turn to write, and when it no longer is. */
@@ -172,12 +174,12 @@ export class Auditor {
   }
 
   async #run(signal: AbortSignal): Promise<void> {
-    const { folder, keyFile, keys = NO_KEYS, name } = this.#options;
+    const { folder, keyFile, keys = NO_KEYS, mldsa = false, name } = this.#options;
     this.#segments ??= await SegmentLog.open(folder, this.#options);
     this.#index = this.#segments.index;
     if (this.#diskFailed) await this.#segments.probe(ROOM_BYTES);
     this.#diskFailed = false;
-    const key = { file: keyFile, make: name === "auditor" };
+    const key = { file: keyFile, make: name === "auditor", mldsa };
     if (this.#tree === undefined) {
       this.#tree = await AuditTree.open(folder, this.#segments, this.#bus.subjects.prefix, key);
       await prepareFolder(folder, keys);

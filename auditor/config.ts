@@ -15,6 +15,11 @@ const AuditorConfig = BaseConfig.extend({
   auditorId: z.enum(AUDITORS).default("auditor"),
   /** File of the log's private key; `log-key` in the folder if not said. */
   auditKeyFile: z.string().min(1).optional(),
+  /** Whether checkpoints are signed by ML-DSA-44 (FIPS 204), too; the key is `<log key>-mldsa`. */
+  auditMldsa: z
+    .enum(["on", "off"])
+    .default("off")
+    .transform((value) => value === "on"),
   /** File with the witnesses that are asked to cosign; `witnesses` in the folder if not said. */
   auditWitnesses: z.string().min(1).optional(),
 });
@@ -27,6 +32,7 @@ const ENV = {
   auditCheckMs: "TIERMESH_AUDIT_CHECK_MS",
   auditorId: "TIERMESH_AUDITOR_ID",
   auditKeyFile: "TIERMESH_AUDIT_KEY",
+  auditMldsa: "TIERMESH_AUDIT_MLDSA",
   auditWitnesses: "TIERMESH_AUDIT_WITNESSES",
 } as const;
 

@@ -67,6 +67,7 @@ runProcess(log, async (lifecycle) => {
       name: config.auditorId,
       keys,
       keyFile: config.auditKeyFile,
+      mldsa: config.auditMldsa,
       segmentBytes: config.auditSegmentBytes,
       // The one who writes answers: the other one is a moment behind.
       onTurn: (isWriter) => desk.open(isWriter),

@@ -57,6 +57,7 @@ export const audit: CommandModule = (program) => {
     .addOption(
       new Option("--require <count>", "so many of them must have cosigned (all, if not said)").argParser(count),
     )
+    .option("--mldsa <file>", "the log's second verifier key: its ML-DSA-44 signature is required (log-key-mldsa.pub)")
     .option("--json", "as JSON")
     .addHelpText(
       "after",
