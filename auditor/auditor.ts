@@ -22,6 +22,8 @@ const RETRY_MS = 500;
 const START_MS = 10_000;
 /** After the disk was full, events are taken again when it has so much room, bytes. */
 const ROOM_BYTES = 1024 * 1024;
+/** What is written to try the disk, bytes. */
+const PROBE_BYTES = 4096;
 
 export interface AuditorOptions extends SegmentLogOptions {
   /** Folder of segments and signed log. */
@@ -33,6 +35,8 @@ export interface AuditorOptions extends SegmentLogOptions {
   mldsa?: boolean;
   /** Told of entries that are in the log now. */
   onStored?: (entries: readonly LogEntry[]) => void;
+  /** Told when a canary has come through (RecordPathWatch). */
+  onCanary?: () => void;
   /** Called when it has become this auditor's turn to write, and when it no longer is. */
   onTurn?: (isWriter: boolean) => void;
 }
@@ -118,6 +122,11 @@ export class Auditor {
       this.#record("audit_problem", { auditor, kind: "log", problem: null });
   }
 
+  /** Tries whether the log's disk takes something. @throws the file system's errors */
+  async probe(): Promise<void> {
+    await this.#segments?.probe(PROBE_BYTES);
+  }
+
   /** Encrypts the next files anew that lie there by an older storage key, or by none. @throws the file system's errors */
   async reseal(): Promise<void> {
     for (const { error, file } of (await this.#resealer?.step()) ?? [])
@@ -195,6 +204,7 @@ export class Auditor {
       onStored: (entries: readonly LogEntry[], seconds: number, pending: number) =>
         this.#count(entries, seconds, pending),
       onTurn: (turn: TurnState) => this.#onTurn(turn),
+      onCanary: () => this.#options.onCanary?.(),
     };
     const me = { auditor: name, holder: await folderHolder(folder) };
     const record = { log: this.#segments, tree: this.#tree, me };

@@ -11,6 +11,8 @@ const AuditorConfig = BaseConfig.extend({
     .default(64 * 1024 ** 2),
   /** How often the log is looked through for what is missing, milliseconds. */
   auditCheckMs: IntegerText.min(100).max(3_600_000).default(60_000),
+  /** How often it is tried whether events come into the log, milliseconds. */
+  auditCanaryMs: IntegerText.min(100).max(3_600_000).default(30_000),
   /** Which of the mesh's auditors this is. */
   auditorId: z.enum(AUDITORS).default("auditor"),
   /** File of the log's private key; `log-key` in the folder if not said. */
@@ -30,6 +32,7 @@ const ENV = {
   auditDir: "TIERMESH_AUDIT_DIR",
   auditSegmentBytes: "TIERMESH_AUDIT_SEGMENT_BYTES",
   auditCheckMs: "TIERMESH_AUDIT_CHECK_MS",
+  auditCanaryMs: "TIERMESH_AUDIT_CANARY_MS",
   auditorId: "TIERMESH_AUDITOR_ID",
   auditKeyFile: "TIERMESH_AUDIT_KEY",
   auditMldsa: "TIERMESH_AUDIT_MLDSA",

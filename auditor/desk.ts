@@ -5,6 +5,7 @@ import type { StorageKeys } from "./at-rest/storage-keys.ts";
 import type { Auditor } from "./auditor.ts";
 import { serveQuery, serveStats } from "./query.ts";
 import { serveReceipt } from "./receipt-desk.ts";
+import type { RecordPathWatch } from "./record-path.ts";
 import type { SearchDesk } from "./search/search-desk.ts";
 
 /** Auditors of one cell share what they are asked. */
@@ -13,6 +14,7 @@ const QUEUE_GROUP = "auditor";
 export interface DeskParts {
   auditor: Pick<Auditor, "index" | "health">;
   search: SearchDesk;
+  recordPath: Pick<RecordPathWatch, "state">;
   rejections: Rejections;
   /** The auditor's folder. */
   folder: string;
@@ -26,10 +28,17 @@ export class Desk {
   readonly #serves: Record<string, { subject: string; requests: number; serve: (msg: Msg) => Promise<void> }>;
   #subscriptions: Subscription[] = [];
 
-  constructor(bus: Bus, { auditor, search, rejections, folder, keys }: DeskParts) {
+  constructor(bus: Bus, { auditor, recordPath, search, rejections, folder, keys }: DeskParts) {
     this.#bus = bus;
     const { subjects } = bus;
-    const now = () => ({ index: auditor.index, search, folder, keys, treeSize: auditor.health.tree_size });
+    const now = () => ({
+      index: auditor.index,
+      search,
+      folder,
+      keys,
+      recordPath: recordPath.state,
+      treeSize: auditor.health.tree_size,
+    });
     this.#serves = {
       query: { subject: subjects.auditQuery, requests: 0, serve: (msg) => serveQuery(msg, now(), rejections) },
       stats: { subject: subjects.auditStats, requests: 0, serve: (msg) => serveStats(msg, now(), rejections) },

@@ -24,6 +24,7 @@ import { GapWatch } from "./gap-watch.ts";
 import { TLOG_FOLDER } from "./log-key.ts";
 import { Pruner } from "./pruning/pruner.ts";
 import { retentionOf } from "./pruning/retention.ts";
+import { RecordPathWatch } from "./record-path.ts";
 import { SearchDesk } from "./search/search-desk.ts";
 import { Cosigner } from "./witness/cosigner.ts";
 import { readWitnessList } from "./witness/witness-list.ts";
@@ -71,12 +72,21 @@ runProcess(log, async (lifecycle) => {
       segmentBytes: config.auditSegmentBytes,
       // The one who writes answers: the other one is a moment behind.
       onTurn: (isWriter) => desk.open(isWriter),
+      onCanary: () => recordPath.logged(),
       onStored: (entries) => pruner.onStored(entries),
     },
   );
+  const recordPath = new RecordPathWatch({
+    bus,
+    name: config.auditorId,
+    everyMs: config.auditCanaryMs,
+    isWriter: () => auditor.signedLog !== undefined,
+    probe: () => auditor.probe(),
+    metrics,
+  });
   const search = new SearchDesk(config.auditDir, log, keys);
   lifecycle.onClose("search", () => search.close());
-  const desk = new Desk(bus, { auditor, search, rejections, folder: config.auditDir, keys });
+  const desk = new Desk(bus, { auditor, recordPath, search, rejections, folder: config.auditDir, keys });
   const policies = await PolicyBucket.open(bus);
   const pruner = new Pruner({
     folder: join(config.auditDir, TLOG_FOLDER),
@@ -115,12 +125,21 @@ runProcess(log, async (lifecycle) => {
   const cosigning = cosigner.start();
   lifecycle.onClose("witnesses", () => cosigning.stop());
 
+  const onCanary = (error: unknown) =>
+    log.warn({ err: error }, "it could not be tried whether events come into the log");
+  const trying = startLoop({ name: "canary", everyMs: config.auditCanaryMs, onError: onCanary }, () =>
+    recordPath.send(),
+  );
+  lifecycle.onClose("canary", () => trying.stop());
+
   const gaps = new GapWatch({ bus, auditor, search, events, metrics, log, everyMs: config.auditCheckMs });
   lifecycle.onClose("gaps", () => gaps.stop());
   const service = await announceService(bus, "auditor", "Keeps the audit log", desk.endpoints);
   lifecycle.onClose("announcement", () => service.stop());
   const health = () => ({
     ...auditor.health,
+    ok: auditor.health.ok && recordPath.state.ok,
+    record_path: recordPath.state,
     search: search.state,
     gaps: gaps.found,
     witnesses: cosigner.health,

@@ -7,6 +7,7 @@ import {
   type AuditEntry,
   type AuditPage,
   type AuditStats,
+  type RecordPath,
 } from "../bus-schemas/index.ts";
 import { readBody, respond } from "../service/messages.ts";
 import type { Rejections } from "../service/rejections.ts";
@@ -100,16 +101,22 @@ export interface AuditSources {
   /** Of the newest segments. */
   index: LogIndex | undefined;
   search: SearchDesk;
+  recordPath: RecordPath;
 }
 
 /** Answers one request on `audit.query`; a malformed one gets a typed error. */
-export async function serveQuery(msg: Msg, { index, search }: AuditSources, rejections: Rejections): Promise<void> {
+export async function serveQuery(
+  msg: Msg,
+  { index, recordPath, search }: AuditSources,
+  rejections: Rejections,
+): Promise<void> {
   try {
     const query = readBody(msg, AuditQuery);
     if (index === undefined)
       throw new MeshError("audit_unavailable", "the auditor cannot read its log; see its health");
     const far = asksMore(query) || (search.state.indexed > 0 && reachesBack(index, query));
-    respond(msg, far ? await search.ask({ kind: "query", query }) : await answerQuery(index, query));
+    const page = far ? await search.ask({ kind: "query", query }) : await answerQuery(index, query);
+    respond(msg, { ...page, record_path: recordPath });
   } catch (cause) {
     const error = MeshError.from(cause);
     if (error.code === "bad_request") rejections.add("audit_query", error);

@@ -9,6 +9,8 @@ const MAIN = path.join(import.meta.dirname, "..", "..", "auditor", "main.ts");
 export interface AuditorProc extends Proc {
   /** What `GET /health` says; once it was ready. */
   health: () => Promise<Record<string, unknown>>;
+  /** Where it serves `/health` and `/metrics`. */
+  healthUrl: () => string;
 }
 
 /** Starts an auditor on a test's bus, with small segments. @param wait until it is ready */
@@ -32,8 +34,9 @@ export async function startAuditor(
   if (wait)
     port = (JSON.parse((await proc.waitForLine(/^\{"ready":true.*$/, 30_000))[0]) as { health_port: number })
       .health_port;
-  const health = async () => (await (await fetch(`http://127.0.0.1:${port}/health`)).json()) as Record<string, unknown>;
-  return { ...proc, health };
+  const healthUrl = () => `http://127.0.0.1:${port}`;
+  const health = async () => (await (await fetch(`${healthUrl()}/health`)).json()) as Record<string, unknown>;
+  return { ...proc, health, healthUrl };
 }
 
 /** The entries in the segments of an auditor's folder, in order. */
