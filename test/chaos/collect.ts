@@ -1,7 +1,7 @@
 import { readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { jetstreamManager } from "@nats-io/jetstream";
-import { CANARY, NO_CLASS } from "../../bus-schemas/index.ts";
+import { CANARY } from "../../bus-schemas/index.ts";
 import { connectBus } from "../../service/bus.ts";
 import { createLog } from "../../service/log.ts";
 import type { ClusterMesh } from "../kit/cluster-mesh.ts";
@@ -27,7 +27,7 @@ export async function collect(mesh: ClusterMesh, clients: string, faults: FaultN
     const log = await eventually(
       "the auditor to have what the stream has",
       async () => {
-        const canaries = bus.subjects.event(CANARY, NO_CLASS, "auditor", "*");
+        const canaries = `${bus.subjects.prefix}.event.${CANARY}.>`;
         const { state } = await manager.streams.info(bus.subjects.auditStream, { subjects_filter: canaries });
         const { ack_floor: floor } = await manager.consumers.info(bus.subjects.auditStream, "auditor");
         const lines = readLog(path.join(mesh.home("auditor-1"), "audit"));
