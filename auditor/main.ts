@@ -24,6 +24,7 @@ import { GapWatch } from "./gap-watch.ts";
 import { TLOG_FOLDER } from "./log-key.ts";
 import { Pruner } from "./pruning/pruner.ts";
 import { retentionOf } from "./pruning/retention.ts";
+import { TrustedClock } from "./pruning/trusted-clock.ts";
 import { RecordPathWatch } from "./record-path.ts";
 import { SearchDesk } from "./search/search-desk.ts";
 import { Cosigner } from "./witness/cosigner.ts";
@@ -88,6 +89,11 @@ runProcess(log, async (lifecycle) => {
   lifecycle.onClose("search", () => search.close());
   const desk = new Desk(bus, { auditor, recordPath, search, rejections, folder: config.auditDir, keys });
   const policies = await PolicyBucket.open(bus);
+  const clock = new TrustedClock({
+    file: join(config.auditDir, "clock"),
+    onLeap: (byMs) =>
+      log.warn({ days: byMs / 86_400_000 }, "the clock has leapt: nothing is pruned until it has stood for three days"),
+  });
   const pruner = new Pruner({
     folder: join(config.auditDir, TLOG_FOLDER),
     keys,
@@ -95,6 +101,7 @@ runProcess(log, async (lifecycle) => {
     retention: async () => retentionOf((await policyInForce(policies)).good?.config),
     isWriter: () => auditor.signedLog !== undefined,
     announce: (what) => void events.record("audit_pruned", { auditor: config.auditorId, ...what }),
+    now: () => clock.now(),
     pruneSegments: (beforeSequence) => auditor.pruneSegments(beforeSequence),
   });
   const loop = auditor.start();
@@ -142,6 +149,8 @@ runProcess(log, async (lifecycle) => {
     record_path: recordPath.state,
     search: search.state,
     gaps: gaps.found,
+    /** Whether what is past its retention may go by the clock. */
+    clock_trusted: clock.isTrusted,
     witnesses: cosigner.health,
   });
   const port = await serveHealth({ host: "127.0.0.1", port: config.healthPort, metrics, health }, lifecycle);

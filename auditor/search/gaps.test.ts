@@ -182,3 +182,19 @@ test("a life that began before the reports that are read is compared from the fi
     ["counts_disagree", "agent/gpu-1", "started", 3, 2],
   ]);
 });
+
+test("a clock that leaps ahead calls no job under way lost, and one that comes back from there still finds those that are", async () => {
+  const at = (ms: number) => ({ atMs: ms });
+  await log.record("job_decided", due("job-under-way"), at(DEADLINE_MS - MINUTE));
+  expect(await look()).toEqual([]);
+  nowMs = DEADLINE_MS - MINUTE;
+  for (const leapMs of [24 * 60 * MINUTE, 10 * 365 * 24 * 60 * MINUTE]) {
+    await log.cover();
+    await live.follow(new AbortController().signal);
+    expect(finder?.find(nowMs + leapMs, nowMs)).toEqual([]);
+    expect(finder?.find(nowMs - leapMs, nowMs)).toEqual([]);
+  }
+  nowMs = DEADLINE_MS + 2 * MINUTE;
+  await log.record("node_left", { node_id: "n1", layer: "L1", reason: null }, at(nowMs));
+  expect(facts(await look())).toEqual([["job_unended", "job-under-way", null, null, null]]);
+});

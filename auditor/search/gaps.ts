@@ -13,6 +13,8 @@ const RUNS = ["job_ended", "job_run_ended"] as const satisfies readonly EventTyp
 const MOST = 100;
 /** A decision may come late, through a spool, and a crash may lose what was found and not recorded: so far it is looked back, milliseconds. */
 const LOOK_BACK_MS = 3_600_000;
+/** By so many of the newest entries it is told what time it is for their senders. */
+const NEWEST = 200;
 
 /** How far a log was looked through; kept in its index. */
 interface Checked {
@@ -32,6 +34,8 @@ export class GapFinder {
   #checked: Checked;
   /** Jobs of gaps that were returned and may not be in the log yet. */
   readonly #told = new Set<string>();
+  /** What the newest entries say that the time is, and when they were seen first. */
+  #newest: { last: number; saidMs: number; steadyMs: number } | undefined;
   /** When it was asked, and how far the log was then: an entry's age by this machine's clock, whatever its sender's says. */
   #looks: { atMs: number; last: number }[] = [];
 
@@ -42,10 +46,14 @@ export class GapFinder {
     this.#checked = (index.note("checked") as Checked | undefined) ?? { deadlineMs: 0, runs: 0 };
   }
 
-  /** @param nowMs epoch milliseconds; the log must have all that the stream had then */
-  find(nowMs: number): Gap[] {
-    this.#looks.push({ atMs: nowMs, last: this.#index.log.last });
-    const settled = this.#looks.findLast(({ atMs }) => atMs <= nowMs - GRACE_MS);
+  /**
+   * @param wallMs epoch milliseconds; the log must have all that the stream had then
+   * @param steadyMs by a clock that never jumps
+   */
+  find(wallMs: number, steadyMs = wallMs): Gap[] {
+    const nowMs = this.#bounded(wallMs, steadyMs);
+    this.#looks.push({ atMs: steadyMs, last: this.#index.log.last });
+    const settled = this.#looks.findLast(({ atMs }) => atMs <= steadyMs - GRACE_MS);
     if (settled !== undefined) this.#looks = this.#looks.slice(this.#looks.indexOf(settled));
     const gaps = [
       ...this.#unended(nowMs - GRACE_MS),
@@ -61,6 +69,18 @@ export class GapFinder {
     });
   }
 
+  /** A clock that leaps ahead must not call jobs under way lost: it is no later than what came last says, and the time since. */
+  #bounded(wallMs: number, steadyMs: number): number {
+    const { last } = this.#index.log;
+    if (this.#newest?.last !== last) {
+      const row = this.#index.db
+        .prepare("SELECT max(time_ms) AS time FROM entry WHERE sequence > ?")
+        .get(last - NEWEST);
+      this.#newest = { last, saidMs: Number(row?.["time"] ?? wallMs), steadyMs };
+    }
+    return Math.min(wallMs, this.#newest.saidMs + (steadyMs - this.#newest.steadyMs) + GRACE_MS);
+  }
+
   /** Jobs that were decided, whose deadline was before `untilMs`, and that have no ending. */
   #unended(untilMs: number): Gap[] {
     const rows = this.#index.db
@@ -72,7 +92,8 @@ export class GapFinder {
          GROUP BY job ORDER BY first LIMIT ${MOST}`,
       )
       .all(this.#checked.deadlineMs - LOOK_BACK_MS, untilMs, untilMs);
-    if (rows.length < MOST) this.#checked.deadlineMs = Math.max(this.#checked.deadlineMs, untilMs);
+    // It may go back, with a clock that does: what was told is known.
+    if (rows.length < MOST) this.#checked.deadlineMs = untilMs;
     return this.#withJobs(rows).map(({ job, row }) => ({
       ...NO_GAP,
       kind: "job_unended",

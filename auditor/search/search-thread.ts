@@ -36,16 +36,16 @@ port.on("message", ({ id, question }: ToSearch) => {
 
 function answer(index: SearchIndex, question: SearchQuestion): SearchAnswers[keyof SearchAnswers] {
   if (question.kind === "query") return search(index, live.log, question.query);
-  if (question.kind === "gaps") return findGaps(index, question.nowMs);
+  if (question.kind === "gaps") return findGaps(index, question.nowMs, question.steadyMs);
   if (question.kind === "stats") return statsOf(index, question.about);
   const last = ENDING_TYPES.map((type) => index.select({ job_id: question.jobId, type, limit: 1 })[0] ?? 0);
   return Math.max(...last);
 }
 
-function findGaps(index: SearchIndex, nowMs: number): Gap[] {
+function findGaps(index: SearchIndex, nowMs: number, steadyMs: number): Gap[] {
   // An index that was made anew is looked through anew.
   if (finder?.index !== index) finder = { index, gaps: new GapFinder(index, live.log) };
-  return finder.gaps.find(nowMs);
+  return finder.gaps.find(nowMs, steadyMs);
 }
 
 function failed(error: unknown): void {

@@ -13,13 +13,21 @@ export interface AuditorProc extends Proc {
   healthUrl: () => string;
 }
 
+interface AuditorProcOptions {
+  env?: Readonly<Record<string, string | undefined>>;
+  /** For node itself. */
+  nodeFlags?: readonly string[];
+  wait?: boolean;
+}
+
 /** Starts an auditor on a test's bus, with small segments. @param wait until it is ready */
 export async function startAuditor(
   server: TestBus,
   folder: string,
-  { env = {}, wait = true }: { env?: Readonly<Record<string, string | undefined>>; wait?: boolean } = {},
+  { env = {}, nodeFlags = [], wait = true }: AuditorProcOptions = {},
 ): Promise<AuditorProc> {
   const proc = startProc(MAIN, {
+    nodeFlags,
     env: {
       TIERMESH_NATS_URL: server.url,
       TIERMESH_NATS_USER: server.user,
