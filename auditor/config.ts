@@ -24,6 +24,8 @@ const AuditorConfig = BaseConfig.extend({
     .transform((value) => value === "on"),
   /** File with the witnesses that are asked to cosign; `witnesses` in the folder if not said. */
   auditWitnesses: z.string().min(1).optional(),
+  /** File with the authority of the witnesses' certificates, PEM; those of the system if not said. */
+  auditWitnessCa: z.string().min(1).optional(),
 });
 export type AuditorConfig = z.infer<typeof AuditorConfig>;
 
@@ -37,6 +39,7 @@ const ENV = {
   auditKeyFile: "TIERMESH_AUDIT_KEY",
   auditMldsa: "TIERMESH_AUDIT_MLDSA",
   auditWitnesses: "TIERMESH_AUDIT_WITNESSES",
+  auditWitnessCa: "TIERMESH_AUDIT_WITNESS_CA",
 } as const;
 
 /** @throws MeshError `bad_config` naming the variable. */

@@ -28,13 +28,16 @@ import { TrustedClock } from "./pruning/trusted-clock.ts";
 import { RecordPathWatch } from "./record-path.ts";
 import { SearchDesk } from "./search/search-desk.ts";
 import { Cosigner } from "./witness/cosigner.ts";
-import { readWitnessList } from "./witness/witness-list.ts";
+import { WitnessFile } from "./witness/witness-file.ts";
 
 /** How often it is looked for what is past its retention, milliseconds. */
 const PRUNE_MS = 10 * 60_000;
 
 /** How often a part of the signed log's files is looked over, milliseconds. */
 const SCRUB_MS = 5000;
+
+/** How often it is looked whether the list of witnesses has changed, milliseconds. */
+const WITNESS_LIST_MS = 2000;
 
 /** How often some more files are encrypted by a new storage key, while there are any, milliseconds. */
 const RESEAL_MS = 200;
@@ -122,8 +125,20 @@ runProcess(log, async (lifecycle) => {
   const resealing = startLoop({ name: "reseal", everyMs: RESEAL_MS, onError: onReseal }, () => auditor.reseal());
   lifecycle.onClose("reseal", () => resealing.stop());
 
+  const witnessFile = new WitnessFile({
+    list: config.auditWitnesses ?? join(config.auditDir, "witnesses"),
+    ca: config.auditWitnessCa,
+    onChange: (witnesses) => {
+      log.info({ witnesses: witnesses.map(({ name }) => name) }, "another list of witnesses");
+      cosigner.use(witnesses);
+    },
+    onProblem: (problem) => {
+      if (problem === null) log.info("the list of witnesses is good again");
+      else log.error({ problem }, "the list of witnesses cannot be used; the one before stays");
+    },
+  });
   const cosigner = new Cosigner({
-    witnesses: await readWitnessList(config.auditWitnesses ?? join(config.auditDir, "witnesses")),
+    witnesses: await witnessFile.open(),
     log: () => auditor.signedLog,
     metrics,
     processLog: log,
@@ -131,6 +146,11 @@ runProcess(log, async (lifecycle) => {
   });
   const cosigning = cosigner.start();
   lifecycle.onClose("witnesses", () => cosigning.stop());
+  const onList = (error: unknown) => log.warn({ err: error }, "the list of witnesses could not be looked at");
+  const listing = startLoop({ name: "witness list", everyMs: WITNESS_LIST_MS, onError: onList }, () =>
+    witnessFile.look(),
+  );
+  lifecycle.onClose("witness list", () => listing.stop());
 
   const onCanary = (error: unknown) =>
     log.warn({ err: error }, "it could not be tried whether events come into the log");
@@ -152,6 +172,7 @@ runProcess(log, async (lifecycle) => {
     /** Whether what is past its retention may go by the clock. */
     clock_trusted: clock.isTrusted,
     witnesses: cosigner.health,
+    witness_list: witnessFile.problem,
   });
   const port = await serveHealth({ host: "127.0.0.1", port: config.healthPort, metrics, health }, lifecycle);
   await auditor.ready;
