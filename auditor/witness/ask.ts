@@ -1,4 +1,3 @@
-import { MeshError } from "../../bus-schemas/index.ts";
 import { signaturesBy, textOf } from "../tlog/note.ts";
 import { SIZE_TYPE, formatAddCheckpoint, parseSize } from "./request.ts";
 import { post, reasonOf } from "./post.ts";
