@@ -106,7 +106,8 @@ test("encryption is switched on in place, and its key is changed, at any step of
   await record(log, 0, 400);
   await log.close();
   await writeFile(at("segment-000001.jsonl.damaged-1-2"), "about gpu-1\n");
-  await writeFile(at("tlog/tile/entries/000.tmp"), "half of gpu-1");
+  for (const name of ["tlog/tile/entries/000.tmp", "segment-000001.jsonl.tmp", "search.db.999999999.tmp"])
+    await writeFile(at(name), "half of gpu-1");
   const before = await stat(at("tlog/tile/entries/000"));
   for (const [i, use] of [keys, rotated].entries()) {
     const again = await startLog(dir.path, { ...options, keys: use });
@@ -144,13 +145,13 @@ test("without its key the log is not gone on with, no second one is begun, and i
     const error: unknown = await startLog(dir.path, { keys: use }).catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(MissingStorageKey);
     expect((error as Error).message).toContain(`storage key ${keys.ids[0]}, which is not here`);
+    expect((await filesIn(dir.path)).toSorted()).toEqual(before);
   }
   await rm(at("segment-000001.jsonl"));
   // The tiles alone are enough to know it.
   await expect(startLog(dir.path, { keys: other })).rejects.toBeInstanceOf(MissingStorageKey);
   await expect(verified(new StorageKeys())).rejects.toBeInstanceOf(MissingStorageKey);
   expect((await verified(other)).problems[0]?.what).toContain("encrypted by a storage key that is not here");
-  expect(before).toContain(at("segment-000001.jsonl"));
 });
 
 test("files and lines that changed places are damage, although each is whole", async () => {

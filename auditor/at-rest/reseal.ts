@@ -17,8 +17,8 @@ import { SEAL_HEAD_BYTES, sealedBy, type StorageKeys } from "./storage-keys.ts";
 
 /** Files that are sealed again in one step beside the writer. */
 const AT_ONCE = 32;
-/** Of a segment's damaged end that recovery has set aside. */
-const DAMAGED = /^segment-\d{6,}\.jsonl\.damaged-/;
+/** A segment's damaged end that recovery has set aside. */
+export const DAMAGED = /^segment-\d{6,}\.jsonl\.damaged-/;
 
 /** Files with entries, by the storage key that they are encrypted with; `plain` for none. */
 export type SealCount = Record<string, number>;
@@ -41,7 +41,7 @@ export async function* filesWithEntries(folder: string): AsyncGenerator<SealedFi
   }
   const tlog = path.join(folder, TLOG_FOLDER);
   for (const file of await filesBelow(path.join(tlog, ENTRIES_FOLDER))) {
-    const name = path.relative(tlog, file).replaceAll(path.sep, "/");
+    const name = nameOf(tlog, file);
     // One that was just replaced or pruned is passed over.
     const head = parseTilePath(name) === undefined ? undefined : await headOf(file).catch(absent);
     if (head !== undefined) yield { file, name, key: sealedBy(head) };
@@ -79,12 +79,17 @@ export async function reseal({ file, name }: SealedFile, keys: StorageKeys): Pro
  */
 export async function prepareFolder(folder: string, keys: StorageKeys): Promise<void> {
   if (keys.current === undefined) return;
-  const entries = path.join(folder, TLOG_FOLDER, ENTRIES_FOLDER);
+  const tlog = path.join(folder, TLOG_FOLDER);
   const left = (await DISK.list(folder)).filter((name) => isLeft(name)).map((name) => path.join(folder, name));
-  const below = (await filesBelow(entries)).filter((file) => file.endsWith(UNFINISHED));
-  for (const file of [...left, ...below]) await rm(file, { force: true });
-  for await (const one of filesWithEntries(folder))
-    if (isPartial(one) && one.key !== keys.current.id) await reseal(one, keys);
+  for (const file of left) await rm(file, { force: true });
+  for (const file of await filesBelow(path.join(tlog, ENTRIES_FOLDER))) {
+    const name = nameOf(tlog, file);
+    if (file.endsWith(UNFINISHED)) await rm(file, { force: true });
+    else if (isPartial(name)) {
+      const key = sealedBy(await headOf(file));
+      if (key !== keys.current.id) await reseal({ file, name, key }, keys);
+    }
+  }
 }
 
 /** Goes over a folder beside its writer, a few files at a time. */
@@ -114,7 +119,7 @@ export class Resealer {
     for (let sealed = 0; !this.#isDone && sealed < AT_ONCE;) {
       const { done, value: next } = await this.#files.next();
       if (done === true) this.#isDone = true;
-      else if (next.key !== this.#keys.current?.id && !isPartial(next)) {
+      else if (next.key !== this.#keys.current?.id && !isPartial(next.name)) {
         sealed++;
         try {
           await reseal(next, this.#keys);
@@ -130,7 +135,12 @@ export class Resealer {
   }
 }
 
-function isPartial({ name = "" }: SealedFile): boolean {
+/** A file of the signed log, as its format names it. */
+function nameOf(tlog: string, file: string): string {
+  return path.relative(tlog, file).replaceAll(path.sep, "/");
+}
+
+function isPartial(name = ""): boolean {
   const width = parseTilePath(name)?.width ?? TILE_WIDTH;
   return width < TILE_WIDTH;
 }

@@ -1,5 +1,6 @@
 import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
+import { DAMAGED } from "../../auditor/at-rest/reseal.ts";
 import { VERIFIER_KEY_FILE } from "../../auditor/log-key.ts";
 import { encodeBundle } from "../../auditor/tlog/bundle.ts";
 import { openCheckpoint } from "../../auditor/tlog/checkpoint.ts";
@@ -44,6 +45,10 @@ export async function exportLog(out: string, { offline, key: keyFile, json }: Ex
   if (witnessed !== undefined && openCheckpoint(witnessed, key).size <= size)
     rest.set(path.join(out, WITNESSED_FILE), witnessed);
   if (minimum > 0) rest.set(path.join(out, MINIMUM_INDEX_FILE), Buffer.from(`${minimum}\n`));
+  // What recovery cut from segments is no part of the log, and may still be wanted.
+  const auditDir = path.dirname(folder);
+  for (const name of readdirSync(auditDir).filter((one) => DAMAGED.test(one)))
+    rest.set(path.join(out, name), keys.open(readFileSync(path.join(auditDir, name)), name) ?? Buffer.alloc(0));
   await replaceFiles(DISK, rest);
   const beside = [keyFile, path.join(folder, VERIFIER_KEY_FILE), path.join(path.dirname(folder), VERIFIER_KEY_FILE)];
   const found = beside.find((file) => file !== undefined && existsSync(file));

@@ -94,9 +94,13 @@ test("what is encrypted is read where the key is, and elsewhere it is said which
 });
 
 test("the exported copy is plain and whole, and no folder is written into that holds something", async () => {
+  const setAside = "segment-000001.jsonl.damaged-10-20";
+  writeFileSync(at("audit", setAside), "what was cut");
   await ask();
+  expect(readFileSync(at("audit", setAside)).includes("what was cut")).toBe(false);
   await exportLog(at("copy"), { json: true });
   expect(readFileSync(at("copy/tile/entries/000")).includes("gpu-1")).toBe(true);
+  expect(readFileSync(at("copy", setAside), "utf8")).toBe("what was cut");
   vi.stubEnv("TIERMESH_HOME", at("nobody"));
   [said, process.exitCode] = ["", 0];
   verify({ offline: at("copy"), checkpoint: [], json: true });
