@@ -42,6 +42,8 @@ interface Repair {
 export type SegmentFile = Pick<FileHandle, "write" | "truncate" | "datasync" | "sync" | "close">;
 
 const DEFAULT_SEGMENT_BYTES = 64 * 1024 * 1024;
+/** One with so many entries is followed by a new one, too: what is kept of them in memory goes by whole segments. */
+const SEGMENT_ENTRIES = 65_536;
 /** So many of the newest segments at least can be looked up by position and job. */
 const INDEXED_SEGMENTS = 4;
 
@@ -112,7 +114,8 @@ export class SegmentLog {
    */
   async append(entries: readonly LogEntry[]): Promise<void> {
     if (this.#header === undefined) throw new Error("startStream comes first");
-    if (this.#size >= this.#segmentBytes) await this.#startSegment(this.#header.stream_created, this.#streamSequence);
+    const isFull = this.#size >= this.#segmentBytes || this.#sequence >= this.#header.first_sequence + SEGMENT_ENTRIES;
+    if (isFull) await this.#startSegment(this.#header.stream_created, this.#streamSequence);
     const lines = entries.map((entry) => Buffer.from(`${JSON.stringify(entry)}\n`));
     const { data, places } = this.#seal?.lines(lines, this.#sequence + 1, this.#size) ?? plainLines(lines, this.#size);
     await this.#write(data);

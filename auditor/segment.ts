@@ -1,3 +1,4 @@
+import { hash } from "node:crypto";
 import path from "node:path";
 
 /** First line of each segment: where it stands in the log and which stream its entries come from. */
@@ -37,6 +38,7 @@ export interface RecordPlace {
 
 const NAME = /^segment-(\d{6,})\.jsonl$/;
 const NEWLINE = 10;
+const KEY_BYTES = 16;
 /** Head of an entry's line, as `entryLine` writes it. */
 const HEAD =
   /^\{"sequence":(\d+),"stream_sequence":(\d+),"job_id":(?:null|"([A-Za-z0-9_-]+)"),(?:"rejected":|("id":"(?:[^"\\]|\\.)*","source":"(?:[^"\\]|\\.)*"),"type":"(\w+)")/;
@@ -44,11 +46,16 @@ const HEAD =
 const HEAD_BYTES = 2048;
 
 /**
- * An event's id and source, as the head of its line has them. The source counts, because the broker vouches for it: else
- * one sender could keep another's event out of the log by using its id first.
+ * Stands for an event's id and source, as the head of its line has them: 128 bits of their SHA-256, because hundreds of thousands are
+ * kept in memory. The source counts, because the broker vouches for it: else one sender could keep another's event out of the
+ * log by using its id first.
  */
 export function eventKey({ id, source }: { id: string; source: string }): string {
-  return Buffer.from(`"id":${JSON.stringify(id)},"source":${JSON.stringify(source)}`).toString("latin1");
+  return shortKey(Buffer.from(`"id":${JSON.stringify(id)},"source":${JSON.stringify(source)}`));
+}
+
+function shortKey(text: Buffer): string {
+  return hash("sha256", text, "buffer").toString("latin1", 0, KEY_BYTES);
 }
 
 /** `segment-000001.jsonl` for 1. */
@@ -97,7 +104,7 @@ export function readPlace(data: Buffer, start: number, end: number): EntryPlace 
     streamSequence: Number(streamSequence),
     jobId: jobId === undefined ? null : ownCopy(jobId),
     type: type === undefined ? null : ownCopy(type),
-    key: key === undefined ? null : ownCopy(key),
+    key: key === undefined ? null : shortKey(Buffer.from(key, "latin1")),
     offset: start,
     length: end - start,
   };
