@@ -114,7 +114,8 @@ export class SegmentLog {
    */
   async append(entries: readonly LogEntry[]): Promise<void> {
     if (this.#header === undefined) throw new Error("startStream comes first");
-    const isFull = this.#size >= this.#segmentBytes || this.#sequence >= this.#header.first_sequence + SEGMENT_ENTRIES;
+    const isFull =
+      this.#size >= this.#segmentBytes || this.#sequence + 1 >= this.#header.first_sequence + SEGMENT_ENTRIES;
     if (isFull) await this.#startSegment(this.#header.stream_created, this.#streamSequence);
     const lines = entries.map((entry) => Buffer.from(`${JSON.stringify(entry)}\n`));
     const { data, places } = this.#seal?.lines(lines, this.#sequence + 1, this.#size) ?? plainLines(lines, this.#size);
