@@ -7,6 +7,7 @@ import { startLog, type RecordedLog } from "../../test/kit/recorded-log.ts";
 import { tempDir, type TempDir } from "../../test/kit/temp-dir.ts";
 import { receiptOf } from "../proofs/receipt.ts";
 import { proveNoP0Egress } from "../proofs/prove.ts";
+import { Pruner } from "../pruning/pruner.ts";
 import { answerQuery } from "../query.ts";
 import { LiveIndex } from "../search/live-index.ts";
 import { search } from "../search/search.ts";
@@ -133,6 +134,32 @@ test("encryption is switched on in place, and its key is changed, at any step of
   expect(await positions(onlyNew)).toEqual(counted(804));
   expect((await verified(onlyNew)).problems).toEqual([]);
   await expect(verified(keys)).resolves.toMatchObject({ problems: { length: 4 } });
+});
+
+test("an encrypted log is pruned as a plain one, by the times of its entries", async () => {
+  const log = await startLog(dir.path, { keys, segmentBytes: 20_000 });
+  await record(log, 0, 300);
+  const announced: number[] = [];
+  const pruner = new Pruner({
+    folder: at("tlog"),
+    keys,
+    size: () => log.tree.size,
+    retention: () => Promise.resolve({ P0: 1000, P1: 1000, P2: 31, none: 1000 }),
+    now: () => Promise.resolve(Date.now() + 40 * 24 * 3_600_000),
+    isWriter: () => true,
+    announce: ({ minimum_index: minimum }) => announced.push(minimum),
+    pruneSegments: (before) => log.segments.prune(before),
+  });
+  expect(await pruner.tick()).toBe(0);
+  expect(announced).toEqual([256]);
+  const retention = { P0: 1000, P1: 1000, P2: 31, none: 1000 };
+  const said = { auditor: "auditor", minimum_index: 256, retention_days: retention } as const;
+  pruner.onStored([await log.record("audit_pruned", said, { source: "auditor/auditor" })]);
+  await log.cover();
+  expect(await pruner.tick()).toBe(256);
+  expect(await verified()).toMatchObject({ problems: [], minimum: 256 });
+  expect((await positions())[0]).toBeGreaterThan(1);
+  await log.close();
 });
 
 test("without its key the log is not gone on with, no second one is begun, and it is said what to do", async () => {

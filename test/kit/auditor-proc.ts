@@ -34,6 +34,8 @@ export async function startAuditor(
       TIERMESH_NATS_PASSWORD: server.pass,
       TIERMESH_AUDIT_DIR: folder,
       TIERMESH_AUDIT_SEGMENT_BYTES: "65536",
+      // Most tests count the stream's messages.
+      TIERMESH_AUDIT_CANARY_MS: "3600000",
       LOG_LEVEL: "info",
       ...env,
     },
