@@ -234,3 +234,21 @@ test("a last line torn at any byte is cut, and only that one; one that was chang
   await truncate(file, (await stat(file)).size - 1);
   expect((await SegmentLog.open(dir.path, { keys })).sequence).toBe(2);
 });
+
+test("a damaged segment is left as it is and named; all others are encrypted", async () => {
+  const options = { segmentBytes: 8000, repeatWindow: 10 };
+  const log = await startLog(dir.path, options);
+  await record(log, 0, 400);
+  await log.close();
+  const segment = at("segment-000001.jsonl");
+  const lines = (await readFile(segment, "utf8")).split("\n");
+  await writeFile(segment, lines.toSpliced(2, 1, "{torn").join("\n"));
+  const resealer = new Resealer(dir.path, keys);
+  const failed: string[] = [];
+  while (resealer.state.state === "working") failed.push(...(await resealer.step()).map(({ file }) => file));
+  expect(failed).toEqual([segment]);
+  expect(resealer.state).toMatchObject({ state: "done", failed: ["segment-000001.jsonl"] });
+  expect((await readFile(segment, "utf8")).split("\n")[2]).toBe("{torn");
+  expect((await readdir(dir.path)).filter((name) => name.endsWith(".tmp"))).toEqual([]);
+  expect(await countSeals(dir.path)).toMatchObject({ plain: 2 });
+});

@@ -48,6 +48,9 @@ export async function resealSegment(file: string, keys: StorageKeys): Promise<vo
     }
     await write();
     await handle.sync();
+  } catch (error) {
+    await DISK.remove(unfinished);
+    throw error;
   } finally {
     await handle.close();
   }

@@ -36,8 +36,9 @@ export async function* filesWithEntries(folder: string): AsyncGenerator<SealedFi
   for (const name of (await DISK.list(folder)).toSorted()) {
     const file = path.join(folder, name);
     if (segmentNumber(name) !== undefined)
-      yield { file, name: undefined, key: (await readSegmentHeader(file))?.sealed_by };
-    else if (DAMAGED.test(name)) yield { file, name, key: sealedBy(await headOf(file)) };
+      yield { file, name: undefined, key: (await readSegmentHeader(file).catch(absent))?.sealed_by };
+    else if (DAMAGED.test(name))
+      yield { file, name, key: sealedBy((await headOf(file).catch(absent)) ?? Buffer.alloc(0)) };
   }
   const tlog = path.join(folder, TLOG_FOLDER);
   for (const file of await filesBelow(path.join(tlog, ENTRIES_FOLDER))) {
@@ -65,7 +66,7 @@ export async function reseal({ file, name }: SealedFile, keys: StorageKeys): Pro
   // A partial bundle that became full meanwhile, or was pruned.
   if (data === undefined) return;
   const opened = keys.open(data, name);
-  if (opened === undefined) return;
+  if (opened === undefined) throw new MeshError("conflict", `${file} was changed: it cannot be decrypted; restore it`);
   const { atime, mtime } = await stat(file);
   const unfinished = `${file}${UNFINISHED}`;
   await DISK.write(unfinished, keys.seal(opened, name), 0o600);
@@ -96,6 +97,8 @@ export async function prepareFolder(folder: string, keys: StorageKeys): Promise<
 export class Resealer {
   readonly #keys: StorageKeys;
   readonly #files: AsyncGenerator<SealedFile, void, undefined>;
+  /** Found, and not sealed yet. */
+  #next: SealedFile | undefined;
   #sealed = 0;
   #failed: string[] = [];
   #isDone: boolean;
@@ -116,22 +119,36 @@ export class Resealer {
   /** Seals the next files again. @returns what could not be, which is left as it is; @throws the file system's errors */
   async step(): Promise<{ file: string; error: unknown }[]> {
     const failed: { file: string; error: unknown }[] = [];
-    for (let sealed = 0; !this.#isDone && sealed < AT_ONCE;) {
-      const { done, value: next } = await this.#files.next();
-      if (done === true) this.#isDone = true;
-      else if (next.key !== this.#keys.current?.id && !isPartial(next.name)) {
-        sealed++;
-        try {
-          await reseal(next, this.#keys);
-          this.#sealed++;
-        } catch (error) {
-          if (!(error instanceof MeshError)) throw error;
-          failed.push({ file: next.file, error });
-          this.#failed.push(path.basename(next.file));
+    for (let count = 0; !this.#isDone && count < AT_ONCE;) {
+      this.#next ??= await this.#outdated();
+      if (this.#next === undefined) {
+        this.#isDone = true;
+        break;
+      }
+      count++;
+      try {
+        await reseal(this.#next, this.#keys);
+        this.#sealed++;
+      } catch (error) {
+        // What the disk did not take is tried again with the next step, unless it was pruned meanwhile.
+        if (!(error instanceof MeshError) && (error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+        if (error instanceof MeshError) {
+          failed.push({ file: this.#next.file, error });
+          this.#failed.push(path.basename(this.#next.file));
         }
       }
+      this.#next = undefined;
     }
     return failed;
+  }
+
+  /** The next file that is not sealed by the newest key; undefined when there is none. */
+  async #outdated(): Promise<SealedFile | undefined> {
+    for (;;) {
+      const { done, value } = await this.#files.next();
+      if (done === true) return undefined;
+      if (value.key !== this.#keys.current?.id && !isPartial(value.name)) return value;
+    }
   }
 }
 
