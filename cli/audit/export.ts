@@ -2,6 +2,7 @@ import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync } from "
 import path from "node:path";
 import { DAMAGED } from "../../auditor/at-rest/reseal.ts";
 import { VERIFIER_KEY_FILE } from "../../auditor/log-key.ts";
+import { entriesBehind } from "../../auditor/search/tile-entries.ts";
 import { encodeBundle } from "../../auditor/tlog/bundle.ts";
 import { openCheckpoint } from "../../auditor/tlog/checkpoint.ts";
 import { DISK, replaceFiles } from "../../auditor/tlog/files.ts";
@@ -19,6 +20,8 @@ import { prunedUpTo } from "./verify.ts";
 export interface ExportFlags {
   offline?: string;
   key?: string;
+  /** Entries from this time on, epoch milliseconds; a bundle's other entries go with them. */
+  from?: number;
   json?: boolean;
 }
 
@@ -30,17 +33,19 @@ const AT_ONCE = 64;
  * is not whole.
  * @throws MeshError `bad_request` when the folder holds something; MissingStorageKey; BadTile for a damaged log
  */
-export async function exportLog(out: string, { offline, key: keyFile, json }: ExportFlags): Promise<void> {
+export async function exportLog(out: string, { offline, key: keyFile, from, json }: ExportFlags): Promise<void> {
   const { folder, key, keys } = logPlace(offline, keyFile);
   if (existsSync(out) && readdirSync(out).length > 0)
     throw new MeshError("bad_request", `${out}: is not empty; name a new folder`, { field: "folder" });
   // Before its tiles: a running auditor goes on.
   const note = readCheckpoint(folder);
   const witnessed = ifThere(path.join(folder, WITNESSED_FILE));
-  const minimum = readMinimumIndex(folder);
+  const kept = readMinimumIndex(folder);
   const { size } = openCheckpoint(note, key);
+  const reader = new TileReader(folder, size, keys);
+  const minimum = from === undefined ? kept : firstSince(from, reader, { minimum: kept, size });
   mkdirSync(out, { recursive: true });
-  await writeTiles(new TileReader(folder, size, keys), { minimum, size }, out);
+  await writeTiles(reader, { minimum, size }, out);
   const rest = new Map([[path.join(out, CHECKPOINT_FILE), note]]);
   if (witnessed !== undefined && openCheckpoint(witnessed, key).size <= size)
     rest.set(path.join(out, WITNESSED_FILE), witnessed);
@@ -53,11 +58,25 @@ export async function exportLog(out: string, { offline, key: keyFile, json }: Ex
   const beside = [keyFile, path.join(folder, VERIFIER_KEY_FILE), path.join(path.dirname(folder), VERIFIER_KEY_FILE)];
   const found = beside.find((file) => file !== undefined && existsSync(file));
   if (found !== undefined) copyFileSync(found, path.join(out, VERIFIER_KEY_FILE));
-  const { problems } = verifyLog(out, key, { prunedUpTo });
+  const { problems } = verifyLog(out, key, { prunedUpTo: (entry) => Math.max(prunedUpTo(entry) ?? 0, minimum) });
   if (problems.length > 0) process.exitCode = EXIT.failed;
   if (json === true) return printJson({ folder: out, origin: key.name, size, minimum_index: minimum, problems });
   print(`${out}: ${harmless(key.name)}, ${size} entries in clear; all of it can be read by whoever has the folder`);
+  if (minimum > kept)
+    print(
+      `it begins with entry ${minimum}, and still hashes to the same root; say --begins ${minimum} when you verify it`,
+    );
   for (const { file, what } of problems) print(`  ${harmless(`${file}: ${what}`)}`);
+}
+
+/** Index of the first bundle that has an entry of this time or later. @throws MeshError `not_found` when none has */
+function firstSince(fromMs: number, reader: TileReader, { minimum, size }: { minimum: number; size: number }): number {
+  for (const bundle of entriesBehind(reader, size, minimum)) {
+    const isIn = bundle.some(({ entry }) => "time" in entry && Date.parse(entry.time) >= fromMs);
+    const first = bundle[0]?.entry.sequence ?? 1;
+    if (isIn) return Math.floor((first - 1) / TILE_WIDTH) * TILE_WIDTH;
+  }
+  throw new MeshError("not_found", `no entry since ${new Date(fromMs).toISOString()}`, { field: "from" });
 }
 
 async function writeTiles(reader: TileReader, { minimum, size }: { minimum: number; size: number }, out: string) {

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { examples } from "../command.ts";
+import { moment } from "./when.ts";
 import { encrypt, type EncryptFlags } from "./encrypt.ts";
 import { exportLog, type ExportFlags } from "./export.ts";
 
@@ -34,11 +35,18 @@ export function addStorageCommands(audit: Command): void {
     )
     .argument("<folder>", "where to; a new or empty folder")
     .option("--offline <folder>", "the auditor's folder or a copy of its tlog; this machine's auditor's if not said")
+    .option("--from <time>", "leave out what lies before: 2026-11-01, 2026-11-01T08:00:00Z, 30d", (text) =>
+      moment(text),
+    )
     .option("--key <file>", "the log's verifier key as you were given it (the auditor's log-key.pub)")
     .option("--json", "as JSON")
     .addHelpText(
       "after",
-      examples("tiermesh audit export /mnt/for-the-auditors", "tiermesh audit verify --offline /mnt/for-the-auditors"),
+      examples(
+        "tiermesh audit export /mnt/for-the-auditors",
+        "tiermesh audit verify --offline /mnt/for-the-auditors",
+        "tiermesh audit export /mnt/since-may --from 2026-05-01",
+      ),
     )
     .action(exportLog satisfies (folder: string, flags: ExportFlags) => Promise<void>);
 }

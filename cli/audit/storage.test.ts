@@ -2,7 +2,7 @@ import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { ended } from "../../test/kit/recorded-jobs.ts";
-import { startLog } from "../../test/kit/recorded-log.ts";
+import { BEGAN_MS, startLog } from "../../test/kit/recorded-log.ts";
 import { tempDir, type TempDir } from "../../test/kit/temp-dir.ts";
 import { tryLock } from "../../service/file-lock.ts";
 import { entriesIn } from "../replay/log-files.ts";
@@ -106,6 +106,17 @@ test("the exported copy is plain and whole, and no folder is written into that h
   verify({ offline: at("copy"), checkpoint: [], json: true });
   expect(JSON.parse(said)).toMatchObject({ ok: true, size: 300 });
   vi.stubEnv("TIERMESH_HOME", home.path);
+  // The second bundle has entry 257 on; it was recorded 257 seconds behind the log's beginning.
+  await exportLog(at("late"), { from: BEGAN_MS + 260_000, json: true });
+  expect(existsSync(at("late/tile/entries/000"))).toBe(false);
+  const late = (begins?: number) => {
+    [said, process.exitCode] = ["", 0];
+    verify({ offline: at("late"), checkpoint: [], json: true, ...(begins === undefined ? {} : { begins }) });
+    return JSON.parse(said) as object;
+  };
+  expect(late()).toMatchObject({ ok: false, problems: [{ file: "minimum-index" }] });
+  expect(late(256)).toMatchObject({ ok: true, minimum_index: 256, size: 300 });
+  await expect(exportLog(at("none"), { from: BEGAN_MS + 1e9 })).rejects.toMatchObject({ code: "not_found" });
   await expect(exportLog(at("audit"), {})).rejects.toMatchObject({ code: "bad_request" });
   expect(existsSync(at("copy/log-key"))).toBe(false);
 });

@@ -16,6 +16,8 @@ export interface VerifyFlags {
   proof?: string;
   /** Files with verifier keys of witnesses. */
   witness?: string[];
+  /** Index of the entry with which a copy begins on purpose (`audit export --from`). */
+  begins?: number;
   /** File with the verifier key of the log's ML-DSA-44 signature. */
   mldsa?: string;
   /** So many of them must have cosigned; all if not said. */
@@ -37,7 +39,12 @@ function verifyFolder(flags: VerifyFlags): void {
   const { checkpoint: kept, json, key: keyFile, offline } = flags;
   const { folder, key, keys } = logPlace(offline, keyFile);
   const witnesses = witnessKeys(flags);
-  const checked = verifyLog(folder, key, { kept: kept.map(readGiven), prunedUpTo, witnesses, keys });
+  const checked = verifyLog(folder, key, {
+    kept: kept.map(readGiven),
+    prunedUpTo: (entry) => Math.max(prunedUpTo(entry) ?? 0, flags.begins ?? 0),
+    witnesses,
+    keys,
+  });
   const { checkpoint, minimum, problems, uncovered, witnessed } = checked;
   const missing = lacking(witnessed?.witnesses ?? [], witnesses.length, flags.require);
   if (missing !== undefined) problems.push({ file: "checkpoint", what: missing });

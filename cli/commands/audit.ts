@@ -57,6 +57,11 @@ export const audit: CommandModule = (program) => {
     .addOption(
       new Option("--require <count>", "so many of them must have cosigned (all, if not said)").argParser(count),
     )
+    .addOption(
+      new Option("--begins <index>", "a copy that begins with this entry on purpose: audit export --from").argParser(
+        count,
+      ),
+    )
     .option("--mldsa <file>", "the log's second verifier key: its ML-DSA-44 signature is required (log-key-mldsa.pub)")
     .option("--json", "as JSON")
     .addHelpText(
