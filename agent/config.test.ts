@@ -28,6 +28,7 @@ test("every variable is read, and an empty one counts as unset", () => {
       TIERMESH_KEEP_WARM: "llama3.2:3b, org/name,llama3.2:3b,",
       TIERMESH_COST_FACTOR: "1.5",
       TIERMESH_PROFILE: "workstation",
+      TIERMESH_JURISDICTION: "DE",
       TIERMESH_SLOTS: "2, ollama=4",
       TIERMESH_CELL: "",
     },
@@ -42,6 +43,7 @@ test("every variable is read, and an empty one counts as unset", () => {
     keepWarm: ["llama3.2:3b", "org/name"],
     costFactor: 1.5,
     profile: "workstation",
+    jurisdiction: "DE",
     slots: { all: 2, by: new Map([["ollama", 4]]) },
     cell: "main",
   });

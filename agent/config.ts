@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { Layer, MeshError, ModelName } from "../bus-schemas/index.ts";
+import { Jurisdiction, Layer, MeshError, ModelName } from "../bus-schemas/index.ts";
 import { BASE_ENV, BaseConfig, loadConfig, type Environment } from "../service/config.ts";
 import { hostToken } from "../service/host-token.ts";
 import { PROFILES } from "./manners/settings.ts";
@@ -27,6 +27,8 @@ const AgentConfig = BaseConfig.extend({
   providers: z.string().min(1).max(4096).optional(),
   /** Where an egress agent finds the prices of models that the providers file gives none. */
   routingConfig: z.string().max(4096).optional(),
+  /** Where the machine stands; without one agent.yaml says it. */
+  jurisdiction: Jurisdiction.optional(),
   /** What kind of machine this is; without one agent.yaml says it, or layer and providers do (manners/settings.ts). */
   profile: z.enum(PROFILES).optional(),
   /** Jobs that runtimes run at once, instead of what they tell. */
@@ -65,6 +67,7 @@ const ENV = {
   sealKeyHours: "TIERMESH_SEAL_KEY_HOURS",
   providers: "TIERMESH_PROVIDERS",
   routingConfig: "ROUTING_CONFIG_PATH",
+  jurisdiction: "TIERMESH_JURISDICTION",
   profile: "TIERMESH_PROFILE",
   slots: "TIERMESH_SLOTS",
   agentFile: "TIERMESH_AGENT_FILE",

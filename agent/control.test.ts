@@ -1,6 +1,6 @@
 import path from "node:path";
 import { afterAll, expect, test, vi } from "vitest";
-import { ControlReply, MeshError, type ModelProgress } from "../bus-schemas/index.ts";
+import { ControlReply, MeshError, UpgradeState, type ModelProgress } from "../bus-schemas/index.ts";
 import type { Bus } from "../service/bus.ts";
 import { FakeBus, FakeEvents } from "../test/kit/router-parts.ts";
 import { tempDir } from "../test/kit/temp-dir.ts";
@@ -47,6 +47,14 @@ function setup(stanceFile = path.join(folder.path, `stance-${count++}.json`)) {
   serveControl({
     supervision,
     description,
+    upgrader: {
+      state: UpgradeState.parse({ phase: "idle", version: "1.0.0" }),
+      upgrade: async ({ version }, onProgress) => {
+        onProgress({ phase: "downloading", done_bytes: 1, total_bytes: 2 });
+        if (version === "0.9.0") throw new MeshError("conflict", "older");
+      },
+      rollBack: async () => undefined,
+    },
     gpus: {
       declareWell: (gpu) => {
         if (gpu === "7") throw new MeshError("not_found", "no such GPU is sick here", { field: "gpu" });
@@ -96,6 +104,7 @@ test("cordon, drain and resume take effect, are recorded, and the fleet hears of
     error: null,
     done: true,
     progress: null,
+    upgrade: null,
   });
   expect(stance.closedBecause).toContain("new disk");
   expect(ask({ command: "drain", by: "ada@desk" })).toMatchObject({ ok: true, status: "draining" });
@@ -263,4 +272,21 @@ test("an operator's word makes a sick GPU used again", () => {
   expect(ask({ command: "gpu-well" })).toMatchObject({ ok: true });
   expect(wellAgain).toEqual(["1", undefined]);
   expect(beats()).toBe(2);
+});
+
+test("an upgrade is told of until it is handed over; only what changes the machine is recorded", async () => {
+  const { ask, order, replies, events } = setup();
+  expect(ask({ command: "upgrade-status" })).toMatchObject({ ok: true, upgrade: { phase: "idle", version: "1.0.0" } });
+  const file = { system: "linux-x64", bytes: 5, sha256: "0".repeat(64), signature: "s" };
+  const upgrade = { command: "upgrade", id: "u1", version: "1.1.0", files: [file], by: "ada" };
+  for (const more of [{ mode: "check" }, {}, { version: "0.9.0" }]) order({ ...upgrade, ...more });
+  order({ command: "rollback", id: "r1" });
+  await vi.waitFor(() => expect(replies().filter(({ done }) => done)).toHaveLength(5));
+  expect(replies().some(({ progress }) => progress?.phase === "downloading")).toBe(true);
+  expect(events.of("node_controlled")).toMatchObject([
+    { command: "upgrade", reason: "to 1.1.0", by: "ada" },
+    { command: "upgrade", reason: "to 0.9.0", error: { code: "conflict" } },
+    { command: "rollback", reason: null },
+  ]);
+  expect(ask({ ...upgrade, version: "1..2" })).toMatchObject({ error: { code: "bad_request", field: "version" } });
 });

@@ -6,6 +6,7 @@ import {
   type ControlReply,
   type ModelCommand,
   type ModelProgress,
+  type UpgradeState,
 } from "../bus-schemas/index.ts";
 import type { Msg } from "@nats-io/nats-core";
 import type { Bus } from "../service/bus.ts";
@@ -18,6 +19,7 @@ import type { ModelOrders } from "./model-orders.ts";
 import type { RuntimeDesk } from "./runtime-desk.ts";
 import type { Stance } from "./stance.ts";
 import type { Supervision } from "./supervision/supervision.ts";
+import type { RollbackOrder, UpgradeOrder, Upgrader } from "./upgrade/upgrader.ts";
 
 const STATUS_AFTER = { cordon: "cordoned", drain: "draining", suspend: "suspended", resume: "healthy" } as const;
 /** While something takes its time its operator hears so often, milliseconds; silence for longer means that we are gone. */
@@ -32,6 +34,7 @@ export interface ControlParts {
   supervision: Pick<Supervision, "restart">;
   gpus: Pick<GpuHealth, "declareWell">;
   description: Pick<Description, "change">;
+  upgrader: Pick<Upgrader, "state" | "upgrade" | "rollBack">;
   events: EventPublisher;
   rejections: Rejections;
   heartbeatNow: () => void;
@@ -41,10 +44,11 @@ export interface ControlParts {
 
 type ModelRequest = Extract<ControlRequest, { command: ModelCommand }>;
 type RestartRequest = Extract<ControlRequest, { command: "restart-runtime" }>;
-type LongRequest = ModelRequest | RestartRequest;
-type QuickRequest = Exclude<ControlRequest, LongRequest>;
+type UpgradeRequest = UpgradeOrder | RollbackOrder;
+type LongRequest = ModelRequest | RestartRequest | UpgradeRequest;
+type QuickRequest = Exclude<ControlRequest, LongRequest | { command: "upgrade-status" }>;
 
-/** Serves an operator's commands to this node: about its stance, its models, its runtimes, its GPUs and what it is called. */
+/** Serves an operator's commands to this node: about its stance, models, runtimes, GPUs, version and what it is called. */
 export function serveControl(parts: ControlParts): void {
   const { bus, nodeId, rejections } = parts;
   bus.listen(bus.subjects.control(nodeId), (msg) => {
@@ -53,6 +57,9 @@ export function serveControl(parts: ControlParts): void {
       if (!isInbox(msg.reply ?? "")) throw new MeshError("bad_request", "reply: not an inbox", { field: "reply" });
       const request = readBody(msg, ControlRequest);
       if (isModelRequest(request)) return void carryOut(parts, msg, request, modelOrder(parts, request));
+      if (request.command === "upgrade-status") return tell(parts, msg, { upgrade: parts.upgrader.state });
+      if (request.command === "upgrade" || request.command === "rollback")
+        return void carryOut(parts, msg, request, upgradeOrder(parts, request));
       if (request.command === "restart-runtime")
         return void carryOut(parts, msg, request, restartOrder(parts, request));
       obey(parts, request);
@@ -65,7 +72,7 @@ export function serveControl(parts: ControlParts): void {
   });
 }
 
-function byOf({ by }: ControlRequest): { by?: string } {
+function byOf({ by }: QuickRequest | LongRequest): { by?: string } {
   return by === undefined ? {} : { by };
 }
 
@@ -88,13 +95,15 @@ function obey({ description, desk, events, gpus, heartbeatNow, nodeId, stance }:
 
 /** Something that takes its time. */
 interface LongOrder {
-  /** For the record, as far as it is known. */
-  facts(): { reason: string | null; model?: string; runtime?: string };
+  /** For the record, as far as it is known; null = not for the record. */
+  facts(): { reason: string | null; model?: string; runtime?: string } | null;
+  /** Told in each reply. */
+  upgrade?: () => UpgradeState;
   carryOut(onProgress: (progress: ModelProgress) => void): Promise<void>;
 }
 
 function modelOrder({ orders, signal }: ControlParts, { command, model, runtime }: ModelRequest): LongOrder {
-  let facts: ReturnType<LongOrder["facts"]> = { reason: null, model };
+  let facts: NonNullable<ReturnType<LongOrder["facts"]>> = { reason: null, model };
   return {
     facts: () => facts,
     async carryOut(onProgress) {
@@ -117,12 +126,24 @@ function restartOrder({ supervision }: ControlParts, { runtime, reason: said }: 
   };
 }
 
+/** Whether it could be done, and having the file ready, changes nothing that anybody would look for in the record. */
+function upgradeOrder({ upgrader }: ControlParts, request: UpgradeRequest): LongOrder {
+  const changes = request.command === "rollback" || request.mode === "go";
+  const reason = request.command === "rollback" ? null : `to ${request.version}`;
+  return {
+    facts: () => (changes ? { reason } : null),
+    upgrade: () => upgrader.state,
+    carryOut: (onProgress) =>
+      request.command === "rollback" ? upgrader.rollBack(request) : upgrader.upgrade(request, onProgress),
+  };
+}
+
 /** Never throws. Its operator hears of it at least once a second until the end, and the record has its end. */
 async function carryOut(parts: ControlParts, msg: Msg, request: LongRequest, order: LongOrder): Promise<void> {
   const { events, nodeId, rejections } = parts;
   let progress: ModelProgress | null = null;
   let error: MeshError | undefined;
-  const tellProgress = () => tell(parts, msg, { progress, done: false });
+  const tellProgress = () => tell(parts, msg, { progress, done: false, upgrade: order.upgrade?.() });
   const timer = setInterval(tellProgress, TELL_EVERY_MS);
   try {
     await order.carryOut((next) => {
@@ -138,13 +159,15 @@ async function carryOut(parts: ControlParts, msg: Msg, request: LongRequest, ord
   try {
     const failed = error === undefined ? {} : { error: error.toWire() };
     const { command } = request;
-    events.record("node_controlled", { node_id: nodeId, command, ...order.facts(), ...byOf(request), ...failed });
+    const facts = order.facts();
+    if (facts !== null)
+      events.record("node_controlled", { node_id: nodeId, command, ...facts, ...byOf(request), ...failed });
   } catch (cause) {
     rejections.add("control", MeshError.from(cause));
     error ??= MeshError.from(cause);
   }
   parts.heartbeatNow();
-  tell(parts, msg, { error, progress });
+  tell(parts, msg, { error, progress, upgrade: order.upgrade?.() });
 }
 
 function tell(
@@ -154,7 +177,13 @@ function tell(
     error,
     done = true,
     progress = null,
-  }: { error?: MeshError | undefined; done?: boolean; progress?: ModelProgress | null },
+    upgrade = null,
+  }: {
+    error?: MeshError | undefined;
+    done?: boolean;
+    progress?: ModelProgress | null;
+    upgrade?: UpgradeState | null | undefined;
+  },
 ): void {
   if (bus.nc.isClosed()) return;
   const reply: ControlReply = {
@@ -164,6 +193,7 @@ function tell(
     error: error?.toWire() ?? null,
     done,
     progress,
+    upgrade,
   };
   respond(msg, reply);
 }

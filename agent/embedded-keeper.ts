@@ -42,13 +42,13 @@ export async function keepEmbedded(options: EmbeddedKeeperOptions, signal: Abort
     try {
       const onProgress = ({ message }: { message: string }) => log.info({ progress: true }, message);
       const runtime = await start({ cacheDir, env, onProgress, threads: threads(), signal });
-      const { baseUrl, token, model, contextLength, parallelSlots } = runtime;
+      const { baseUrl, token, model, contextLength, parallelSlots, digest } = runtime;
       const stop = () => void runtime.stop();
       signal.addEventListener("abort", stop, { once: true });
       // Told to stop while it came up: an abort that has been heard does not come again.
       if (signal.aborted) stop();
       else {
-        onEndpoint({ baseUrl, token, model, contextLength, parallelSlots });
+        onEndpoint({ baseUrl, token, model, contextLength, parallelSlots, digest });
         onUp?.(stop);
         if (wasUp) onRestarted?.(backOff.failures);
         wasUp = true;

@@ -33,6 +33,8 @@ export interface HeartbeatParts {
   sealKeys: () => SealKey[];
   layer: Layer;
   costFactor: number;
+  /** Where the machine stands; null = nobody has said it. */
+  jurisdiction?: string | null;
   stance: Stance;
   /** Kind of machine (manners/settings.ts). */
   profile: string;
@@ -93,8 +95,20 @@ export class Heartbeat {
 
   /** Every key of the schema in its order, so that the shared msgpack structures fit (bus-schemas/structures.ts). */
   record(sleep: SleepRecord | null = null): NodeRecord {
-    const { bootId, costFactor, description, desk, hardware, layer, networks, nodeId, profile, sealKeys, stance } =
-      this.#parts;
+    const {
+      bootId,
+      costFactor,
+      description,
+      desk,
+      hardware,
+      jurisdiction = null,
+      layer,
+      networks,
+      nodeId,
+      profile,
+      sealKeys,
+      stance,
+    } = this.#parts;
     const { status, reason } =
       sleep === null ? stance.status : { status: "suspended" as const, reason: "about to sleep" };
     const models = desk.models;
@@ -128,6 +142,7 @@ export class Heartbeat {
       networks: networks?.() ?? [],
       sleep,
       labels: { ...description.labels },
+      jurisdiction,
       last_heartbeat: new Date().toISOString(),
     };
   }

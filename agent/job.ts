@@ -3,6 +3,7 @@ import {
   MeshError,
   type ChatMessage,
   type DataClass,
+  type DeltaFrame,
   type EventData,
   type JobRequest,
   type Layer,
@@ -11,6 +12,8 @@ import {
   type Timing,
 } from "../bus-schemas/index.ts";
 import type { Answer } from "./answer.ts";
+import { endedEvent } from "./ended-event.ts";
+import { JobCommitments } from "./job-commitments.ts";
 import type { EnergyMeter } from "./model/energy.ts";
 import type { DeclaredClasses, RuntimeChunk, RuntimeDone } from "./runtimes/runtime.ts";
 
@@ -98,6 +101,7 @@ export class Job {
   readonly #place: JobPlace;
   readonly #onEnded: (ended: Ended) => void;
   readonly #guard: JobGuard;
+  readonly #commitments: JobCommitments;
   /** What is to be told when it goes on; undefined = it is not held. */
   #held: (() => void)[] | undefined;
   #announced = false;
@@ -120,6 +124,7 @@ export class Job {
   ) {
     this.facts = facts;
     this.#guard = guard;
+    this.#commitments = new JobCommitments(facts.request);
     this.#answer = answer;
     this.#place = place;
     this.#onEnded = onEnded;
@@ -171,6 +176,11 @@ export class Job {
     else this.#held.push(word);
   }
 
+  /** By which what leaves the house is committed to. */
+  get commitmentSalt(): string {
+    return this.#commitments.salt;
+  }
+
   get state(): State {
     return this.#state;
   }
@@ -190,13 +200,14 @@ export class Job {
 
   onChunk(chunk: RuntimeChunk): void {
     if (this.#state !== "running") return;
+    if (chunk.type === "sent") return void (this.#commitments.egress = chunk.commitment);
     if (chunk.type !== "done") this.#firstAtMs ??= performance.now();
     this.#say(chunk.type === "done", () => this.#tell(chunk));
   }
 
-  #tell(chunk: RuntimeChunk): void {
+  #tell(chunk: DeltaFrame | RuntimeDone): void {
     if (chunk.type === "done") return this.#end({ status: "finished", error: null, done: chunk });
-    if (this.#answer.delta(chunk)) return;
+    if (this.#answer.delta(chunk)) return this.#commitments.take(chunk);
     const why =
       this.facts.request.stream === true
         ? "a piece of the answer is larger than the bus takes"
@@ -258,24 +269,14 @@ export class Job {
     };
     // The output is content, as a message is: it goes to the caller and into no record.
     const output = done?.output ?? null;
-    const result = { ...shared, security_level: dataClass, diagnostic, attempts: attempt, output, energy_wh: energyWh };
+    const alone = { security_level: dataClass, diagnostic, attempts: attempt, output, energy_wh: energyWh };
+    const result = { ...shared, ...alone, commitment_salt: this.#commitments.handedOver };
     // Its router asks the next node; whether it is still there shows when it says so.
     const quiet = handedBack && handBack === "router";
     const told = quiet ? JobResult.parse(result) : this.#answer.end({ ...result, handed_back: handedBack });
     const tellAnyway = quiet ? () => void this.#answer.end(result) : undefined;
-    // What is recorded is what the caller was told.
-    const cost = done?.cost === undefined ? {} : { cost: done.cost };
-    const energy = energyWh === null ? {} : { energy_wh: energyWh };
-    const sealed = this.facts.sealed ? { sealed: true } : {};
-    const event = {
-      ...shared,
-      ...cost,
-      ...energy,
-      ...sealed,
-      status: told.status,
-      finish_reason: told.finish_reason,
-      error: told.error,
-    };
+    const commitments = this.#commitments.done(told.output);
+    const event = endedEvent(this.facts, { ...shared, energyWh, cost: done?.cost, commitments }, told);
     this.#onEnded({ status: told.status, timing, superseded, handedBack, tellAnyway, event });
   }
 

@@ -6,6 +6,7 @@ import { CountReports } from "../service/count-reports.ts";
 import { EventPublisher } from "../service/events.ts";
 import { createLog } from "../service/log.ts";
 import { newId } from "../service/ids.ts";
+import { recordKey } from "../service/key-record.ts";
 import { runProcess } from "../service/lifecycle.ts";
 import { Metrics, serveHealth } from "../service/metrics.ts";
 import { cacheDir, spoolDir, stateDir } from "../service/paths.ts";
@@ -48,6 +49,7 @@ import { Sleep } from "./sleep/sleep.ts";
 import { followSystemSleep, tellsBeforeSleep } from "./sleep/system-sleep.ts";
 import { serveWakeNeighbour } from "./sleep/wake-neighbour.ts";
 import { Stance } from "./stance.ts";
+import { upgraderOf } from "./upgrade/start.ts";
 import { WorkThread } from "./work/work-thread.ts";
 
 /** The first heartbeat waits this long at most for probes and runtimes, milliseconds. */
@@ -165,7 +167,9 @@ runProcess(log, async (lifecycle) => {
   });
   const bootId = newId();
   const description = new Description(join(nodeDir, "description.json"));
-  const sealKeys = new NodeKeys(config.sealKeyHours * 3_600_000);
+  const sealKeys = new NodeKeys(config.sealKeyHours * 3_600_000, Date.now, (key, previous) =>
+    recordKey({ events, log }, { role: "node_sealing", node_id: nodeId, router_id: null }, key, previous),
+  );
   const rotateKeys = await startKeyRotation(sealKeys, config.sealKeyHours, log, lifecycle.signal);
   const networks = new NetworkList(() => performance.now());
   const heartbeat = new Heartbeat({
@@ -175,6 +179,7 @@ runProcess(log, async (lifecycle) => {
     sealKeys: () => sealKeys.announced,
     layer,
     costFactor,
+    jurisdiction: loaded.jurisdiction,
     stance,
     profile: loaded.profile,
     description,
@@ -238,6 +243,7 @@ runProcess(log, async (lifecycle) => {
   });
   if (tellsBeforeSleep()) void followSystemSleep({ onSleep: () => sleep.fallAsleep(), env }, lifecycle.signal);
   serveWakeNeighbour({ bus, nodeId, rejections, log, nowMs: () => performance.now() });
+  const upgrader = upgraderOf({ bus, nodeId, stateDir: config.stateDir, env, events, log, signal: lifecycle.signal });
   serveControl({
     bus,
     nodeId,
@@ -247,6 +253,7 @@ runProcess(log, async (lifecycle) => {
     supervision,
     gpus,
     description,
+    upgrader,
     events,
     rejections,
     heartbeatNow,

@@ -163,7 +163,16 @@ export class RuntimeDesk {
     const { jobId, model, messages, parameters, declared, continues, input } = job.facts;
     const id = work.run(
       desk.state.record.name,
-      { jobId, model, messages, parameters, declared, continues, ...(input === undefined ? {} : { input }) },
+      {
+        jobId,
+        model,
+        messages,
+        parameters,
+        declared,
+        continues,
+        commitmentSalt: job.commitmentSalt,
+        ...(input === undefined ? {} : { input }),
+      },
       { onChunk: (chunk) => job.onChunk(chunk), onFailed: (error) => job.fail(error) },
     );
     job.started(() => work.cancel(id));

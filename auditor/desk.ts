@@ -3,6 +3,7 @@ import type { Bus } from "../service/bus.ts";
 import type { Rejections } from "../service/rejections.ts";
 import type { StorageKeys } from "./at-rest/storage-keys.ts";
 import type { Auditor } from "./auditor.ts";
+import type { ExportRecord } from "./export-record.ts";
 import { serveQuery, serveStats } from "./query.ts";
 import { serveReceipt } from "./receipt-desk.ts";
 import type { RecordPathWatch } from "./record-path.ts";
@@ -16,6 +17,7 @@ export interface DeskParts {
   search: SearchDesk;
   recordPath: Pick<RecordPathWatch, "state">;
   rejections: Rejections;
+  exports: Pick<ExportRecord, "receipt" | "serve">;
   /** The auditor's folder. */
   folder: string;
   /** Of a log that is encrypted. */
@@ -28,7 +30,7 @@ export class Desk {
   readonly #serves: Record<string, { subject: string; requests: number; serve: (msg: Msg) => Promise<void> }>;
   #subscriptions: Subscription[] = [];
 
-  constructor(bus: Bus, { auditor, recordPath, search, rejections, folder, keys }: DeskParts) {
+  constructor(bus: Bus, { auditor, recordPath, search, rejections, exports, folder, keys }: DeskParts) {
     this.#bus = bus;
     const { subjects } = bus;
     const now = () => ({
@@ -42,7 +44,14 @@ export class Desk {
     this.#serves = {
       query: { subject: subjects.auditQuery, requests: 0, serve: (msg) => serveQuery(msg, now(), rejections) },
       stats: { subject: subjects.auditStats, requests: 0, serve: (msg) => serveStats(msg, now(), rejections) },
-      receipt: { subject: subjects.auditReceipt, requests: 0, serve: (msg) => serveReceipt(msg, now, rejections) },
+      receipt: {
+        subject: subjects.auditReceipt,
+        requests: 0,
+        serve: async (msg) => {
+          if (await serveReceipt(msg, now, rejections)) exports.receipt();
+        },
+      },
+      export: { subject: subjects.auditExport, requests: 0, serve: (msg) => exports.serve(msg) },
     };
   }
 

@@ -20,6 +20,7 @@ import { readStorageKeys } from "./at-rest/storage-keys.ts";
 import { Auditor } from "./auditor.ts";
 import { auditorConfig } from "./config.ts";
 import { Desk } from "./desk.ts";
+import { ExportRecord } from "./export-record.ts";
 import { GapWatch } from "./gap-watch.ts";
 import { TLOG_FOLDER } from "./log-key.ts";
 import { Pruner } from "./pruning/pruner.ts";
@@ -41,6 +42,9 @@ const WITNESS_LIST_MS = 2000;
 
 /** How often some more files are encrypted by a new storage key, while there are any, milliseconds. */
 const RESEAL_MS = 200;
+
+/** Receipts that were given out are recorded so often, milliseconds. */
+const EXPORTS_MS = 60_000;
 
 const log = createLog("auditor");
 
@@ -90,7 +94,9 @@ runProcess(log, async (lifecycle) => {
   });
   const search = new SearchDesk(config.auditDir, log, keys);
   lifecycle.onClose("search", () => search.close());
-  const desk = new Desk(bus, { auditor, recordPath, search, rejections, folder: config.auditDir, keys });
+  const exports = new ExportRecord(events, rejections, log);
+  const parts = { auditor, recordPath, search, rejections, exports, folder: config.auditDir, keys };
+  const desk = new Desk(bus, parts);
   const policies = await PolicyBucket.open(bus);
   const clock = new TrustedClock({
     file: join(config.auditDir, "clock"),
@@ -158,6 +164,13 @@ runProcess(log, async (lifecycle) => {
     recordPath.send(),
   );
   lifecycle.onClose("canary", () => trying.stop());
+
+  const onExports = (error: unknown) => log.warn({ err: error }, "exports could not be counted");
+  const counting = startLoop({ name: "exports", everyMs: EXPORTS_MS, onError: onExports }, () => exports.flush());
+  lifecycle.onClose("exports", async () => {
+    await counting.stop();
+    exports.flush();
+  });
 
   const gaps = new GapWatch({ bus, auditor, search, events, metrics, log, everyMs: config.auditCheckMs });
   lifecycle.onClose("gaps", () => gaps.stop());

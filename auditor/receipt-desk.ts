@@ -31,15 +31,20 @@ export interface ReceiptSources extends AuditSources {
   treeSize: number | null;
 }
 
-/** Answers one request on `audit.receipt`: waits for the ending and its checkpoint as long as the caller says. */
-export async function serveReceipt(msg: Msg, sources: () => ReceiptSources, rejections: Rejections): Promise<void> {
+/**
+ * Answers one request on `audit.receipt`: waits for the ending and its checkpoint as long as the caller says.
+ * @returns whether a receipt was given out
+ */
+export async function serveReceipt(msg: Msg, sources: () => ReceiptSources, rejections: Rejections): Promise<boolean> {
   try {
     const { job_id, wait_ms } = readBody(msg, ReceiptRequest);
     respond(msg, await receiptFor(job_id, performance.now() + wait_ms, sources));
+    return true;
   } catch (cause) {
     const error = MeshError.from(cause);
     if (error.code === "bad_request") rejections.add("audit_receipt", error);
     respond(msg, { error: error.toWire() } satisfies ReceiptReply);
+    return false;
   }
 }
 

@@ -1,4 +1,5 @@
 import type { LogEntry } from "../bus-schemas/index.ts";
+import { canonicalJson } from "../service/canonical-json.ts";
 import { MAX_ENTRY_BYTES } from "./tlog/bundle.ts";
 import { sha256 } from "./tlog/hash.ts";
 
@@ -13,21 +14,4 @@ export function treeEntry(entry: LogEntry): Buffer {
   const { data, ...rest } = entry;
   const bytes = Buffer.from(canonicalJson(data));
   return Buffer.from(canonicalJson({ ...rest, data_sha256: sha256(bytes).toString("hex"), data_bytes: bytes.length }));
-}
-
-/** RFC 8785: members sorted by UTF-16 code units, no white space, numbers and strings as ECMAScript writes them. */
-export function canonicalJson(value: unknown): string {
-  if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null";
-  let text = "";
-  if (Array.isArray(value)) {
-    for (const item of value) text += text === "" ? canonicalJson(item) : `,${canonicalJson(item)}`;
-    return `[${text}]`;
-  }
-  const object = value as Record<string, unknown>;
-  // Without a comparison, names are sorted by UTF-16 code units.
-  for (const name of Object.keys(object).toSorted()) {
-    const member = object[name];
-    if (member !== undefined) text += `${text === "" ? "" : ","}${JSON.stringify(name)}:${canonicalJson(member)}`;
-  }
-  return `{${text}}`;
 }

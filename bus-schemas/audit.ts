@@ -45,6 +45,8 @@ export const AuditFilter = z.object({
   security_level: DataClass.optional(),
   /** How a job or its run ended (`finished`, `failed`, …), or a decision (`routed`, `refused`). */
   outcome: SubjectToken.optional(),
+  /** Jobs for this caller, or for one that it acts for; as it is recorded. */
+  caller: z.string().min(1).max(200).optional(),
   /** Time of the event, as its sender said it: from here on, epoch milliseconds. */
   since_unix_ms: UnixMs.optional(),
   /** And before this. */
@@ -112,6 +114,9 @@ export const AuditStats = z.object({
   error: WireError.optional(),
 });
 export type AuditStats = z.infer<typeof AuditStats>;
+
+/** The auditor's answer to an `ExportNote`: the event that records it, or why there is none. */
+export const ExportReply = z.union([z.object({ event_id: z.string().max(64) }), z.object({ error: WireError })]);
 
 /** A caller waits at most so long for a receipt, milliseconds; a checkpoint comes within about a second of an ending. */
 export const MAX_RECEIPT_WAIT_MS = 5000;

@@ -29,6 +29,8 @@ test("every subject that can be spelled has its line in the contract, and no lin
           "prefix",
           "auditStream",
           "jobStreams",
+          "releaseStream",
+          "releaseChunks",
           "policyBucket",
           "qualityBucket",
           "nodesBucket",

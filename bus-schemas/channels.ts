@@ -1,12 +1,14 @@
 import { z } from "zod";
-import { AuditFilter, AuditPage, AuditQuery, AuditStats, ReceiptReply, ReceiptRequest } from "./audit.ts";
+import { AuditFilter, AuditPage, AuditQuery, AuditStats, ExportReply, ReceiptReply, ReceiptRequest } from "./audit.ts";
 import { CLASS, LAYER, address, type Channel, type ChannelMessage } from "./channel.ts";
 import { ControlReply, ControlRequest } from "./control.ts";
 import { DURABLE_CHANNELS } from "./channels-durable.ts";
 import { REGISTRY_CHANNELS } from "./channels-registry.ts";
+import { RELEASE_CHANNELS } from "./channels-release.ts";
 import { Decision } from "./decision.ts";
 import { JobReceipt } from "./durable.ts";
 import { EVENTS, EVENT_TYPES } from "./events.ts";
+import { ExportNote } from "./events-changes.ts";
 import { CancelRequest, GoAhead, Heard, JobRequest, JobResult, StreamFrame, Verdict, WorkingFrame } from "./job.ts";
 import { NodeGone, NodeRecord } from "./node-record.ts";
 import { StructureTable } from "./structures.ts";
@@ -32,7 +34,9 @@ export const CHANNEL_PARAMETERS = {
   letter: "Name of a dead letter: the job's id, if it is of a job.",
   verb: "list, dead, requeue, drop or content.",
   advisory: "connect or disconnect.",
-  version: "Version of a table of shared structures.",
+  version: "Version of a table of shared structures, or of a release with _ for each point.",
+  file: "SHA-256 of a file, hexadecimal.",
+  chunk: "Number of a piece of a file, from 0.",
 } as const;
 
 const job: ChannelMessage = { name: "JobRequest", summary: "A job.", schema: JobRequest };
@@ -158,11 +162,11 @@ export const CHANNELS: readonly Channel[] = [
     address: address((s) => s.control("_node_")),
     from: "operator",
     to: "agent",
-    guarantee: "Request; one reply, or of a command about a model one a second until that is done.",
+    guarantee: "Request; one reply, or of a command that takes its time one a second until that is done.",
     messages: [
       {
         name: "ControlRequest",
-        summary: "Cordon, drain or resume; load, unload or download a model.",
+        summary: "Cordon, drain or resume; load, unload or download a model; upgrade or go back.",
         schema: ControlRequest,
       },
     ],
@@ -209,6 +213,7 @@ export const CHANNELS: readonly Channel[] = [
     messages: [],
   },
   ...REGISTRY_CHANNELS,
+  ...RELEASE_CHANNELS,
   ...DURABLE_CHANNELS,
   {
     name: "event",
@@ -241,6 +246,17 @@ export const CHANNELS: readonly Channel[] = [
     guarantee: "Request; one reply, from the search index over the signed log, a second or two behind it.",
     messages: [{ name: "AuditFilter", summary: "Which entries are counted.", schema: AuditFilter }],
     reply: [{ name: "AuditStats", summary: "Numbers over them.", schema: AuditStats }],
+  },
+  {
+    name: "auditExport",
+    address: address((s) => s.auditExport),
+    from: "operator",
+    to: "auditor",
+    guarantee: "Request; one reply, as soon as the event that records it is durable.",
+    messages: [
+      { name: "ExportNote", summary: "What was taken out of the mesh as a file, and by whom.", schema: ExportNote },
+    ],
+    reply: [{ name: "ExportReply", summary: "The event's id, or why it is not on record.", schema: ExportReply }],
   },
   {
     name: "auditReceipt",

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { WireError } from "./errors.ts";
+import { UPGRADE_ORDER, UpgradeState, UpgradeWait } from "./release.ts";
 import { Bytes, Label, LabelKey, LabelValue, ModelName, NodeId, SubjectToken } from "./units.ts";
 
 /** What can be done with a model where its runtime lets others do it. */
@@ -44,10 +45,13 @@ export const ControlRequest = z.discriminatedUnion("command", [
     /** Where several of the node's runtimes could do it. */
     runtime: SubjectToken.optional(),
   }),
+  z.object({ command: z.literal("upgrade"), ...UPGRADE_ORDER, ...By }),
+  z.object({ command: z.literal("rollback"), id: SubjectToken, wait_seconds: UpgradeWait.default(60), ...By }),
+  z.object({ command: z.literal("upgrade-status") }),
 ]);
 export type ControlRequest = z.infer<typeof ControlRequest>;
 
-/** How far a model's loading, unloading or download is. */
+/** How far a model's loading, unloading or download is, or a release's download. */
 export const ModelProgress = z.object({
   phase: z.enum(["starting", "downloading", "verifying", "loading", "unloading"]),
   /** Of the download, or of that part of it which is on its way now; null = not told. */
@@ -56,7 +60,7 @@ export const ModelProgress = z.object({
 });
 export type ModelProgress = z.infer<typeof ModelProgress>;
 
-/** What becomes of a command; of one about a model several, at least one a second, of which the last has `done`. */
+/** What becomes of a command; of one that takes its time several, at least one a second, of which the last has `done`. */
 export const ControlReply = z.object({
   ok: z.boolean(),
   node_id: NodeId,
@@ -65,5 +69,7 @@ export const ControlReply = z.object({
   /** False while the command is still being carried out. */
   done: z.boolean().default(true),
   progress: ModelProgress.nullable().default(null),
+  /** Of the commands about upgrades. */
+  upgrade: UpgradeState.nullable().default(null),
 });
 export type ControlReply = z.infer<typeof ControlReply>;

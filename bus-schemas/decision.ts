@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { DataClass, Layer } from "./classes.ts";
 import { WireError } from "./errors.ts";
-import { Count, Label, ModelName, Ms, NodeId, Ratio, SubjectToken } from "./units.ts";
+import { Count, Jurisdiction, Label, ModelDigest, ModelName, Ms, NodeId, Ratio, SubjectToken } from "./units.ts";
 
 /** The four terms of SEED's 评分公式, each in [0,1], and their weighted sum. */
 export const ScoreTerms = z.object({
@@ -33,6 +33,17 @@ export const ToolChoice = z.object({
 });
 export type ToolChoice = z.infer<typeof ToolChoice>;
 
+/** What the chosen node said of the place and the model, in the heartbeat that was decided by. Nothing is chosen by it. */
+export const Target = z.object({
+  /** On a machine of the house, or at a cloud provider (layer L2). */
+  place: z.enum(["local", "cloud"]),
+  /** Null: nobody said it. */
+  jurisdiction: Jurisdiction.nullable(),
+  /** Null: the runtime does not say. */
+  model_digest: ModelDigest.nullable(),
+});
+export type Target = z.infer<typeof Target>;
+
 /** Where a job goes, or why nowhere. The answer of `POST /route` and `job.route`, and the body of `job_decided`. */
 export const Decision = z.object({
   outcome: z.enum(["routed", "refused"]),
@@ -42,6 +53,8 @@ export const Decision = z.object({
   node_id: NodeId.nullable(),
   layer: Layer.nullable(),
   model: ModelName.nullable(),
+  /** Null where there is none, and in records from before there was that. */
+  target: Target.nullable().default(null),
   /** The policy wants jobs of this class sealed to their node: they go by ticket, never in clear (ticket.ts). */
   sealed: z.boolean().default(false),
   score: ScoreTerms.nullable(),

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { Caller } from "./caller.ts";
 import { DataClass } from "./classes.ts";
 import { WireError } from "./errors.ts";
 import { EVENTS } from "./events.ts";
@@ -61,6 +62,8 @@ export const DurableRecord = z.object({
   fence: Sequence,
   /** Why it died, or why it is tried again. */
   error: WireError.nullable(),
+  /** As the job said it. */
+  caller: Caller.optional(),
   /** What is recorded of its ending: a router that died before it could do so is not missed. */
   ending: EVENTS.job_ended.data.nullable(),
 });

@@ -1,5 +1,7 @@
 import { z } from "zod";
+import { Caller } from "./caller.ts";
 import { Layer } from "./classes.ts";
+import { Commitments } from "./commitments.ts";
 import { WireError } from "./errors.ts";
 import { Cost, Outcome, Timing, Usage } from "./job.ts";
 import { Count, JobId, Label, ModelName, NodeId, SubjectToken, UnixMs, WattHours } from "./units.ts";
@@ -35,6 +37,8 @@ export const DURABLE_EVENTS = {
       attempts: Count,
       node_id: NodeId.nullable(),
       error: WireError,
+      /** As the job said it. */
+      caller: Caller.optional(),
     }),
   },
   letter_filed: {
@@ -66,6 +70,7 @@ export const DURABLE_EVENTS = {
       cost: Cost.optional(),
       /** Electricity of the run; only where the node's power is known. */
       energy_wh: WattHours.optional(),
+      commitments: Commitments.optional(),
       timing: Timing.nullable(),
       error: WireError.nullable(),
     }),

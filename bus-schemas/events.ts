@@ -1,14 +1,18 @@
 import { z } from "zod";
+import { Caller } from "./caller.ts";
 import { ClassifiedBy, DataClass, DeclaredAs, Layer } from "./classes.ts";
+import { Commitments } from "./commitments.ts";
 import { Decision } from "./decision.ts";
 import { RecordedInputs } from "./decision-inputs.ts";
 import { WireError } from "./errors.ts";
+import { CHANGE_EVENTS } from "./events-changes.ts";
 import { COMPLETENESS_EVENTS } from "./events-completeness.ts";
 import { DURABLE_EVENTS } from "./events-durable.ts";
 import { HEALING_EVENTS } from "./events-healing.ts";
 import { LOG_EVENTS } from "./events-log.ts";
 import { Cost, Outcome, Timing, Usage } from "./job.ts";
 import { NODE_STATES, UserKey } from "./registry.ts";
+import { UPGRADE_EVENTS } from "./release.ts";
 import { Count, IsoTime, JobId, Label, ModelName, NodeId, SubjectToken, UnixMs, WattHours } from "./units.ts";
 import { WAKE_OUTCOMES } from "./wake.ts";
 
@@ -45,6 +49,8 @@ export const EVENTS = {
       inputs: Inputs,
       /** What the places that may declare a class say, and who so decided the class; left out of a durable job's runs. */
       declared: z.object({ header: DeclaredAs, body: DeclaredAs, classified_by: ClassifiedBy }).optional(),
+      /** As the job said it. */
+      caller: Caller.optional(),
       /** When the job must have ended. */
       deadline_unix_ms: UnixMs.optional(),
       /** How long the job waited in its router until it was decided, milliseconds; left out = not at all. */
@@ -118,6 +124,10 @@ export const EVENTS = {
       error: WireError.nullable(),
       /** The job came sealed, and so did its answer. */
       sealed: z.boolean().optional(),
+      /** As the job said it. */
+      caller: Caller.optional(),
+      /** Left out where a router ended it. */
+      commitments: Commitments.optional(),
       /** How long it had waited in its router when it ended there undecided, milliseconds. */
       waited_ms: Count.optional(),
     }),
@@ -185,20 +195,21 @@ export const EVENTS = {
     by: ["agent"],
     ofJob: false,
     summary:
-      "An operator cordoned, drained, suspended or resumed a node, or had it load, unload or download a model, restart a runtime, use a GPU again or change how it is called; or somebody at the machine paused it, let it finish or resumed it (`owner-…`).",
+      "An operator cordoned, drained, suspended or resumed a node, or had it load, unload or download a model, restart a runtime, use a GPU again, change how it is called, or upgrade itself; or somebody at the machine paused it, let it finish or resumed it (`owner-…`).",
     data: z.object({
       node_id: NodeId,
       command: SubjectToken,
       reason: Label.nullable(),
       /** Who gave it, as their program says; left out by older ones, and by an owner at the machine. */
       by: Label.optional(),
-      /** Of a command about a model or a runtime; recorded when it has ended, with the error if it failed. */
+      /** Of a command that takes its time; recorded when it has ended, with the error if it failed. */
       model: ModelName.optional(),
       runtime: SubjectToken.optional(),
       error: WireError.optional(),
     }),
   },
   ...HEALING_EVENTS,
+  ...UPGRADE_EVENTS,
   policy_changed: {
     by: ["router"],
     ofJob: false,
@@ -261,6 +272,7 @@ export const EVENTS = {
     data: z.object({ process: SubjectToken, restarts: Count, exit: z.string().max(60).nullable() }),
   },
   ...COMPLETENESS_EVENTS,
+  ...CHANGE_EVENTS,
 } as const satisfies Record<string, { by: readonly EventSource[]; ofJob: boolean; summary: string; data: z.ZodType }>;
 
 export type EventType = keyof typeof EVENTS;

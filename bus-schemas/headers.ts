@@ -40,7 +40,7 @@ export const HEADERS = {
   seal: "Mesh-Seal",
   /** Dedupe id of JetStream. */
   msgId: "Nats-Msg-Id",
-  /** Who applied a policy revision, and why. */
+  /** Who applied a policy revision or set a model's quality, and why. */
   policyBy: "Mesh-Policy-By",
   policyNote: "Mesh-Policy-Note",
   ceSpecVersion: "ce-specversion",

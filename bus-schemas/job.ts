@@ -1,9 +1,10 @@
 import { z } from "zod";
+import { Caller } from "./caller.ts";
 import { WireError } from "./errors.ts";
 import { DataClass, Layer } from "./classes.ts";
 import { Load } from "./node-record.ts";
 import { TASK_CONTENT, Task, TaskOutput } from "./task.ts";
-import { Count, JobId, ModelName, Ms, NodeId, SubjectToken, Tokens, UnixMs, WattHours } from "./units.ts";
+import { Count, JobId, KeyBytes, ModelName, Ms, NodeId, SubjectToken, Tokens, UnixMs, WattHours } from "./units.ts";
 
 /** A part of a message: text, or an image by data or http(s) URL, in OpenAI's shape. Other parts pass through. */
 export const ContentPart = z.looseObject({ type: z.string().max(40) });
@@ -87,10 +88,27 @@ export const JobRequest = z.object({
   exclude_nodes: z.array(NodeId).max(64).optional(),
   /** An answer that another node began: this one writes only what comes after it. */
   continue_from: z.string().min(1).optional(),
+  /** For whom it is; recorded (caller.ts). */
+  caller: Caller.optional(),
+  /**
+   * Its node commits to input and answer by it (commitments.ts); it goes where the content goes, and into no event. Without one
+   * the node makes one, which is handed over with the end.
+   */
+  commitment_salt: KeyBytes.optional(),
   ...RuntimeParameters,
 });
 export type JobRequest = z.infer<typeof JobRequest>;
 export type JobRequestInput = z.input<typeof JobRequest>;
+
+/** Fields of a job that are its input, beside an answer's beginning: what `Commitments.input` is about. */
+export const INPUT_FIELDS = [
+  "messages",
+  "prompt",
+  "suffix",
+  "input",
+  "query",
+  "documents",
+] as const satisfies readonly (keyof JobRequest)[];
 
 /** Every job ends once, in one of these ways (DESIGN promise 2). */
 export const OUTCOMES = ["finished", "failed", "refused", "expired", "cancelled"] as const;
@@ -144,6 +162,8 @@ export const JobResult = z.object({
   error: WireError.nullable().default(null),
   /** Of a stream that failed: its caller goes on elsewhere, and this is not recorded as its ending. */
   handed_back: z.boolean().default(false),
+  /** Of a job that brought none: the salt by which its node committed to input and answer; kept nowhere else. */
+  commitment_salt: KeyBytes.nullable().default(null),
 });
 export type JobResult = z.infer<typeof JobResult>;
 export type JobResultInput = z.input<typeof JobResult>;

@@ -9,9 +9,11 @@ import {
   GbPerSecond,
   IsoTime,
   Joules,
+  Jurisdiction,
   KeyBytes,
   Label,
   LabelValue,
+  ModelDigest,
   ModelName,
   Ms,
   NodeId,
@@ -134,6 +136,8 @@ export const ServedModel = z.object({
   load_gb_per_second: GbPerSecond.nullable().default(null),
   /** GPU memory that it holds now; null = not loaded, or the runtime does not say. */
   vram_gb: Gb.nullable().default(null),
+  /** Which model that is; null = the runtime does not say. */
+  digest: ModelDigest.nullable().default(null),
 });
 export type ServedModel = z.infer<typeof ServedModel>;
 
@@ -156,6 +160,8 @@ export const RuntimeRecord = z.object({
   queued: Count.nullable().default(null),
   /** What it lets others do with its models. */
   manages: z.array(z.enum(MODEL_ACTIONS)).max(3).default([]),
+  /** Of a cloud provider, as its operator or its documentation says; null = not known, or it is the node's. */
+  jurisdiction: Jurisdiction.nullable().default(null),
 });
 export type RuntimeRecord = z.infer<typeof RuntimeRecord>;
 
@@ -255,6 +261,8 @@ export const NodeRecord = z.object({
   sleep: SleepRecord.nullable().default(null),
   /** An operator's words for it (`tiermesh node label`). */
   labels: z.record(z.string().max(60), LabelValue).default({}),
+  /** Where the machine stands, as its operator says; null = it is not said. */
+  jurisdiction: Jurisdiction.nullable().default(null),
   last_heartbeat: IsoTime,
 });
 export type NodeRecord = z.infer<typeof NodeRecord>;

@@ -13,6 +13,11 @@ export function asksTheLog(s: Subjects, why: string): Grant[] {
   return [s.auditQuery, s.auditStats].map((subject) => ({ subject, why }));
 }
 
+/** Says what was taken out, for the record. */
+export function saysExports(s: Subjects): Grant {
+  return { subject: s.auditExport, why: "what was taken out of the mesh" };
+}
+
 /** Whoever knows a job's id may have the proof of its ending. */
 export function asksForReceipts(s: Subjects): Grant {
   return { subject: s.auditReceipt, why: "receipts of jobs whose id it knows" };

@@ -1,6 +1,7 @@
-import { asksAuditors, asksTheLog } from "./permissions-audit.ts";
+import { asksAuditors, asksTheLog, saysExports } from "./permissions-audit.ts";
 import { operatesQueues } from "./permissions-durable.ts";
 import { reads } from "./permissions-parts.ts";
+import { publishesReleases } from "./permissions-release.ts";
 import type { Grant } from "./permissions.ts";
 import type { Subjects } from "./subjects.ts";
 
@@ -9,7 +10,7 @@ import type { Subjects } from "./subjects.ts";
  * auditor; GB/T 22239, 三员分立): none of the three can do what another one is there for.
  */
 
-/** Runs machines, models and queues. */
+/** Runs machines, models and queues, and brings machines to another version of the agent. */
 export function administers(s: Subjects): Grant[] {
   return [
     { subject: s.control("*"), why: "cordon, drain, resume, models, runtimes" },
@@ -17,6 +18,7 @@ export function administers(s: Subjects): Grant[] {
     ...operatesQueues(s),
     { subject: s.qualityBucket.keys, why: "quality of models" },
     ...reads(s.sleepBucket.stream, "machines that sleep"),
+    ...publishesReleases(s),
   ];
 }
 
@@ -33,6 +35,7 @@ export function guards(s: Subjects): Grant[] {
 export function inspects(s: Subjects): Grant[] {
   return [
     ...asksTheLog(s, "the log"),
+    saysExports(s),
     ...reads(s.auditStream, "events that happened"),
     ...asksAuditors(s),
     { subject: s.registryReader, why: "who may read events" },

@@ -35,7 +35,7 @@ test("another cell's users have nothing of this one, beside inboxes and discover
     const { publish, subscribe } = of(role, { cell: "lab" });
     const shared = /^(_INBOX\.|\$SRV\.|\$JS\.API\.INFO$|\$JS\.EVENT\.ADVISORY\.API$)/;
     for (const subject of names([...publish, ...subscribe]).filter((each) => !shared.test(each)))
-      expect(subject).toMatch(/^mesh\.lab\.|tiermesh-\w+-lab|(AUDIT|JOBS|JOB_[A-Z]+)_lab/);
+      expect(subject).toMatch(/^mesh\.lab\.|tiermesh-\w+-lab|(AUDIT|RELEASES|JOBS|JOB_[A-Z]+)_lab/);
   }
 });
 

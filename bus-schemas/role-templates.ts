@@ -7,6 +7,7 @@ import {
   keepsTheLog,
   makesReaders,
   readsEvents,
+  saysExports,
 } from "./permissions-audit.ts";
 import { callsDurable, hearsQueues, makesJobStreams, runsQueues } from "./permissions-durable.ts";
 import { administers, guards, inspects, looks } from "./permissions-duties.ts";
@@ -68,6 +69,7 @@ function agentTemplate(process: "agent", classes: readonly string[], denied: rea
         { subject: s.heartbeat(layer, node), why: "its own heartbeat" },
         { subject: s.verdict("*", node, "*"), why: "its own word on a job" },
         ...records(s, process, node, classes.length === 1 ? classes[0] : "*"),
+        { subject: s.releaseGet(node), why: "a release's bytes" },
         answers,
         codec(s),
       ],
@@ -148,6 +150,7 @@ export const TEMPLATES: Readonly<Record<Role, Template>> = {
     ],
     subscribe: [
       ...asksTheLog(s, "questions about the log"),
+      saysExports(s),
       asksForReceipts(s),
       { subject: s.auditorBucket.key, why: "how far the log is agreed on" },
       codec(s),
@@ -176,7 +179,7 @@ export const TEMPLATES: Readonly<Record<Role, Template>> = {
     subscribe: [{ subject: s.events, why: "what happens" }, ...sees(s, inbox)],
   }),
   administrator: (s, { inbox }) => ({
-    publish: [...calls(s), ...administers(s), ...looks(s), answers],
+    publish: [...calls(s), ...administers(s), saysExports(s), ...looks(s), answers],
     subscribe: sees(s, inbox),
   }),
   security: (s, { inbox }) => ({ publish: [...guards(s), ...looks(s), codec(s)], subscribe: sees(s, inbox) }),
@@ -194,6 +197,7 @@ export const TEMPLATES: Readonly<Record<Role, Template>> = {
         s.nodesBucket.stream,
         s.sleepBucket.stream,
         s.auditorBucket.stream,
+        s.releaseStream,
       ].flatMap((stream) =>
         ["CREATE", "UPDATE", "INFO", "MSG.GET"].map((verb) => ({
           subject: `$JS.API.STREAM.${verb}.${stream}`,
@@ -221,6 +225,8 @@ export const TEMPLATES: Readonly<Record<Role, Template>> = {
         s.registryJoins,
       ].map((subject) => ({ subject, why: "who may join" })),
       { subject: s.nodesBucket.keys, why: "what another server's keeper changed" },
+      { subject: s.releaseGets, why: "agents that want a release's bytes" },
+      { subject: s.releases, why: "who brought a release" },
       { subject: API_ADVISORIES, why: "who changed the streams" },
       ...(["connect", "disconnect"] as const).map((which) => ({
         subject: s.advisory(which),

@@ -75,6 +75,20 @@ function spell(cell: string, token: (value: string) => string) {
     },
     /** JetStream KV bucket with one key: who writes the auditor's log, and how far it is agreed on (audit.ts, ADR 0027). */
     auditorBucket: { name: auditorBucket, stream: `KV_${auditorBucket}`, key: `$KV.${auditorBucket}.head` },
+    /** JetStream stream of the agents' releases (release.ts, ADR 0030): their descriptions, their bytes, and who upgrades now. */
+    releaseStream: ofCell("RELEASES"),
+    /** operator → stream RELEASES: what a release is, by its version (`releaseKey`). */
+    release: (version: string) => `${prefix}.release.version.${token(version)}`,
+    releases: `${prefix}.release.version.*`,
+    /** operator → stream RELEASES: a piece of the file with that SHA-256. */
+    releaseChunk: (sha256: string, chunk: string) => `${prefix}.release.file.${token(sha256)}.${token(chunk)}`,
+    allReleaseChunks: `${prefix}.release.file.*.*`,
+    releaseChunks: (sha256: string) => `${prefix}.release.file.${token(sha256)}.*`,
+    /** operator → stream RELEASES: who upgrades the fleet. */
+    upgradeLock: `${prefix}.release.lock`,
+    /** agent → the broker's keeper: one piece of a file, please. */
+    releaseGet: (node: string) => `${prefix}.release.get.${token(node)}`,
+    releaseGets: `${prefix}.release.get.*`,
     /** agent → routers, monitor, gateway; every second, the whole node record. */
     heartbeat: (layer: Layer, node: string) => `${prefix}.heartbeat.${layer}.${token(node)}`,
     heartbeats: `${prefix}.heartbeat.*.*`,
@@ -156,6 +170,8 @@ function spell(cell: string, token: (value: string) => string) {
     auditQuery: `${prefix}.audit.query`,
     /** operator → auditor: numbers over the log. */
     auditStats: `${prefix}.audit.stats`,
+    /** operator → auditor: something was taken out of the mesh (events-changes.ts). */
+    auditExport: `${prefix}.audit.export`,
     /** whoever knows a job's id → auditor: the proof that its ending is in the log. */
     auditReceipt: `${prefix}.audit.receipt`,
     /** monitor, auditor → subscribers. */

@@ -104,6 +104,7 @@ export const ROUTE_FIELDS = [
   "timeout_ms",
   "max_latency_ms",
   "max_tokens",
+  "caller",
 ] as const satisfies readonly (keyof JobRequest)[];
 
 /**

@@ -52,5 +52,9 @@ export const NodeId = SubjectToken;
 export const KeyBytes = z.string().regex(/^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/, "32 bytes as base64url");
 /** ULID in Crockford base32, or any caller-chosen subject token of 8 to 64 characters. */
 export const JobId = z.string().regex(/^[A-Za-z0-9_-]{8,64}$/, "8 to 64 letters, digits, _ and -");
+/** A country as ISO 3166-1 writes it with two letters: whose law what happens there is under. */
+export const Jurisdiction = z.string().regex(/^[A-Z]{2}$/, "an ISO 3166-1 code of two letters, such as CN or DE");
+/** SHA-256 of what a model is made of, as its runtime counts it: Ollama of the manifest, ours of the file. */
+export const ModelDigest = z.string().regex(/^sha256:[0-9a-f]{64}$/, "sha256: and 64 hex digits");
 /** A model's name as its runtime spells it. */
 export const ModelName = z.string().min(1).max(200);

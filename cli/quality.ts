@@ -50,7 +50,7 @@ export async function set(
 ): Promise<void> {
   const bucket = await QualityBucket.open(client.bus);
   const entry = { score, samples, updated_ms: Date.now(), source: source ?? operator() };
-  const revision = await bucket.put(subject, entry);
+  const revision = await bucket.put(subject, entry, operator());
   if (json === true) printJson({ ...subject, ...entry, revision });
   else print(`${subject.model} has ${score} at ${subject.taskType}, revision ${revision}`);
 }
@@ -63,7 +63,7 @@ export async function unset(client: MeshClient, subject: QualitySubject, { json 
       "not_found",
       `${subject.model} has no entry at ${subject.taskType}; see \`tiermesh quality show\``,
     );
-  const revision = await bucket.unset(subject);
+  const revision = await bucket.unset(subject, operator());
   const score = estimated(subject.model);
   if (json === true) printJson({ ...subject, revision, default: score });
   else print(`${subject.model} has its default at ${subject.taskType} again: ${score.toFixed(3)}`);

@@ -12,6 +12,7 @@ import {
   WireError,
   parseOrThrow,
   type DESK_REQUESTS,
+  type CallerInput,
   type DataClass,
   type DeskReply,
   type DeskVerb,
@@ -19,9 +20,10 @@ import {
 } from "../bus-schemas/index.ts";
 import type { Bus } from "../service/bus.ts";
 import { decode, encode } from "../service/codec.ts";
-import { newId } from "../service/ids.ts";
+import { jobIdOfKey, newId } from "../service/ids.ts";
 import { pause } from "../service/loop.ts";
 import { header, headersFor } from "../service/messages.ts";
+import { Identity } from "./identity.ts";
 
 export interface EnqueueOptions {
   /** Task queue; by default the request's `task_type`, and without one `rag`. */
@@ -29,6 +31,8 @@ export interface EnqueueOptions {
   /** Data class beside the request's `security_level`; the stricter counts. */
   dataClass?: DataClass;
   traceparent?: string;
+  /** For whom the job is; recorded with it, not checked by anybody. */
+  caller?: CallerInput;
   /** Aborting stops asking; the job is not cancelled by it. */
   signal?: AbortSignal;
 }
@@ -51,19 +55,23 @@ const LOOK_MS = { first: 100, most: 2000 };
  */
 export class DurableCalls {
   readonly #bus: Bus;
+  readonly #identity: Pick<Identity, "on">;
 
-  constructor(bus: Bus) {
+  constructor(bus: Bus, identity: Pick<Identity, "on"> = new Identity({})) {
     this.#bus = bus;
+    this.#identity = identity;
   }
 
   /** Puts a job in its queue. The same id or idempotency key with the same job again is no second job. */
   async enqueue(request: JobRequestInput, options: EnqueueOptions = {}): Promise<JobReceipt> {
-    const { signal, dataClass, traceparent } = options;
+    const { signal, dataClass, traceparent, caller } = options;
     parseOrThrow(JobRequest, request);
     const queue = parseOrThrow(SubjectToken, options.queue ?? request.task_type ?? DEFAULT_QUEUE);
     // What is sent again is the same job.
-    const id = request.idempotency_key === undefined ? { job_id: request.job_id ?? newId() } : {};
-    const body = { ...request, ...id, durable: true };
+    const { idempotency_key: key } = request;
+    const jobId = request.job_id ?? (key === undefined ? newId() : jobIdOfKey(key));
+    const job = await this.#identity.on(request, jobId, caller);
+    const body = { ...job, ...(key === undefined ? { job_id: jobId } : {}), durable: true };
     const headers = { [HEADERS.dataClass]: dataClass, [HEADERS.traceparent]: traceparent };
     const reply = await this.#ask(this.#bus.subjects.submit(queue), body, headers, signal);
     const refused = JobResult.safeParse(reply);

@@ -11,6 +11,7 @@ import {
   joinToolCalls,
   parseOrThrow,
   type AuditReceipt,
+  type CallerInput,
   type DataClass,
   type JobReceipt,
   type JobRequestInput,
@@ -27,11 +28,12 @@ import { header, headersFor } from "../service/messages.ts";
 import { serveStructures } from "../service/structures-exchange.ts";
 import { failure, type StreamPort } from "./attempt.ts";
 import { DurableCalls, type EnqueueOptions } from "./durable.ts";
+import { Identity, type IdentityOptions } from "./identity.ts";
 import { streamJob } from "./job-stream.ts";
 import { NodeWatcher } from "./nodes.ts";
 import { askReceipt } from "./receipts.ts";
 
-export interface ConnectOptions extends BusAddress {
+export interface ConnectOptions extends BusAddress, IdentityOptions {
   /** Shown in the broker's list of connections. */
   name?: string;
   log?: Log;
@@ -44,6 +46,8 @@ export interface CallOptions {
   dataClass?: DataClass;
   /** W3C trace context to continue. */
   traceparent?: string;
+  /** For whom the job is; recorded with it, not checked by anybody. */
+  caller?: CallerInput;
   /** Aborting cancels the job. */
   signal?: AbortSignal;
 }
@@ -66,10 +70,12 @@ export class MeshClient implements AsyncDisposable {
   readonly #inboxes = new Map<string, (msg: Msg) => void>();
   readonly #prefix: string;
   readonly #port: StreamPort;
+  readonly #identity: Identity;
 
-  constructor(bus: Bus) {
+  constructor(bus: Bus, identity: IdentityOptions = {}) {
     this.bus = bus;
-    this.durable = new DurableCalls(bus);
+    this.#identity = new Identity(identity);
+    this.durable = new DurableCalls(bus, this.#identity);
     serveStructures(bus);
     this.#prefix = `${bus.inbox}.job.`;
     this.#replies = bus.listen(`${this.#prefix}*`, (msg) =>
@@ -98,7 +104,7 @@ export class MeshClient implements AsyncDisposable {
   /** @throws MeshError `bus_unavailable` */
   static async connect(options: ConnectOptions): Promise<MeshClient> {
     const log = options.log ?? createLog("client", "warn");
-    return new MeshClient(await connectBus(options.name ?? "client", options, log));
+    return new MeshClient(await connectBus(options.name ?? "client", options, log), options);
   }
 
   /** The fleet as its heartbeats show it; watching starts at first use. */
@@ -135,17 +141,19 @@ export class MeshClient implements AsyncDisposable {
     const { idempotency_key: key } = request;
     const jobId = request.job_id ?? (key === undefined ? newId() : jobIdOfKey(String(key)));
     const queue = options.queue ?? request.task_type ?? DEFAULT_QUEUE;
+    let job: JobRequestInput;
     try {
       parseOrThrow(JobRequest, request);
       if (request.durable === true)
         throw new MeshError("bad_request", "durable: such a job is enqueued, and has no stream", { field: "durable" });
       if (!SubjectToken.safeParse(queue).success)
         throw new MeshError("bad_request", "queue: letters, digits, _ and -, 1 to 64 characters", { field: "queue" });
+      job = await this.#identity.on(request, jobId, options.caller);
     } catch (error) {
       yield failure(JobId.safeParse(jobId).success ? jobId : newId(), "refused", MeshError.from(error));
       return;
     }
-    yield* streamJob(this.#port, request, jobId, { ...options, queue });
+    yield* streamJob(this.#port, job, jobId, { ...options, queue });
   }
 
   /**
@@ -155,9 +163,11 @@ export class MeshClient implements AsyncDisposable {
   async decide(request: JobRequestInput, options: CallOptions = {}): Promise<Decision> {
     const headers = headersFor("shared");
     if (options.dataClass !== undefined) headers.set(HEADERS.dataClass, options.dataClass);
+    // Nothing is decided by either, and nothing of it recorded.
+    const { caller: _caller, commitment_salt: _salt, ...about } = request;
     let reply: Msg;
     try {
-      reply = await this.bus.nc.request(this.bus.subjects.route, encode(request, "shared"), {
+      reply = await this.bus.nc.request(this.bus.subjects.route, encode(about, "shared"), {
         timeout: DECIDE_LIMIT_MS,
         headers,
       });

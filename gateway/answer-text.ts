@@ -1,7 +1,9 @@
+import { randomBytes } from "node:crypto";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { MeshError, type JobResult, type StreamFrame } from "../bus-schemas/index.ts";
+import { SALT_BYTES } from "../service/commitment.ts";
 import type { Call } from "./call.ts";
-import { meshHeaders } from "./mesh-headers.ts";
+import { SALT_HEADER, meshHeaders } from "./mesh-headers.ts";
 import { errorBody } from "./openai/errors.ts";
 import type { TextCall } from "./openai/request.ts";
 import type { EventWriter } from "./openai/response.ts";
@@ -36,7 +38,7 @@ export async function answerWhole(
   signal: AbortSignal,
   body: (result: JobResult) => object,
 ): Promise<FastifyReply> {
-  const result = await mesh.submit(call.job, { ...call.options, signal });
+  const result = await mesh.submit(salted(call, reply), { ...call.options, signal });
   reply.headers(meshHeaders(result));
   if (result.status !== "finished") throw endingError(result, signal);
   return reply.header("content-type", "application/json; charset=utf-8").send(JSON.stringify(body(result)));
@@ -65,7 +67,7 @@ async function streamed(
   let writer: EventWriter | undefined;
   let begun = false;
   try {
-    for await (const frame of mesh.stream(call.job, { ...call.options, signal })) {
+    for await (const frame of mesh.stream(salted(call, reply), { ...call.options, signal })) {
       if (frame.type === "accepted") {
         reply.headers(meshHeaders(frame));
         writer = write(frame, Math.floor(nowMs() / 1000), call.includeUsage);
@@ -99,6 +101,17 @@ async function streamed(
   } finally {
     out.close();
   }
+}
+
+/**
+ * Of a call that names nobody whose salt the gateway keeps: a salt of its own, told in a header at the answer's beginning, because a
+ * stream in OpenAI's shape has no place for it at its end. The gateway forgets it.
+ */
+function salted({ job }: Call, reply: FastifyReply): Call["job"] {
+  if (job.caller !== undefined || job.commitment_salt !== undefined) return job;
+  const salt = randomBytes(SALT_BYTES).toString("base64url");
+  void reply.header(SALT_HEADER, salt);
+  return { ...job, commitment_salt: salt };
 }
 
 /** Why a job did not finish; when it was cancelled from here, the reason is ours. */

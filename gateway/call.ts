@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import { MeshError, type JobRequestInput } from "../bus-schemas/index.ts";
 import type { CallOptions } from "../client/index.ts";
+import { callerOf } from "./caller.ts";
 import { declaredClass } from "./data-class.ts";
 
 /** A job ready for the mesh, with what came beside its body. */
@@ -21,6 +22,7 @@ const MESH_FIELDS = [
   "timeout_ms",
   "deadline_unix_ms",
   "max_latency_ms",
+  "commitment_salt",
 ] as const;
 
 /** The body as an object. @throws MeshError `bad_request` */
@@ -41,7 +43,7 @@ export function pick(body: Readonly<Record<string, unknown>>, names: readonly st
 }
 
 /**
- * Joins what headers and body say about how to run a job: data class, deadline, trace. The fields' own types are checked
+ * Joins what headers and body say about how to run a job: data class, caller, deadline, trace. The fields' own types are checked
  * by whoever takes the job (MeshClient or router), which names the field.
  * @throws MeshError `bad_request` naming the header or field.
  */
@@ -63,6 +65,8 @@ export function toCall(
   else if (dataClass !== undefined) job["security_level"] = dataClass;
   earlier(job, "deadline_unix_ms", headerNumber(headers, "mesh-deadline", "Mesh-Deadline"));
   earlier(job, "timeout_ms", headerNumber(headers, "x-request-timeout-ms", "X-Request-Timeout-Ms"));
+  const caller = callerOf(headers, body);
+  if (caller !== undefined) job["caller"] = caller;
   const key = headers["idempotency-key"];
   if (typeof key === "string" && key !== "") job["idempotency_key"] = key;
   const traceparent = headers["traceparent"];

@@ -1,5 +1,5 @@
-import { isUtf8 } from "node:buffer";
 import { MeshError, isDataClass, meantClass, stricter, type DataClass } from "../bus-schemas/index.ts";
+import { textOf } from "./header-text.ts";
 
 /** Class of a job as its caller declared it, in the two places that a MeshClient takes. */
 export interface DeclaredClass {
@@ -53,10 +53,4 @@ function declare(declared: DeclaredClass, value: string): void {
 /** The class that an unknown declaration counts as at least, whatever the policy's default is. */
 function looks(value: string): DataClass {
   return meantClass(value) ?? "P2";
-}
-
-/** A header's text: Node hands out its bytes as Latin-1, and most who write other letters write UTF-8. */
-function textOf(header: string): string {
-  const bytes = Buffer.from(header, "latin1");
-  return isUtf8(bytes) ? bytes.toString("utf8") : header;
 }

@@ -1,6 +1,6 @@
 import type { AddressInfo } from "node:net";
 import { MeshError } from "../bus-schemas/index.ts";
-import { MeshClient } from "../client/index.ts";
+import { MeshClient, SaltKeeper } from "../client/index.ts";
 import { connectBus } from "../service/bus.ts";
 import { busAddressOf, loadConfig } from "../service/config.ts";
 import { CountReports } from "../service/count-reports.ts";
@@ -10,7 +10,7 @@ import { runProcess } from "../service/lifecycle.ts";
 import { createLog } from "../service/log.ts";
 import { Metrics, serveHealth } from "../service/metrics.ts";
 import { announceService } from "../service/micro.ts";
-import { spoolDir } from "../service/paths.ts";
+import { saltsDir, spoolDir } from "../service/paths.ts";
 import { announceReady } from "../service/ready.ts";
 import { Spool } from "../service/spool.ts";
 import { GATEWAY_ENV, GatewayConfig } from "./config.ts";
@@ -29,7 +29,8 @@ runProcess(log, async (lifecycle) => {
   const config = loadConfig(GatewayConfig, GATEWAY_ENV, { env: process.env });
   const { gatewayHost: host, gatewayPort: port } = config;
   const bus = await connectBus("gateway", busAddressOf(config), log, { retry: true });
-  const client = new MeshClient(bus);
+  const pseudonyms = config.callers === "pseudonym";
+  const client = new MeshClient(bus, { salts: new SaltKeeper(saltsDir()), pseudonyms });
   lifecycle.onClose("bus", () => client.close());
   const mesh = new CountedMesh(client);
   const metrics = new Metrics("gateway");

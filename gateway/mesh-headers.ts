@@ -16,6 +16,9 @@ export interface Placement {
 /** Path below which the receipts of jobs are. */
 export const RECEIPTS_PATH = "/v1/receipts/";
 
+/** The salt by which input and answer of this call are committed to in the record. */
+export const SALT_HEADER = "x-tiermesh-commitment-salt";
+
 /** Response headers that say where a job ran and under which class; `x-tiermesh-diagnostic` when no model was run. */
 export function meshHeaders(placement: Placement): Record<string, string> {
   const headers: Record<string, string> = {

@@ -48,7 +48,24 @@ test("a completion comes back whole, with usage and the mesh's headers", async (
     "x-tiermesh-model": "tiny:1b",
     "x-tiermesh-decision": "01DECISION",
   });
-  expect(mesh.seen[0]?.job).toEqual({ messages: MESSAGES, max_tokens: 9 });
+  // Nobody's: the salt by which it is committed to is told to whoever asked.
+  const salt = headers["x-tiermesh-commitment-salt"];
+  expect(salt).toMatch(/^[A-Za-z0-9_-]{43}$/);
+  expect(mesh.seen[0]?.job).toEqual({ messages: MESSAGES, max_tokens: 9, commitment_salt: salt });
+});
+
+test("the SDK's own user is the caller, whose salt the gateway keeps; the headers of the mesh stand above it", async () => {
+  const mesh = new FakeMesh(HELLO);
+  await using sdk = await sdkOver(mesh);
+  const { response } = await sdk.openai.chat.completions.create({ ...ask, user: "alice" }).withResponse();
+  expect(response.headers.get("x-tiermesh-commitment-salt")).toBeNull();
+  const headers = { "X-Tiermesh-Caller": "service:crm", "X-Tiermesh-On-Behalf-Of": "bob" };
+  await sdk.openai.chat.completions.create({ ...ask, safety_identifier: "x" }, { headers });
+  expect(mesh.seen.map(({ job }) => job.caller)).toMatchObject([
+    { id: "alice", kind: "user", on_behalf_of: [], declared_by: "gateway" },
+    { id: "crm", kind: "service", on_behalf_of: [{ id: "bob" }], declared_by: "gateway" },
+  ]);
+  for (const { job } of mesh.seen) expect(job).not.toHaveProperty("commitment_salt");
 });
 
 test("a streamed completion arrives piece by piece, with the counts last when asked for", async () => {

@@ -28,6 +28,9 @@ async function over(mesh: FakeMesh) {
 const whole = (output: TaskOutput) =>
   saying(ACCEPTED, ending({ output, usage: { prompt_tokens: 7, completion_tokens: 0 } }));
 
+/** Of a call that names nobody. */
+const SALTED = { commitment_salt: expect.stringMatching(/^[A-Za-z0-9_-]{43}$/) };
+
 describe("completions", () => {
   const SAYING = saying(ACCEPTED, { type: "delta", content: " upon" }, { type: "delta", content: " a time" }, ending());
 
@@ -47,7 +50,7 @@ describe("completions", () => {
       choices: [{ index: 0, text: " upon a time", finish_reason: "stop" }],
       usage: { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5 },
     });
-    expect(mesh.seen[0]?.job).toEqual({ task: "completion", prompt: "Once", suffix: ".", max_tokens: 9 });
+    expect(mesh.seen[0]?.job).toEqual({ task: "completion", prompt: "Once", suffix: ".", max_tokens: 9, ...SALTED });
   });
 
   test("are streamed piece by piece, with the counts last when asked for", async () => {
@@ -105,7 +108,13 @@ describe("embeddings", () => {
       );
       expect(answer).toMatchObject({ object: "list", model: "tiny:1b", usage: { prompt_tokens: 7, total_tokens: 7 } });
     }
-    expect(mesh.seen[0]?.job).toEqual({ task: "embedding", model: "bge-m3", input: ["a", "b"], dimensions: 2 });
+    expect(mesh.seen[0]?.job).toEqual({
+      task: "embedding",
+      model: "bge-m3",
+      input: ["a", "b"],
+      dimensions: 2,
+      ...SALTED,
+    });
   });
 
   test("carry the class, the deadline and the trace of their caller, as a chat does", async () => {
@@ -175,6 +184,7 @@ describe("rerank", () => {
       query: "q",
       documents: ["a", "b"],
       top_n: 2,
+      ...SALTED,
     });
   });
 

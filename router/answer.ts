@@ -1,5 +1,5 @@
 import type { Msg } from "@nats-io/nats-core";
-import { JobResult, type DataClass, type MeshError, type Outcome } from "../bus-schemas/index.ts";
+import { JobResult, type Caller, type DataClass, type MeshError, type Outcome } from "../bus-schemas/index.ts";
 import { respond } from "../service/messages.ts";
 import type { Dispatch } from "./dispatch-table.ts";
 
@@ -16,13 +16,15 @@ export interface RouterEnding {
   nodeId?: string | undefined;
   /** How long it waited here, when it ended undecided, milliseconds. */
   waitedMs?: number | undefined;
+  /** For whom it was. */
+  caller?: Caller | undefined;
 }
 
 /** Of a job that was sent to a node. */
 export function endingOf(dispatch: Dispatch, error: MeshError): RouterEnding {
   const { message, jobId, request, decisionId, attempt, acceptedBy } = dispatch;
-  const { dataClass } = request;
-  return { message, jobId, error, attempts: attempt, dataClass, decisionId, nodeId: acceptedBy };
+  const { dataClass, caller } = request;
+  return { message, jobId, error, attempts: attempt, dataClass, decisionId, nodeId: acceptedBy, caller };
 }
 
 export function statusOf({ error, nodeId }: RouterEnding): Outcome {

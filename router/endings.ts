@@ -22,7 +22,7 @@ export class Endings {
   /** Of a job whose caller knows how it ended, or is gone. Best effort. */
   record(ending: RouterEnding): void {
     const { events, log, metrics } = this.#parts;
-    const { message, jobId, error, dataClass, decisionId, nodeId, waitedMs } = ending;
+    const { message, jobId, error, dataClass, decisionId, nodeId, waitedMs, caller } = ending;
     const status = statusOf(ending);
     this.#onEnded(jobId);
     metrics.endings.inc({ status, code: error.code });
@@ -35,6 +35,7 @@ export class Endings {
       error: error.toWire(),
       ...nothing,
       ...(waitedMs === undefined ? {} : { waited_ms: waitedMs }),
+      ...(caller === undefined ? {} : { caller }),
     };
     try {
       events.record("job_ended", data, { dataClass, traceparent: header(message, HEADERS.traceparent) });

@@ -78,6 +78,7 @@ runProcess(log, async (lifecycle) => {
   const qualities = new QualityFollower({
     open: () => QualityBucket.open(bus),
     take: (table) => (fleet.fleet.qualities = table),
+    events,
     rejections,
     log,
   });

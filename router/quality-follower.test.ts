@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
-import { MeshError, parseQualityKey, qualityKey, type QualityEntry } from "../bus-schemas/index.ts";
+import { EVENTS, MeshError, parseQualityKey, qualityKey, type QualityEntry } from "../bus-schemas/index.ts";
 import { createLog } from "../service/log.ts";
 import type { QualityRevision } from "../service/quality-bucket.ts";
+import { FakeEvents } from "../test/kit/router-parts.ts";
 import type { Qualities } from "./policy/fleet.ts";
 import { QualityFollower } from "./quality-follower.ts";
 
@@ -17,8 +18,8 @@ class FakeBucket {
   failure: Error | undefined;
   reads = 0;
 
-  write(key: string, value: QualityRevision["value"]): void {
-    this.revisions.push({ revision: ++this.last, key, subject: parseQualityKey(key), value });
+  write(key: string, value: QualityRevision["value"], by?: string): void {
+    this.revisions.push({ revision: ++this.last, key, subject: parseQualityKey(key), value, by });
   }
 
   async state() {
@@ -36,18 +37,61 @@ class FakeBucket {
 
 function setup(bucket = new FakeBucket()) {
   let table: Qualities = new Map();
+  const events = new FakeEvents();
   const rejected: MeshError[] = [];
   const warnings: string[] = [];
   const write = (line: string) => void warnings.push((JSON.parse(line) as { msg: string }).msg);
   const follower = new QualityFollower({
     open: async () => bucket,
     take: (qualities) => (table = qualities),
+    events: events as never,
     rejections: { add: (_kind, error) => void rejected.push(error) },
     log: createLog("test", "warn", { write }),
   });
   const score = (model = "qwen2-7b", task = "chat") => table.get(task)?.get(model);
-  return { bucket, follower, rejected, warnings, score };
+  return { bucket, follower, events: () => events.of("quality_changed"), rejected, warnings, score };
 }
+
+test("each change is on record with who made it; garbage is not; at a start what counts by then, once", async () => {
+  const { bucket, follower, events } = setup();
+  await follower.look();
+  expect(events()).toEqual([]);
+  bucket.write(QWEN, entry(0.9), "ann@ws-1");
+  await follower.look();
+  bucket.write(QWEN, entry(0.3), "bob@ws-2");
+  bucket.write(QWEN, garbage);
+  bucket.write(QWEN, null);
+  await follower.look();
+  await follower.look();
+  const about = { task_type: "chat", model: "qwen2-7b", samples: 1, source: "ann" };
+  const nothing = { ...about, samples: null, source: null, score: null, by: null };
+  expect(events()).toEqual([
+    {
+      revision: 1,
+      scores: 1,
+      changes: [{ ...about, revision: 1, score: 0.9, by: "ann@ws-1" }],
+      left_out: 0,
+      started: false,
+    },
+    {
+      revision: 4,
+      scores: 0,
+      changes: [
+        { ...about, revision: 2, score: 0.3, by: "bob@ws-2" },
+        { ...nothing, revision: 4 },
+      ],
+      left_out: 0,
+      started: false,
+    },
+  ]);
+  bucket.write(QWEN, entry(0.5), "ann@ws-1");
+  for (let i = 0; i < 60; i++) bucket.write(qualityKey({ model: `m${i}`, taskType: "chat" }), entry(0.1));
+  const later = setup(bucket);
+  await later.follower.look();
+  const [start, ...more] = later.events();
+  expect(more).toEqual([]);
+  expect(EVENTS.quality_changed.data.parse(start)).toMatchObject({ scores: 61, left_out: 11, started: true });
+});
 
 test("scores come, change and go with the bucket, each for its own task", async () => {
   const { bucket, follower, score } = setup();

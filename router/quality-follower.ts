@@ -8,7 +8,8 @@ import type { Log } from "../service/log.ts";
 import { startLoop, type Loop } from "../service/loop.ts";
 import type { QualityBucket, QualityRevision, QualityState } from "../service/quality-bucket.ts";
 import type { Rejections } from "../service/rejections.ts";
-import { MeshError, type QualitySubject } from "../bus-schemas/index.ts";
+import { MAX_QUALITY_CHANGES, MeshError, type EventData, type QualitySubject } from "../bus-schemas/index.ts";
+import type { EventPublisher } from "../service/events.ts";
 import type { Qualities } from "./policy/fleet.ts";
 
 /** How often the bucket is looked at, milliseconds: a new score counts everywhere within a second. */
@@ -23,9 +24,12 @@ export interface QualityParts {
   open: () => Promise<Bucket>;
   /** Told the whole table when it changes. */
   take: (qualities: Qualities) => void;
+  events: Pick<EventPublisher, "record">;
   rejections: Pick<Rejections, "add">;
   log: Log;
 }
+
+type Changed = EventData<"quality_changed">["changes"][number];
 
 export class QualityFollower {
   readonly #parts: QualityParts;
@@ -35,6 +39,7 @@ export class QualityFollower {
   /** Revisions that are no good, as far as they were told. */
   #toldUpTo = 0;
   #reachable = true;
+  #looked = false;
   #full = false;
 
   constructor(parts: QualityParts) {
@@ -62,6 +67,8 @@ export class QualityFollower {
     this.#bucket ??= await this.#parts.open();
     const state = await this.#bucket.state();
     const seen = this.#seen;
+    const started = !this.#looked;
+    this.#looked = true;
     if (state === undefined && seen === undefined) return;
     if (
       state?.created === seen?.created &&
@@ -71,16 +78,37 @@ export class QualityFollower {
       return;
     const anew = state?.created !== seen?.created || (state?.messages ?? 0) < (seen?.messages ?? 0);
     if (state?.created !== seen?.created) this.#toldUpTo = 0;
-    const good = new Set<string>();
+    const good = new Map<string, Changed>();
+    const changed: Changed[] = [];
     const unfit = new Set<string>();
     for await (const revision of this.#bucket.after(anew ? 0 : (seen?.lastRevision ?? 0))) {
-      const isGood = this.#enter(revision);
-      (isGood ? good : unfit).add(revision.key);
+      if (!this.#enter(revision)) unfit.add(revision.key);
+      else if (revision.subject !== undefined) {
+        const change = changeOf(revision, revision.subject);
+        good.set(revision.key, change);
+        changed.push(change);
+      }
     }
     // What is gone from the bucket counts no more; what is only garbage there keeps its last good value.
     if (anew) for (const key of this.#entries.keys()) if (!good.has(key) && !unfit.has(key)) this.#entries.delete(key);
     this.#seen = state;
     this.#parts.take(this.#table());
+    // Of a table that is read anew what counts is told, not each step of how it came to that.
+    const inForce = Array.from(good.values()).filter(({ score }) => score !== null);
+    this.#record(anew ? inForce : changed, state?.lastRevision ?? 0, started);
+  }
+
+  /** The scores count even when their event cannot be kept. */
+  #record(changes: readonly Changed[], revision: number, started: boolean): void {
+    if (changes.length === 0) return;
+    const told = changes.slice(-MAX_QUALITY_CHANGES);
+    const left_out = changes.length - told.length;
+    try {
+      const data = { revision, scores: this.#entries.size, changes: told, left_out, started };
+      this.#parts.events.record("quality_changed", data);
+    } catch (error) {
+      this.#parts.log.warn({ err: error }, "a change of models' quality was not recorded");
+    }
   }
 
   /** @returns whether it is one to go by */
@@ -118,4 +146,10 @@ export class QualityFollower {
     }
     return table;
   }
+}
+
+function changeOf({ revision, value, by }: QualityRevision, { taskType, model }: QualitySubject): Changed {
+  const { score, samples, source } =
+    value === null || value instanceof MeshError ? { score: null, samples: null, source: null } : value;
+  return { revision, task_type: taskType, model, score, samples, source, by: by ?? null };
 }

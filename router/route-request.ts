@@ -72,6 +72,7 @@ export function toRouteRequest(
     sloMs: job.max_latency_ms ?? policy.defaults.max_latency_ms,
     batch: queue.batch_window_ms !== undefined,
     continues: job.continues === true || job.continue_from !== undefined,
+    caller: job.caller,
     exclude: job.exclude_nodes === undefined ? NOBODY : new Set(job.exclude_nodes),
   };
 }

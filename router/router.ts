@@ -93,8 +93,8 @@ export class Router {
       const error = MeshError.from(cause);
       if (error.code === "internal")
         this.#parts.log.error({ err: cause, job: request.jobId }, "a job could not be routed");
-      const { jobId: id, dataClass } = request;
-      return this.#dispatcher.end({ message: msg, jobId: id, error, attempts: attempt, dataClass });
+      const { jobId: id, dataClass, caller } = request;
+      return this.#dispatcher.end({ message: msg, jobId: id, error, attempts: attempt, dataClass, caller });
     }
     const declared = declaredOf(msg, job, request.dataClass, this.#parts.policy().routing.default_level);
     const about = {

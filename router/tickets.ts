@@ -12,6 +12,7 @@ import {
 import { header, headersFor, respond } from "../service/messages.ts";
 import { readCancel } from "../service/cancels.ts";
 import { encode } from "../service/codec.ts";
+import { recordKey } from "../service/key-record.ts";
 import { VERSION } from "../service/version.ts";
 import { endingOf } from "./answer.ts";
 import { TICKETS_SUFFIX } from "./caps/caps.ts";
@@ -85,6 +86,7 @@ export class Tickets {
       onVerdict: (verdict, dispatch, token) => this.#onVerdict(verdict, dispatch, token),
     });
     bus.listen(bus.subjects.cancels, (msg) => this.#onCancel(msg));
+    recordKey(this.#parts, { role: "router_signing", node_id: null, router_id: this.id }, this.#maker.publicKey);
     this.announce();
   }
 
@@ -147,7 +149,7 @@ export class Tickets {
   #decide(asked: Asked & { about: About; declared: Declared }, waitedMs: number): Turn {
     const { msg, request, attempt, declared } = asked;
     const { events, fleet, metrics, policy, random } = this.#parts;
-    const { jobId, dataClass } = request;
+    const { jobId, dataClass, caller } = request;
     try {
       const { decision, inputs } = decideRecorded(request, fleet.fleet, policy(), fleet.nowMs(), random, VERSION);
       if (decision.error?.code === "all_busy") return "full";
@@ -155,7 +157,8 @@ export class Tickets {
       if (help?.inTime === true) return "asleep";
       const sizes = { request_bytes: msg.data.length, prompt_tokens_estimate: request.promptTokens };
       const waited = waitedMs > 0 ? { waited_ms: waitedMs } : {};
-      const common = { job_id: jobId, attempt, declared, deadline_unix_ms: Math.floor(request.deadlineMs) };
+      const who = caller === undefined ? {} : { caller };
+      const common = { job_id: jobId, attempt, declared, deadline_unix_ms: Math.floor(request.deadlineMs), ...who };
       const data = { ...common, decision, sizes, inputs, ...waited };
       const traceparent = header(msg, HEADERS.traceparent);
       const recorded = events.record("job_decided", data, { dataClass, traceparent });
@@ -217,7 +220,7 @@ export class Tickets {
 
   /** The job's ending instead of a ticket. */
   #refuse({ msg, request, attempt }: Asked, cause: unknown, decisionId?: string, waitedMs?: number): void {
-    const { jobId, dataClass } = request;
+    const { jobId, dataClass, caller } = request;
     const error = MeshError.from(cause);
     if (error.code === "internal") this.#parts.log.error({ err: cause, job: jobId }, "a ticket could not be given");
     this.#dispatcher.end({
@@ -228,6 +231,7 @@ export class Tickets {
       error,
       decisionId,
       waitedMs,
+      caller,
     });
   }
 

@@ -2,7 +2,9 @@
 // The pin is the npm package `node` in package.json; its binary lies in node_modules/node/bin.
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import * as modules from "node:module";
+import { homedir } from "node:os";
+import { join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
 export const root = fileURLToPath(new URL("..", import.meta.url));
@@ -19,6 +21,24 @@ export function findNode() {
   if (existsSync(pinnedPath)) return pinnedPath;
   const oldestMajor = Number(pinnedVersion.split(".")[0]);
   return Number(process.versions.node.split(".")[0]) >= oldestMajor ? process.execPath : undefined;
+}
+
+/**
+ * Where compiled code is kept between starts, which halves a start (0.60 to 0.25 s of processor time for `tiermesh nodes`): in the
+ * user's own cache folder (cacheDir of service/paths.ts), not in Node's default below /tmp, where others could have put some.
+ */
+export function compiledDir(env = process.env, platform = process.platform, home = homedir()) {
+  if (env.NODE_COMPILE_CACHE) return env.NODE_COMPILE_CACHE;
+  if (env.TIERMESH_CACHE_DIR) return join(resolve(env.TIERMESH_CACHE_DIR), "compiled");
+  if (platform === "win32")
+    return join(env.LOCALAPPDATA || join(home, "AppData", "Local"), "tiermesh", "cache", "compiled");
+  if (platform === "darwin") return join(home, "Library", "Caches", "tiermesh", "compiled");
+  return join(env.XDG_CACHE_HOME?.startsWith("/") ? env.XDG_CACHE_HOME : join(home, ".cache"), "tiermesh", "compiled");
+}
+
+/** Root by sudo, perhaps with the home of a user, whose compiled code root must not run. */
+function borrowedHome() {
+  return process.getuid?.() === 0 && process.env.SUDO_UID !== undefined;
 }
 
 /**
@@ -39,13 +59,18 @@ export async function runWith(node, file, args) {
   if (process.versions.node === pinnedVersion) {
     if (launcher) process.env.TIERMESH_PARENT_PID = String(launcher);
     process.argv = [process.execPath, file, ...args];
+    if (!borrowedHome()) modules.enableCompileCache(compiledDir());
     await import(pathToFileURL(file).href);
     return;
   }
   const flags = node === pinnedPath ? [] : ["--disable-warning=ExperimentalWarning"];
   const child = spawn(node, [...flags, file, ...args], {
     stdio: "inherit",
-    env: { ...process.env, TIERMESH_PARENT_PID: String(process.pid) },
+    env: {
+      ...process.env,
+      ...(borrowedHome() ? {} : { NODE_COMPILE_CACHE: compiledDir() }),
+      TIERMESH_PARENT_PID: String(process.pid),
+    },
   });
   let asked = false;
   const stop = () => {

@@ -6,6 +6,8 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { expect, onTestFinished, test } from "vitest";
+import { cacheDir } from "../service/paths.ts";
+import { compiledDir } from "./pinned-node.mjs";
 
 /** Says who it is, says each signal, and ends with code 7 after being told to stop. */
 const program = `
@@ -78,4 +80,17 @@ test("a Node that is too old and no pinned one is a clear error", async () => {
   child.stderr.on("data", (part: string) => (text += part));
   expect(await once(child, "close")).toEqual([1, null]);
   expect(text).toContain(`needs Node 99.1.0, this is ${process.version}`);
+});
+
+test.each<[NodeJS.Platform, Record<string, string>]>([
+  ["linux", {}],
+  ["linux", { XDG_CACHE_HOME: "/var/ada" }],
+  ["linux", { XDG_CACHE_HOME: "relative" }],
+  ["linux", { TIERMESH_CACHE_DIR: "/srv/cache" }],
+  ["darwin", {}],
+  ["win32", { LOCALAPPDATA: "/ada/local" }],
+])("compiled code lies in the cache folder: %s %j", (platform, env) => {
+  const home = "/home/ada";
+  const wanted = `${cacheDir({ env, platform, home })}/compiled`;
+  expect(compiledDir(env, platform, home).replaceAll("\\", "/")).toBe(wanted.replaceAll("\\", "/"));
 });

@@ -72,3 +72,14 @@ export function isDeletion(message: StoredMsg): boolean {
 export function isApiError(error: unknown, code: number): boolean {
   return error instanceof JetStreamApiError && error.code === code;
 }
+
+/** A header's text for people, cut to a label; whoever wrote it may have written anything. */
+export function readable(value: string | undefined): string | undefined {
+  if (value === undefined || value === "") return undefined;
+  try {
+    value = decodeURIComponent(value);
+  } catch {
+    // Not ours, then as it is.
+  }
+  return value.replace(/\p{Cc}/gu, " ").slice(0, 200);
+}

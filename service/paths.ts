@@ -36,6 +36,11 @@ export function stateDir(sources: PathSources = {}): string {
   return paths.join(absolute(env["XDG_DATA_HOME"]) ?? paths.join(home, ".local", "share"), "tiermesh");
 }
 
+/** Folder of the salts of commitments (salts.ts), below {@link stateDir}. */
+export function saltsDir(sources: PathSources = {}): string {
+  return resolve(sources).paths.join(stateDir(sources), "salts");
+}
+
 /** Folder of a cell's spools (spool.ts), below {@link stateDir}: what waits for one cell is not told another. */
 export function spoolDir(cell: string, sources: PathSources = {}): string {
   return resolve(sources).paths.join(stateDir(sources), "spool", cell);

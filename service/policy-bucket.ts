@@ -2,7 +2,7 @@ import { headers as newHeaders } from "@nats-io/nats-core";
 import { jetstream, jetstreamManager, type JetStreamManager, type StoredMsg } from "@nats-io/jetstream";
 import { HEADERS, MeshError } from "../bus-schemas/index.ts";
 import type { Bus } from "./bus.ts";
-import { KV_ANSWER_LIMIT_MS, KV_ERR, ensureKv, isApiError, isDeletion, readKv } from "./kv.ts";
+import { KV_ANSWER_LIMIT_MS, KV_ERR, ensureKv, isApiError, isDeletion, readKv, readable } from "./kv.ts";
 
 /** Revisions that are kept; the most that NATS ADR-8 allows. */
 const HISTORY = 64;
@@ -119,15 +119,4 @@ function toRevision(message: StoredMsg): PolicyRevision {
     note: readable(message.header?.get(HEADERS.policyNote)),
     at: message.time,
   };
-}
-
-/** A header's text for people, cut to a label; whoever wrote it may have written anything. */
-function readable(value: string | undefined): string | undefined {
-  if (value === undefined || value === "") return undefined;
-  try {
-    value = decodeURIComponent(value);
-  } catch {
-    // Not ours, then as it is.
-  }
-  return value.replace(/\p{Cc}/gu, " ").slice(0, 200);
 }

@@ -1,6 +1,7 @@
 import { headers as newHeaders } from "@nats-io/nats-core";
 import { jetstream, jetstreamManager, type JetStreamManager, type StoredMsg } from "@nats-io/jetstream";
 import {
+  HEADERS,
   MeshError,
   QualityEntry,
   parseOrThrow,
@@ -9,7 +10,7 @@ import {
   type QualitySubject,
 } from "../bus-schemas/index.ts";
 import type { Bus } from "./bus.ts";
-import { KV_ANSWER_LIMIT_MS, KV_ERR, ensureKv, isApiError, isDeletion, readKv } from "./kv.ts";
+import { KV_ANSWER_LIMIT_MS, KV_ERR, ensureKv, isApiError, isDeletion, readKv, readable } from "./kv.ts";
 
 /** Revisions kept of each key: behind one that is garbage a router that starts finds the last good one. */
 const HISTORY = 16;
@@ -24,6 +25,8 @@ export interface QualityRevision {
   subject: QualitySubject | undefined;
   /** The entry, `null` when it was unset, or why it is none. */
   value: QualityEntry | null | MeshError;
+  /** Who wrote it, as that person's program says; undefined = it does not say. */
+  by: string | undefined;
 }
 
 /** What changes when anything in the bucket does. */
@@ -78,21 +81,22 @@ export class QualityBucket {
   }
 
   /** @returns the revision. @throws MeshError `bad_request` naming what is wrong */
-  async put(subject: QualitySubject, entry: QualityEntry): Promise<number> {
-    return this.#write(subject, JSON.stringify(parseOrThrow(QualityEntry, entry)));
+  async put(subject: QualitySubject, entry: QualityEntry, by?: string): Promise<number> {
+    return this.#write(subject, JSON.stringify(parseOrThrow(QualityEntry, entry)), by);
   }
 
   /** Takes an entry back; the default counts again. */
-  async unset(subject: QualitySubject): Promise<number> {
-    return this.#write(subject, undefined);
+  async unset(subject: QualitySubject, by?: string): Promise<number> {
+    return this.#write(subject, undefined, by);
   }
 
-  async #write(subject: QualitySubject, text: string | undefined): Promise<number> {
+  async #write(subject: QualitySubject, text: string | undefined, by: string | undefined): Promise<number> {
     const bucket = this.#bus.subjects.qualityBucket;
     const key = bucket.prefix + qualityKey(subject);
     await ensureKv(this.#manager, bucket, { description: DESCRIPTION, history: HISTORY });
     const headers = newHeaders();
     if (text === undefined) headers.set("KV-Operation", "DEL");
+    if (by !== undefined) headers.set(HEADERS.policyBy, encodeURIComponent(by));
     const js = jetstream(this.#bus.nc, { timeout: KV_ANSWER_LIMIT_MS });
     return (await js.publish(key, text ?? "", { headers })).seq;
   }
@@ -100,7 +104,8 @@ export class QualityBucket {
   #toRevision(message: StoredMsg): QualityRevision {
     const key = message.subject.slice(this.#bus.subjects.qualityBucket.prefix.length);
     const subject = parseQualityKey(key);
-    return { revision: message.seq, key, subject, value: isDeletion(message) ? null : entryOf(message, subject) };
+    const value = isDeletion(message) ? null : entryOf(message, subject);
+    return { revision: message.seq, key, subject, value, by: readable(message.header?.get(HEADERS.policyBy)) };
   }
 }
 

@@ -58,3 +58,21 @@ test("salts are for their owner only, and a damaged one is told of without what 
   await expect(salts.commit("alice", content)).rejects.not.toThrow(salt.slice(4, 20));
   expect(await salts.erase("alice")).toBe(true);
 });
+
+test("each job of a subject has a salt of its own, which is gone with the subject's, and a pseudonym as well", async () => {
+  const salt = await salts.jobSalt("alice", "job-1");
+  expect(salt).toMatch(/^[A-Za-z0-9_-]{43}$/);
+  expect(await new SaltKeeper(folder).jobSalt("alice", "job-1")).toBe(salt);
+  expect((await salts.findJobSalt("alice", "job-1"))?.toString("base64url")).toBe(salt);
+  const pseudonym = await salts.pseudonym("alice");
+  expect(pseudonym).toMatch(/^p-[A-Za-z0-9_-]{16}$/);
+  expect(await salts.pseudonym("alice")).toBe(pseudonym);
+  expect([await salts.findPseudonym("alice"), await salts.findPseudonym("nobody")]).toEqual([pseudonym, undefined]);
+  const others = [await salts.jobSalt("alice", "job-2"), await salts.jobSalt("bob", "job-1"), salt];
+  expect(new Set(others).size).toBe(3);
+  expect(await salts.pseudonym("bob")).not.toBe(pseudonym);
+  await salts.erase("alice");
+  expect(await salts.findJobSalt("alice", "job-1")).toBeUndefined();
+  expect(await salts.jobSalt("alice", "job-1")).not.toBe(salt);
+  expect(await salts.pseudonym("alice")).not.toBe(pseudonym);
+});

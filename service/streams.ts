@@ -8,11 +8,14 @@ import {
   type StreamConfig,
 } from "@nats-io/jetstream";
 import type { Bus } from "./bus.ts";
+import { isApiError } from "./kv.ts";
 
 /** How long JetStream recognises a repeated `Nats-Msg-Id`, nanoseconds: longer than any retry of ours. */
 const DUPLICATE_WINDOW_NS = 120 * 1_000_000_000;
 const DAY_NS = 24 * 3600 * 1_000_000_000;
 const GIB = 1024 ** 3;
+/** nats-server has no storage for what a stream may grow to (errors.json: JSStorageResourcesExceeded, JSInsufficientResources, in a cluster JSClusterNoPeers). */
+const NO_ROOM = [10_047, 10_023, 10_005];
 
 /**
  * Makes sure that the AUDIT stream takes every event of this cell; an existing one is brought to these settings, which on a
@@ -79,6 +82,31 @@ export async function ensureJobStreams(bus: Bus): Promise<void> {
     },
   ];
   for (const settings of all) await ensureStream(manager, settings);
+}
+
+/**
+ * Makes sure of the stream of the agents' releases (ADR 0030), as `ensureAuditStream` does of its own. It holds a few: what does not fit is
+ * refused, and an operator takes old ones away. A bus on a small disk does without: its other streams come first. Nobody reads it but by `STREAM.MSG.GET`: that tells what it finds in JSON, and not as it is.
+ */
+export async function ensureReleaseStream(bus: Bus, say: (line: string) => void): Promise<void> {
+  const { allReleaseChunks, releases, releaseStream, upgradeLock } = bus.subjects;
+  const settings: StreamSettings = {
+    name: releaseStream,
+    subjects: [releases, allReleaseChunks, upgradeLock],
+    retention: RetentionPolicy.Limits,
+    storage: StorageType.File,
+    max_msgs_per_subject: 1,
+    max_bytes: 2 * GIB,
+    discard: DiscardPolicy.New,
+    allow_direct: false,
+    duplicate_window: DUPLICATE_WINDOW_NS,
+  };
+  try {
+    await ensureStream(await jetstreamManager(bus.nc, { checkAPI: false }), settings);
+  } catch (error) {
+    if (!NO_ROOM.some((code) => isApiError(error, code))) throw error;
+    say("there is no room for releases of the agent (2 GiB); `tiermesh upgrade` cannot be used");
+  }
 }
 
 type StreamSettings = Partial<StreamConfig> & { name: string };

@@ -9,7 +9,7 @@ export function runEnded(
   nodeId: string,
   layer: Layer,
 ): EventData<"job_run_ended"> {
-  const { job_id, status, decision_id, usage, cost, energy_wh, timing, error } = ended;
+  const { job_id, status, decision_id, usage, cost, energy_wh, timing, error, commitments } = ended;
   const place = { node_id: nodeId, layer, model: facts.model };
   return {
     job_id,
@@ -20,6 +20,7 @@ export function runEnded(
     usage,
     ...(cost === undefined ? {} : { cost }),
     ...(energy_wh === undefined ? {} : { energy_wh }),
+    ...(commitments === undefined ? {} : { commitments }),
     timing,
     error,
   };

@@ -9,6 +9,8 @@ export interface Preset {
   keyEnv: string;
   /** What it calls the bound of an answer's tokens, where that is not `max_tokens`. */
   maxTokensField?: "max_completion_tokens";
+  /** Where it works on what this address is sent, only where its documentation says so. */
+  jurisdiction?: string;
 }
 
 /** Adding a provider is one entry here; one that is not here needs `kind` and `base_url` in the file. */
@@ -24,11 +26,13 @@ export const PRESETS = {
   anthropic: { kind: "anthropic", baseUrl: "https://api.anthropic.com", keyEnv: "ANTHROPIC_API_KEY" },
   // https://api-docs.deepseek.com/
   deepseek: { kind: "openai", baseUrl: "https://api.deepseek.com", keyEnv: "DEEPSEEK_API_KEY" },
-  // https://help.aliyun.com/zh/model-studio/compatibility-of-openai-with-dashscope
+  // https://help.aliyun.com/zh/model-studio/compatibility-of-openai-with-dashscope; this address is the one of China (Beijing), where
+  // inference and storage stay in the Chinese mainland: https://www.alibabacloud.com/help/en/model-studio/regions
   dashscope: {
     kind: "openai",
     baseUrl: "https://dashscope.aliyuncs.com/compatible-mode/v1",
     keyEnv: "DASHSCOPE_API_KEY",
+    jurisdiction: "CN",
   },
   // https://docs.bigmodel.cn/cn/guide/develop/openai/introduction
   zhipu: { kind: "openai", baseUrl: "https://open.bigmodel.cn/api/paas/v4", keyEnv: "ZHIPU_API_KEY" },

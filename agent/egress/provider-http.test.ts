@@ -26,7 +26,8 @@ beforeAll(() => {
   tls = { key: readFileSync(key, "utf8"), cert: readFileSync(cert, "utf8") };
 });
 
-const request = (url: string, headers = {}) => ({ url: `${url}/x`, headers, body: { a: 1 } });
+const BODY = Buffer.from(JSON.stringify({ a: 1 }));
+const request = (url: string, headers = {}) => ({ url: `${url}/x`, headers, body: BODY });
 const failed = (promise: Promise<IncomingMessage>) =>
   promise.then(
     () => "it answered",

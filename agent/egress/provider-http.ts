@@ -14,8 +14,8 @@ const MAX_ERROR_BYTES = 64 * 1024;
 export interface ProviderRequest {
   url: string;
   headers: Readonly<Record<string, string>>;
-  /** Sent as JSON. */
-  body: unknown;
+  /** JSON, sent as it is. */
+  body: Uint8Array;
 }
 
 /** Sends requests to one provider. */
@@ -56,7 +56,6 @@ export function createProviderHttp(
 
   const send = ({ url, headers, body }: ProviderRequest, signal: AbortSignal): Promise<IncomingMessage> => {
     const target = new URL(url);
-    const bytes = Buffer.from(JSON.stringify(body));
     const https = target.protocol === "https:";
     const options: RequestOptions = {
       method: "POST",
@@ -66,7 +65,7 @@ export function createProviderHttp(
         accept: "text/event-stream",
         "accept-encoding": "identity",
         "content-type": "application/json",
-        "content-length": String(bytes.byteLength),
+        "content-length": String(body.byteLength),
       },
     };
     return new Promise((resolve, reject) => {
@@ -102,7 +101,7 @@ export function createProviderHttp(
       });
       signal.addEventListener("abort", abort, { once: true });
       if (signal.aborted) abort();
-      else outgoing.end(bytes);
+      else outgoing.end(body);
     });
   };
 

@@ -1,3 +1,4 @@
+import { createHmac, randomBytes } from "node:crypto";
 import { afterEach, expect, test } from "vitest";
 import type { ServerResponse } from "node:http";
 import { KEY, PROMPT, closeProviders, cloudOver, never } from "../../test/kit/cloud-runtime.ts";
@@ -54,6 +55,17 @@ test("OpenAI's own service is told max_completion_tokens", async () => {
   await run({ parameters: { max_tokens: 9 } });
   expect(server.requests[0]?.json).toMatchObject({ max_completion_tokens: 9 });
   expect(server.requests[0]?.json).not.toHaveProperty("max_tokens");
+});
+
+test("what leaves the house is committed to byte for byte before it goes, and nothing when the gate holds it back", async () => {
+  const { server, run, sent } = await cloudOver(OPENAI_HELLO);
+  const salt = randomBytes(32);
+  await run({ commitmentSalt: salt.toString("base64url") });
+  const text = server.requests[0]?.text ?? "";
+  expect(text).toContain(PROMPT);
+  expect(sent).toEqual([`hmac-sha256:${createHmac("sha256", salt).update(text).digest("hex")}`]);
+  await expect(run({ declared: { subject: "P0", header: "P0", body: "P0" } })).rejects.toThrow(/egress gate/);
+  expect(sent).toHaveLength(1);
 });
 
 test("DeepSeek: reasoning comes apart from the answer, and its cache counts in the price of the registry's model", async () => {

@@ -1,10 +1,11 @@
 import type { IncomingMessage } from "node:http";
 import { MeshError, ServedModel, type Cost, type DeltaFrame } from "../../bus-schemas/index.ts";
+import { commitment } from "../../service/commitment.ts";
 import { httpRuntime } from "../runtimes/http-runtime.ts";
 import type { LearnedRates } from "../runtimes/learned-rates.ts";
 import { isOwnGateway } from "../runtimes/loopback-http.ts";
 import type { StreamDone } from "../runtimes/openai-answer.ts";
-import type { Runtime, RuntimeJob, RuntimeState } from "../runtimes/runtime.ts";
+import type { Runtime, RuntimeJob, RuntimeSent, RuntimeState } from "../runtimes/runtime.ts";
 import { passGate } from "./gate.ts";
 import { APIS } from "./index.ts";
 import { ProviderFailure, connectionFailure, failureOf } from "./provider-failure.ts";
@@ -73,6 +74,7 @@ function stateOf(provider: Provider, health: ProviderHealth, rates: LearnedRates
       running: null,
       queued: null,
       manages: [],
+      jurisdiction: provider.jurisdiction,
     },
     models: provider.models
       .filter(({ name }) => health.offers(name))
@@ -101,7 +103,7 @@ async function* call(
   model: CloudModel | undefined,
   job: RuntimeJob,
   signal: AbortSignal,
-): AsyncIterable<DeltaFrame | StreamDone> {
+): AsyncIterable<RuntimeSent | DeltaFrame | StreamDone> {
   passGate(job.declared);
   if (job.input !== undefined)
     throw new MeshError("no_node", `${parts.provider.name} is asked for chats only; another node may do it`);
@@ -112,7 +114,7 @@ async function* call(
   if (health.trialRuns) throw new MeshError("all_busy", `${provider.name} is being tried with one job`);
   if (model === undefined) throw new MeshError("no_node", `${provider.name} does not serve this model now`);
   const api = APIS[provider.kind];
-  const body = api.body(job, model);
+  const body = Buffer.from(JSON.stringify(api.body(job, model)));
   // Listening of our own, because leaving the loop and silence must close the connection too.
   const closer = new AbortController();
   const close = (): void => closer.abort();
@@ -128,6 +130,7 @@ async function* call(
   let release = close;
   try {
     const headers = { ...provider.headers, ...api.headers(key) };
+    yield { type: "sent", commitment: commitment(Buffer.from(job.commitmentSalt, "base64url"), body) };
     parts.onSend();
     const response = await http.post({ url: provider.baseUrl + api.path, headers, body }, closer.signal);
     await checkHead(response);

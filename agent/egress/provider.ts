@@ -45,6 +45,8 @@ export interface Provider {
   headers: Record<string, string>;
   /** ISO 4217. */
   currency: string;
+  /** Whose law it answers under, by its file or its documentation; null = not known. */
+  jurisdiction: string | null;
   /** PEM file of a certificate authority of your own, absolute path. */
   caFile: string | undefined;
 }

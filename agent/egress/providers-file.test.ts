@@ -31,6 +31,7 @@ test("a preset needs models only: address, API, variable and capabilities are kn
       timeoutMs: 120_000,
       headers: {},
       currency: "USD",
+      jurisdiction: null,
       caFile: undefined,
       models: [
         {
@@ -59,6 +60,7 @@ test("everything can be said, and stands above the preset", () => {
     timeout_s: 30
     max_tokens_field: max_tokens
     currency: CNY
+    jurisdiction: SG
     headers: {X-Team: research}
     models:
       - {name: small, upstream: gpt-x-mini, context_length: 128000, max_output_tokens: 100, capabilities: [chat],
@@ -74,9 +76,19 @@ test("everything can be said, and stands above the preset", () => {
     maxConcurrency: 3,
     timeoutMs: 30_000,
     currency: "CNY",
+    jurisdiction: "SG",
     headers: { "X-Team": "research" },
     models: [{ name: "small", upstream: "gpt-x-mini", price: { input: 0.01, output: 0.02, cachedInput: 0.01 } }],
   });
+});
+
+test("a jurisdiction is known where a preset's documentation says it, of that address only, or the file says it", () => {
+  const of = (lines: string) =>
+    parseProviders(`providers: [{provider: dashscope, models: [{upstream: m}]${lines}}]`, "p.yaml")[0]?.jurisdiction;
+  expect(of("")).toBe("CN");
+  expect(of(', base_url: "https://dashscope-intl.aliyuncs.com/compatible-mode/v1"')).toBeNull();
+  expect(of(", jurisdiction: SG")).toBe("SG");
+  for (const bad of ["cn", "CHN", "China", "''"]) expect(() => of(`, jurisdiction: ${bad}`)).toThrow(/jurisdiction/);
 });
 
 test("every preset is over TLS, and gives a usable provider with nothing but a model", () => {

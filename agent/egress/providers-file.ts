@@ -57,6 +57,8 @@ function toProvider(entry: ProviderEntry, folder: string): Provider {
     timeoutMs: entry.timeout_s * 1000,
     headers: entry.headers,
     currency: entry.currency,
+    // What is known of the preset's own address says nothing of another one.
+    jurisdiction: entry.jurisdiction ?? (entry.base_url === undefined ? preset?.jurisdiction : undefined) ?? null,
     caFile: entry.ca_file === undefined ? undefined : resolve(folder, entry.ca_file),
   };
 }

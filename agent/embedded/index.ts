@@ -36,6 +36,8 @@ export interface EmbeddedRuntime {
   /** Tokens of one conversation, prompt and answer. */
   contextLength: number;
   parallelSlots: number;
+  /** `sha256:…` of the model's file, where it is the pinned one. */
+  digest?: string | undefined;
   pid: number;
   /** When it ended, by itself or by `stop`. Starting it again is the caller's business. */
   exited: Promise<ChildExit>;
@@ -105,6 +107,7 @@ export async function startEmbeddedRuntime(options: EmbeddedStartOptions): Promi
     model: child.ready.model,
     contextLength: child.ready.context_length,
     parallelSlots: child.ready.parallel_slots,
+    digest: model.sha256 === undefined ? undefined : `sha256:${model.sha256}`,
     pid: child.pid,
     exited: child.exited,
     stop: () => child.stop(),

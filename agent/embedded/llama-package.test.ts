@@ -1,7 +1,7 @@
-import { mkdir, mkdtemp, readdir, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { tempDir } from "../../test/kit/temp-dir.ts";
 import { llamaBinary } from "./llama-binaries.ts";
 import { ensureLlamaPackage, lockFor } from "./llama-package.ts";
 import { npmCommand, npmEnvironment } from "./npm-command.ts";
@@ -32,7 +32,7 @@ test("the lock gets exactly one platform package, pinned", () => {
 });
 
 test("an npm that fails leaves nothing that counts as installed, and its words are in the error", async () => {
-  const cacheDir = await mkdtemp(join(tmpdir(), "embedded-"));
+  const cacheDir = tempDir("embedded-").path;
   const npm = join(cacheDir, "npm-cli.js");
   await writeFile(npm, "console.error('E404 from the registry'); process.exit(3);");
   const work = ensureLlamaPackage({ cacheDir, env: { npm_execpath: npm }, platform: "linux", arch: "x64" });
@@ -44,7 +44,7 @@ test("an npm that fails leaves nothing that counts as installed, and its words a
 });
 
 test("a leftover without the marker is replaced, and two callers install once", async () => {
-  const cacheDir = await mkdtemp(join(tmpdir(), "embedded-"));
+  const cacheDir = tempDir("embedded-").path;
   const npm = join(cacheDir, "npm-cli.js");
   const runs = join(cacheDir, "runs");
   await mkdir(runs);
@@ -64,7 +64,7 @@ test("a leftover without the marker is replaced, and two callers install once", 
 });
 
 test("npm is run by its script with this Node, found from npm_execpath or PATH", async () => {
-  const folder = await mkdtemp(join(tmpdir(), "embedded-"));
+  const folder = tempDir("embedded-").path;
   const cli = join(folder, "node_modules", "npm", "bin", "npm-cli.js");
   await mkdir(join(cli, ".."), { recursive: true });
   await writeFile(cli, "");

@@ -8,7 +8,9 @@ import { tempDir } from "../../test/kit/temp-dir.ts";
 import { launchdDefinitions } from "./launchd.ts";
 import { layoutOf } from "./layout.ts";
 import { createSystemd, systemdUnit } from "./systemd.ts";
+import { systemdUpgradeUnits } from "./systemd-upgrade.ts";
 import { winswXml } from "./windows-service.ts";
+import { serviceSid, upgradeTask } from "./windows-upgrade.ts";
 import { plist } from "./xml.ts";
 
 const profiles = [undefined, ...PROFILES];
@@ -42,6 +44,62 @@ test.skipIf(spawnSync("systemd-analyze", ["--version"]).status !== 0)(
     }
   },
 );
+
+test.skipIf(spawnSync("systemd-analyze", ["--version"]).status !== 0)(
+  "systemd takes the units of upgrades by the mesh without a word; root's part is at most 3.0 exposed",
+  () => {
+    const folder = tempDir("tiermesh-upgrade-units-");
+    onTestFinished(() => folder.remove());
+    const layout = { ...layoutOf("linux"), executable: process.execPath };
+    const units = systemdUpgradeUnits(layout);
+    // What it is ordered behind, for `verify` looks for it.
+    writeFileSync(path.join(folder.path, "tiermesh-agent.service"), systemdUnit({ layout, profile: undefined }, []));
+    const files = units.map(({ path: name, text }) => {
+      const file = path.join(folder.path, path.basename(name));
+      writeFileSync(file, text);
+      return file;
+    });
+    const verified = spawnSync("systemd-analyze", ["verify", ...files], { encoding: "utf8" });
+    expect([verified.status, verified.stderr]).toEqual([0, ""]);
+    expect(units.map(({ text }) => text).join("\n")).toContain(
+      "PathChanged=/var/lib/tiermesh-agent/upgrade/wish/wish.json\nUnit=tiermesh-agent-upgrade.service",
+    );
+    const args = ["security", "--offline=true", "--threshold=30", files[0] ?? ""];
+    const { status, stdout } = spawnSync("systemd-analyze", args, { encoding: "utf8" });
+    expect([status, stdout.slice(-120)]).toEqual([0, expect.stringContaining("exposure level")]);
+  },
+);
+
+test("a Windows service's SID is the one that Windows gives it, and the task lets that account run it", () => {
+  // The one that every Windows has, as Microsoft documents it.
+  expect(serviceSid("TrustedInstaller")).toBe("S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464");
+  expect(serviceSid("tiermesh-agent")).toBe(serviceSid("TIERMESH-AGENT"));
+  expect(upgradeTask(layoutOf("win32"))).toContain(`(A;;GRGX;;;${serviceSid("tiermesh-agent")})`);
+});
+
+test.skipIf(!hasPython)("the Windows task is well-formed, and runs root's part as the system", () => {
+  const namespace = "{http://schemas.microsoft.com/windows/2004/02/mit/task}";
+  const code = `import sys,json,xml.etree.ElementTree as t
+root = t.parse(sys.stdin).getroot()
+print(json.dumps([root.tag] + [e.text for n in ("Command", "Arguments", "UserId") for e in root.iter("${namespace}" + n)]))`;
+  expect(python(code, upgradeTask(layoutOf("win32")))).toEqual([
+    `${namespace}Task`,
+    String.raw`C:\Program Files\tiermesh\tiermesh-agent.exe`,
+    "upgrade --requested --json",
+    "S-1-5-18",
+  ]);
+});
+
+test.skipIf(!hasPython)("launchd starts root's part when the agent has written its wish", () => {
+  const layout = layoutOf("darwin");
+  const upgrade = launchdDefinitions({ layout, profile: undefined }).at(-1);
+  expect(upgrade?.path).toBe("/Library/LaunchDaemons/com.tiermesh.agent-upgrade.plist");
+  expect(python(PLIST, upgrade?.text ?? "")).toMatchObject({
+    ProgramArguments: [layout.executable, "upgrade", "--requested", "--json"],
+    WatchPaths: ["/Library/Application Support/tiermesh/agent/upgrade/wish"],
+    RunAtLoad: true,
+  });
+});
 
 test("a unit names only groups that there are, and V8 may compile", () => {
   const folder = tempDir("tiermesh-groups-");

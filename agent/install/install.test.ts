@@ -7,6 +7,7 @@ import { tempDir } from "../../test/kit/temp-dir.ts";
 import { installAgent, type InstallRequest } from "./install.ts";
 import { layoutOf } from "./layout.ts";
 import { checkSpace } from "./preflight.ts";
+import { checkProviders } from "./providers-check.ts";
 import { readRecord } from "./record.ts";
 import { createSystemd } from "./systemd.ts";
 import { uninstallAgent } from "./uninstall.ts";
@@ -83,10 +84,13 @@ onLinux.each([
 
 type Image = ReturnType<typeof image>;
 const nothing = () => undefined;
-const file = (name: string, text: string) => (place: Image) => {
-  mkdirSync(path.dirname(path.join(place.root, name)), { recursive: true });
-  writeFileSync(path.join(place.root, name), text);
-};
+const file =
+  (name: string, text: string, mode = 0o644) =>
+  (place: Image) => {
+    mkdirSync(path.dirname(path.join(place.root, name)), { recursive: true });
+    writeFileSync(path.join(place.root, name), text, { mode });
+  };
+const PROVIDERS = "providers:\n  - {provider: deepseek, models: [{upstream: deepseek-chat}]}\n";
 
 onLinux.each<[string, (place: Image) => void, Partial<InstallRequest>, object]>([
   [
@@ -122,6 +126,18 @@ onLinux.each<[string, (place: Image) => void, Partial<InstallRequest>, object]>(
     { code: "bad_config", message: expect.stringContaining("private") },
   ],
   ["an egress agent without providers", nothing, { profile: "egress" }, { code: "bad_config", field: "profile" }],
+  [
+    "providers that the account may not read",
+    file("etc/tiermesh/providers.yaml", PROVIDERS, 0o600),
+    { profile: "egress" },
+    { code: "bad_config", message: expect.stringContaining("chmod 644 /etc/tiermesh/providers.yaml") },
+  ],
+  [
+    "providers that are none",
+    file("etc/tiermesh/providers.yaml", "providers:\n  - {name: big, kind: openai, models: []}\n"),
+    { profile: "egress" },
+    { code: "bad_config", message: expect.stringMatching(/providers\.yaml:2/) },
+  ],
 ])("%s is told, and nothing is changed", async (_, prepare, request, error) => {
   const place = image();
   prepare(place);
@@ -168,6 +184,15 @@ onLinux("a company's limits and another part's variables survive a purge", async
   await place.install();
   const company = place.machine.at("/etc/tiermesh/agent-policy.yaml");
   writeFileSync(company, "user_active: false\n");
-  await uninstallAgent(place, { purge: true }, () => undefined);
+  const said: string[] = [];
+  await uninstallAgent(place, { purge: true }, (line) => said.push(line));
   expect(existsSync(company)).toBe(true);
+  expect(said.at(-1)).toBe("left what was written by others in /etc/tiermesh: agent-policy.yaml");
+});
+
+onLinux("an egress agent is installed when its account may read its providers", async () => {
+  const place = image();
+  file("etc/tiermesh/providers.yaml", PROVIDERS)(place);
+  expect((await place.install({ profile: "egress" })).running).toBe(false);
+  expect(await checkProviders(place.machine, place.layout)).toBe(1);
 });

@@ -1,10 +1,10 @@
-import { existsSync } from "node:fs";
 import path from "node:path";
 import { MeshError } from "../../bus-schemas/index.ts";
 import { checkPublicKey } from "../../service/release-signature.ts";
 import { fingerprintOf } from "../invitation.ts";
 import type { LocalStatus } from "../local-control/protocol.ts";
 import type { Profile } from "../manners/settings.ts";
+import { wishFiles } from "../upgrade/files.ts";
 import { accountStep, findAccount } from "./account.ts";
 import { folder, forgetUndo, programFile, textFile } from "./files.ts";
 import { waitUntilHealthy } from "./healthy.ts";
@@ -12,6 +12,7 @@ import { checkToken, installedMember, joinAsService } from "./join.ts";
 import type { Layout } from "./layout.ts";
 import type { Machine } from "./machine.ts";
 import { checkBeforeInstall } from "./preflight.ts";
+import { checkProviders } from "./providers-check.ts";
 import { readRecord, writeRecord } from "./record.ts";
 import type { ServiceManager, ServiceOptions } from "./service-manager.ts";
 import { takeSteps, type Step } from "./steps.ts";
@@ -64,7 +65,7 @@ export async function installAgent(
   const profile = request.profile ?? before?.profile ?? undefined;
   const options: ServiceOptions = { layout, profile };
   await checkBeforeInstall(place, { executable: request.executable, definitions: manager.definitions(options) });
-  checkProviders(machine, layout, profile);
+  if (profile === "egress") await checkProviders(machine, layout);
   if (request.releaseKey !== undefined) checkPublicKey(request.releaseKey);
   const member = installedMember(machine, layout);
   const token = member === undefined ? request.token : undefined;
@@ -125,7 +126,13 @@ function stepsOf({ machine, layout, manager }: Place, request: InstallRequest, o
           folder("state", layout.stateDir, 0o700, owner),
           folder("cache", layout.cacheDir, 0o700, owner),
           ...(layout.logDir === null ? [] : [folder("logs", layout.logDir, 0o755, owner)]),
-          ...(machine.platform === "darwin" ? [folder("sockets", layout.runDir, 0o755, owner)] : []),
+          ...(machine.platform === "darwin"
+            ? [
+                folder("sockets", layout.runDir, 0o755, owner),
+                folder("upgrades", wishFiles(layout.stateDir).folder, 0o700, owner),
+                folder("wishes", wishFiles(layout.stateDir).wishFolder, 0o700, owner),
+              ]
+            : []),
         ]
       : []),
     ...manager
@@ -184,16 +191,4 @@ async function startIfPossible(
 /** Where the key lies that upgrades have to be signed by. */
 export function releaseKeyFile({ configDir }: Layout): string {
   return path.join(configDir, "release.pub");
-}
-
-/** An egress agent without providers would only fail at its start. */
-function checkProviders(machine: Machine, { configDir }: Layout, profile: Profile | undefined): void {
-  if (profile !== "egress") return;
-  const file = path.join(configDir, "providers.yaml");
-  if (existsSync(machine.at(file))) return;
-  throw new MeshError(
-    "bad_config",
-    `an egress agent serves the providers in ${file}: write it first (docs/egress.md), and its keys into ${path.join(configDir, "agent.env")}, mode 0600`,
-    { field: "profile" },
-  );
 }

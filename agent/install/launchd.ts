@@ -1,9 +1,12 @@
 import { existsSync } from "node:fs";
 import { rm } from "node:fs/promises";
+import path from "node:path";
 import { MeshError } from "../../bus-schemas/index.ts";
+import { wishFiles } from "../upgrade/files.ts";
 import type { Layout } from "./layout.ts";
 import type { Machine } from "./machine.ts";
 import { MADE_BY_US, type Definition, type ServiceManager, type ServiceOptions } from "./service-manager.ts";
+import { upgradeEnvironment } from "./upgrade-environment.ts";
 import { plist } from "./xml.ts";
 
 /** The helper in each person's session, which tells the daemon when somebody was there (presence.ts). */
@@ -11,6 +14,15 @@ const HELPER = "com.tiermesh.presence";
 
 function daemonFile(layout: Layout): string {
   return `/Library/LaunchDaemons/${layout.service}.plist`;
+}
+
+/** Root's part of an upgrade over the bus (ADR 0030). */
+function upgradeLabel({ service }: Layout): string {
+  return `${service}-upgrade`;
+}
+
+function upgradeFile(layout: Layout): string {
+  return `/Library/LaunchDaemons/${upgradeLabel(layout)}.plist`;
 }
 
 const HELPER_FILE = `/Library/LaunchAgents/${HELPER}.plist`;
@@ -27,6 +39,7 @@ export function launchdDefinitions({ layout, profile }: ServiceOptions): Definit
       TIERMESH_HOME: layout.stateDir,
       TIERMESH_CACHE_DIR: layout.cacheDir,
       TIERMESH_RUN_DIR: layout.runDir,
+      ...upgradeEnvironment(layout),
       ...(profile === undefined ? {} : { TIERMESH_PROFILE: profile }),
       ...(profile === "egress" ? { TIERMESH_PROVIDERS: `${layout.configDir}/providers.yaml` } : {}),
     },
@@ -50,9 +63,23 @@ export function launchdDefinitions({ layout, profile }: ServiceOptions): Definit
     ThrottleInterval: 10,
     ProcessType: "Background",
   });
+  const upgrade = plist({
+    Label: upgradeLabel(layout),
+    // As root: no UserName. launchd.plist(5) watches what is there; the folder is made by the installation.
+    ProgramArguments: [layout.executable, "upgrade", "--requested", "--json"],
+    WatchPaths: [wishFiles(layout.stateDir, path.posix.join).wishFolder],
+    EnvironmentVariables: { TIERMESH_RUN_DIR: layout.runDir },
+    // And what a power cut has left in the middle.
+    RunAtLoad: true,
+    ThrottleInterval: 2,
+    Umask: 0o022,
+    StandardOutPath: `${layout.logDir ?? "/Library/Logs"}/upgrade.log`,
+    StandardErrorPath: `${layout.logDir ?? "/Library/Logs"}/upgrade.log`,
+  });
   return [
     { path: daemonFile(layout), text: marked(daemon), mode: 0o644 },
     { path: HELPER_FILE, text: marked(helper), mode: 0o644 },
+    { path: upgradeFile(layout), text: marked(upgrade), mode: 0o644 },
   ];
 }
 
@@ -86,6 +113,16 @@ export function createLaunchd(machine: Machine): ServiceManager {
     definitions: launchdDefinitions,
     registration: (layout) => [
       {
+        name: `launchd: ${upgradeLabel(layout)} looks for upgrades by the mesh`,
+        take: async () => {
+          const label = upgradeLabel(layout);
+          if (!live || (await loaded(label))) return undefined;
+          await control("enable", `system/${label}`);
+          await must("bootstrap", "system", upgradeFile(layout));
+          return async () => void (await control("bootout", `system/${label}`));
+        },
+      },
+      {
         name: `launchd: ${layout.service} starts with the machine`,
         take: async () => {
           if (!live) return undefined;
@@ -99,8 +136,9 @@ export function createLaunchd(machine: Machine): ServiceManager {
     ],
     unregister: async (layout) => {
       for (const session of await sessions()) await control("bootout", `${session}/${HELPER}`);
-      if (live) await control("bootout", `system/${layout.service}`);
-      for (const file of [daemonFile(layout), HELPER_FILE]) await rm(machine.at(file), { force: true });
+      if (live) for (const label of [upgradeLabel(layout), layout.service]) await control("bootout", `system/${label}`);
+      for (const file of [daemonFile(layout), HELPER_FILE, upgradeFile(layout)])
+        await rm(machine.at(file), { force: true });
     },
     start: async (layout) => {
       if (!(await loaded(layout.service))) await must("bootstrap", "system", daemonFile(layout));

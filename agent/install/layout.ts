@@ -20,6 +20,8 @@ export interface Layout {
   cacheDir: string;
   /** Where it listens for whoever sits at the machine. */
   runDir: string;
+  /** Root's: what came of an upgrade that the agent asked for, for the agent to read. */
+  upgradeDir: string;
   /** Folder of log files, where the system has no journal. */
   logDir: string | null;
 }
@@ -38,6 +40,7 @@ export function layoutOf(platform: NodeJS.Platform, env: Environment = {}): Layo
     stateDir: "/var/lib/tiermesh-agent",
     cacheDir: "/var/cache/tiermesh-agent",
     runDir: "/run/tiermesh",
+    upgradeDir: "/var/lib/tiermesh-upgrade",
     logDir: null,
   };
 }
@@ -56,6 +59,7 @@ function macLayout(): Layout {
     cacheDir: "/Library/Caches/tiermesh",
     // /var/run is root's and empty after each start, and launchd makes no folders.
     runDir: `${configDir}/run`,
+    upgradeDir: `${configDir}/upgrade`,
     logDir: "/Library/Logs/tiermesh",
   };
 }
@@ -76,6 +80,7 @@ function windowsLayout(env: Environment): Layout {
     cacheDir: join(data, "cache"),
     // The socket is a named pipe.
     runDir: join(data, "run"),
+    upgradeDir: join(data, "upgrade"),
     logDir: join(data, "logs"),
   };
 }

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { MeshError } from "../../bus-schemas/index.ts";
-import { readSignature } from "../../service/release-signature.ts";
+import { readSignature, type Statement } from "../../service/release-signature.ts";
 import { releaseKeyFile, type Place } from "./install.ts";
 
 /** What is signed as something else is not taken for an agent. */
@@ -36,19 +36,32 @@ export function expectedOf(
     throw new MeshError("forbidden", "this machine takes signed releases only: name the signature (--signature)", {
       field: "signature",
     });
-  const statement = readSignature(signature, key);
-  if (statement.product !== PRODUCT || statement.platform !== machine.platform || statement.arch !== process.arch)
-    throw new MeshError(
-      "forbidden",
-      `that was signed as ${statement.product} for ${statement.platform} ${statement.arch}, and this machine is ${machine.platform} ${process.arch}`,
-      { field: "signature" },
-    );
+  const statement = checkStatement(signature, key, { platform: machine.platform, arch: process.arch });
   if (sha256 !== undefined && sha256.toLowerCase() !== statement.sha256)
     throw new MeshError("forbidden", "--sha256 and the signature name different files", { field: "sha256" });
   return statement;
 }
 
-function pinnedKey(file: string): string | undefined {
+/**
+ * What the signature says of an agent's program for this system.
+ * @throws MeshError `forbidden` when another key made it, or it is for another system; `bad_config` for what is no signature
+ */
+export function checkStatement(
+  signature: string,
+  publicKeyPem: string,
+  { platform, arch }: { platform: NodeJS.Platform; arch: string },
+): Statement {
+  const statement = readSignature(signature, publicKeyPem);
+  if (statement.product === PRODUCT && statement.platform === platform && statement.arch === arch) return statement;
+  throw new MeshError(
+    "forbidden",
+    `that was signed as ${statement.product} for ${statement.platform} ${statement.arch}, and this machine is ${platform} ${arch}`,
+    { field: "signature" },
+  );
+}
+
+/** The key that this machine trusts, PEM; undefined = none. @throws MeshError `forbidden` when it is there and cannot be read */
+export function pinnedKey(file: string): string | undefined {
   try {
     return readFileSync(file, "utf8");
   } catch (cause) {

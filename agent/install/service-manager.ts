@@ -58,3 +58,8 @@ export interface ServiceManager {
 
 /** Written into every definition; a file without it was made by somebody else, and is not touched. */
 export const MADE_BY_US = "Written by `tiermesh-agent install`";
+
+/** Whether a definition is of root's part of upgrades over the bus (ADR 0030), by its name. */
+export function isForUpgrades(file: string): boolean {
+  return /-upgrade\.(service|path|plist|xml)$/.test(file);
+}

@@ -6,6 +6,8 @@ import type { Layout } from "./layout.ts";
 import type { Machine } from "./machine.ts";
 import { MADE_BY_US, type ServiceManager, type ServiceOptions, type ServiceState } from "./service-manager.ts";
 import type { Step } from "./steps.ts";
+import { systemdUpgradeUnits, upgradeUnit, wishUnit } from "./systemd-upgrade.ts";
+import { upgradeEnvironment } from "./upgrade-environment.ts";
 
 /** sd_booted(3): systemd runs as the first process where this folder is. */
 const BOOTED = "/run/systemd/system";
@@ -29,6 +31,7 @@ export function systemdUnit({ layout, profile }: ServiceOptions, groups: readonl
     TIERMESH_CACHE_DIR: layout.cacheDir,
     ...(profile === undefined ? {} : { TIERMESH_PROFILE: profile }),
     ...(profile === "egress" ? { TIERMESH_PROVIDERS: `${layout.configDir}/providers.yaml` } : {}),
+    ...upgradeEnvironment(layout),
     // Little memory while it only waits (agent/thrift.ts); the flags are inside the executable.
     ...THRIFTY_ENV,
   };
@@ -115,6 +118,16 @@ export function createSystemd(machine: Machine): ServiceManager {
   const reload = async () => {
     if (booted()) await must("daemon-reload");
   };
+  /** @returns how to take it back; undefined when it was so */
+  const enable = async (...units: string[]) => {
+    if ((await Promise.all(units.map(isEnabled))).every(Boolean)) return undefined;
+    await must("enable", ...units);
+    return async () => {
+      const paths = units.filter((unit) => unit.endsWith(".path"));
+      if (booted() && paths.length > 0) await control("stop", ...paths);
+      await control("disable", ...units);
+    };
+  };
   const isEnabled = async (service: string) => (await control("is-enabled", service)).stdout.trim() === "enabled";
 
   return {
@@ -129,24 +142,31 @@ export function createSystemd(machine: Machine): ServiceManager {
       booted() ? undefined : live ? "systemd does not run here (a container, or a chroot)" : "this is an image",
     definitions: (options) => [
       { path: unitFile(options.layout), text: systemdUnit(options, gpuGroups(machine)), mode: 0o644 },
+      ...systemdUpgradeUnits(options.layout),
     ],
-    registration: ({ service }): Step[] => [
+    registration: (layout): Step[] => [
       {
-        name: `systemd: ${service} starts with the machine`,
+        name: `systemd: ${layout.service} starts with the machine`,
         take: async () => {
           await reload();
-          if (await isEnabled(service)) return undefined;
-          await must("enable", service);
-          return async () => {
-            await control("disable", service);
-          };
+          return enable(layout.service);
+        },
+      },
+      {
+        name: `systemd: ${wishUnit(layout)} looks for upgrades by the mesh`,
+        take: async () => {
+          const undo = await enable(upgradeUnit(layout), wishUnit(layout));
+          if (booted()) await must("start", wishUnit(layout));
+          return undo;
         },
       },
     ],
     unregister: async (layout) => {
       // Without the unit `disable` fails, and has nothing to do.
-      await control("disable", layout.service);
-      await rm(machine.at(unitFile(layout)), { force: true });
+      if (booted()) await control("stop", wishUnit(layout));
+      for (const unit of [wishUnit(layout), upgradeUnit(layout), layout.service]) await control("disable", unit);
+      for (const file of [unitFile(layout), ...systemdUpgradeUnits(layout).map((unit) => unit.path)])
+        await rm(machine.at(file), { force: true });
       await rm(machine.at(`${unitFile(layout)}.d`), { recursive: true, force: true });
       await reload();
       if (booted()) await control("reset-failed", layout.service);

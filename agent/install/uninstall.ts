@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { rm, rmdir } from "node:fs/promises";
+import { readdir, rm, rmdir } from "node:fs/promises";
 import path from "node:path";
 import { removeAccount } from "./account.ts";
 import { releaseKeyFile, type Place } from "./install.ts";
@@ -43,16 +43,23 @@ export async function uninstallAgent(
   const kept = [layout.stateDir, layout.configDir].filter((dir) => existsSync(machine.at(dir)));
   if (!purge) return { wasInstalled, kept, forgotten: null };
 
-  for (const dir of [layout.stateDir, layout.cacheDir, ...(layout.logDir === null ? [] : [layout.logDir])])
+  for (const dir of [
+    layout.stateDir,
+    layout.cacheDir,
+    layout.upgradeDir,
+    ...(layout.logDir === null ? [] : [layout.logDir]),
+  ])
     await rm(machine.at(dir), { recursive: true, force: true });
   if (machine.platform === "darwin") await rm(machine.at(layout.runDir), { recursive: true, force: true });
   for (const name of ["agent.env", path.basename(releaseKeyFile(layout))])
     await rm(machine.at(path.join(layout.configDir, name)), { force: true });
   await rm(machine.at(layout.record), { force: true });
-  // A company's limits, or another part's variables, are not ours to take.
+  // A company's limits, providers, or another part's variables, are not ours to take.
   await rmdir(machine.at(layout.configDir)).catch(() => undefined);
+  const others = await readdir(machine.at(layout.configDir)).catch(() => []);
   if (record?.account_made === true) await removeAccount(machine, layout.account);
   say("removed its state, configuration and account");
+  if (others.length > 0) say(`left what was written by others in ${layout.configDir}: ${others.join(", ")}`);
   return { wasInstalled, kept: [], forgotten: member?.node_id ?? null };
 }
 

@@ -25,6 +25,10 @@ export interface UpgradeRequest {
   downgrade: boolean;
   /** The new agent has to be on the bus within this time, milliseconds. */
   limitMs: number;
+  /** Called when all checks have passed, before the first change. */
+  onExchange?: () => Promise<void>;
+  /** The agent has to run afterwards, whatever it does now; else one that does not run is not started. */
+  mustRun?: boolean;
 }
 
 export interface Upgraded {
@@ -58,17 +62,18 @@ export function upgradeAgent(place: Place, request: UpgradeRequest, say: (line: 
 /** Goes back to the program before the last upgrade. @throws MeshError `not_found` when there is none */
 export function rollBackAgent(
   place: Place,
-  { limitMs }: { limitMs: number },
+  { limitMs, ...more }: Pick<UpgradeRequest, "limitMs" | "onExchange" | "mustRun">,
   say: (line: string) => void,
 ): Promise<Upgraded> {
   const { machine, layout } = place;
   checkPrivileged(machine, "upgrade");
   return alone(place, async () => {
-    const from = machine.at(layout.previous);
+    // One that was cut off behind the exchange goes on from there, and does not exchange the two again.
+    const from = machine.at((await isHalfDone(place)) ? layout.executable : layout.previous);
     if (!existsSync(from)) throw new MeshError("not_found", `there is no ${layout.previous} to go back to`);
     // It is root's own file, and was checked when it came.
     const expected = { sha256: await fileDigest(from), version: undefined };
-    return exchange(place, { from, expected, downgrade: true, limitMs }, say);
+    return exchange(place, { from, expected, downgrade: true, limitMs, ...more }, say);
   });
 }
 
@@ -77,6 +82,16 @@ interface Exchange {
   expected: Expected;
   downgrade: boolean;
   limitMs: number;
+  onExchange?: (() => Promise<void>) | undefined;
+  mustRun?: boolean | undefined;
+}
+
+/** Whether an exchange was cut off when the new program was in its place, and was not found healthy yet. */
+async function isHalfDone({ layout, machine }: Place): Promise<boolean> {
+  const record = readRecord(machine, layout);
+  if (record === undefined || record.upgrading_from === null) return false;
+  const { stdout } = await machine.run(machine.at(layout.executable), ["--version"], { timeoutMs: 20_000 });
+  return stdout.trim() !== record.version;
 }
 
 async function exchange(place: Place, request: Exchange, say: (line: string) => void): Promise<Upgraded> {
@@ -85,6 +100,7 @@ async function exchange(place: Place, request: Exchange, say: (line: string) => 
   const state = await manager.state(layout);
   if (record === undefined || !state.installed)
     throw new MeshError("not_found", "no agent is installed here; see `tiermesh-agent install --help`");
+  const wanted = state.running || request.mustRun === true;
   const program = machine.at(layout.executable);
   const staged = `${program}.new`;
   await checkSpace(program, (await stat(request.from)).size);
@@ -102,21 +118,23 @@ async function exchange(place: Place, request: Exchange, say: (line: string) => 
           field: "from",
         },
       );
+    await request.onExchange?.();
   } catch (error) {
     await rm(staged, { force: true });
     throw error;
   }
   say(`checked: ${version} runs here`);
   await save(place, { ...record, upgrading_from: record.version });
-  await keepPrevious(program, machine.at(layout.previous));
+  // After one that was cut off the new program may be in its place already; then what is to be kept is kept.
+  if ((await fileDigest(program)) !== request.expected.sha256) await keepPrevious(program, machine.at(layout.previous));
   await rename(staged, program);
   let definitions: Taken | undefined;
   try {
     definitions = await newDefinitions(place, record, say);
-    await restart(place, { version, limitMs: request.limitMs, wanted: state.running });
+    await restart(place, { version, limitMs: request.limitMs, wanted });
   } catch (cause) {
     await definitions?.undo();
-    throw await putBack(place, record, { version, limitMs: request.limitMs, wanted: state.running, cause });
+    throw await putBack(place, record, { version, limitMs: request.limitMs, wanted, cause });
   }
   await save(place, { ...record, version, upgrading_from: null });
   return { from: record.version, to: version, changed: true };
@@ -164,7 +182,11 @@ async function keepPrevious(program: string, previous: string): Promise<void> {
 async function newDefinitions(place: Place, { profile }: InstallRecord, say: (line: string) => void): Promise<Taken> {
   const { machine, layout, manager } = place;
   const args = ["print-unit", "--json", ...(profile === null ? [] : ["--profile", profile])];
-  const { code, stdout } = await machine.run(machine.at(layout.executable), args, { timeoutMs: 20_000 });
+  const print = (...more: string[]) =>
+    machine.run(machine.at(layout.executable), [...args, ...more], { timeoutMs: 20_000 });
+  // One from before there were upgrades over the bus has no `--all`, and no more than what it prints without.
+  const all = await print("--all");
+  const { code, stdout } = all.code === 0 ? all : await print();
   const said = Definitions.safeParse(code === 0 ? parseJson(stdout) : undefined);
   const known = manager.definitions({ layout, profile: profile ?? undefined }).map((definition) => definition.path);
   // It may change how it is started, and not write anywhere else.

@@ -1,10 +1,12 @@
 import { existsSync } from "node:fs";
-import { rm } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import path from "node:path";
 import { MeshError } from "../../bus-schemas/index.ts";
 import type { Layout } from "./layout.ts";
 import type { Machine } from "./machine.ts";
 import { MADE_BY_US, type ServiceManager, type ServiceOptions } from "./service-manager.ts";
+import { upgradeEnvironment } from "./upgrade-environment.ts";
+import { UPGRADE_TASK, taskFile, upgradeTask } from "./windows-upgrade.ts";
 import { xmlText } from "./xml.ts";
 
 /** WinSW under the service's own name: it reads the XML file beside it. */
@@ -21,6 +23,7 @@ export function winswXml({ layout, profile }: ServiceOptions): string {
   const environment = {
     TIERMESH_HOME: layout.stateDir,
     TIERMESH_CACHE_DIR: layout.cacheDir,
+    ...upgradeEnvironment(layout, path.win32.join),
     ...(profile === undefined ? {} : { TIERMESH_PROFILE: profile }),
     ...(profile === "egress" ? { TIERMESH_PROVIDERS: path.win32.join(layout.configDir, "providers.yaml") } : {}),
   };
@@ -61,7 +64,10 @@ export function createWindowsService(machine: Machine): ServiceManager {
     name: "Windows service",
     missing: async () => undefined,
     notRunning: () => (live ? undefined : "this is an image"),
-    definitions: (options) => [{ path: definitionFile(options.layout), text: winswXml(options), mode: 0o644 }],
+    definitions: (options) => [
+      { path: definitionFile(options.layout), text: winswXml(options), mode: 0o644 },
+      { path: taskFile(options.layout), text: upgradeTask(options.layout), mode: 0o644 },
+    ],
     registration: (layout) => [
       {
         name: `service ${layout.service} as ${layout.account}`,
@@ -88,10 +94,40 @@ export function createWindowsService(machine: Machine): ServiceManager {
           return undo;
         },
       },
+      {
+        name: `scheduled task ${UPGRADE_TASK}, as the system`,
+        take: async () => {
+          if (!live || (await machine.run("schtasks.exe", ["/Query", "/TN", UPGRADE_TASK])).code === 0)
+            return undefined;
+          await must(machine, "schtasks.exe", ["/Create", "/TN", UPGRADE_TASK, "/XML", machine.at(taskFile(layout))]);
+          const undo = () => must(machine, "schtasks.exe", ["/Delete", "/TN", UPGRADE_TASK, "/F"]);
+          try {
+            // The outcome is for the agent to read; what is staged is nobody's but the system's.
+            const { upgradeDir, account } = layout;
+            const system = ["*S-1-5-32-544:(OI)(CI)F", "*S-1-5-18:(OI)(CI)F"];
+            const staging = path.win32.join(upgradeDir, "staged");
+            await mkdir(staging, { recursive: true });
+            await must(machine, "icacls.exe", [
+              upgradeDir,
+              "/inheritance:r",
+              "/grant:r",
+              `${account}:(OI)(CI)RX`,
+              ...system,
+            ]);
+            await must(machine, "icacls.exe", [staging, "/inheritance:r", "/grant:r", ...system]);
+          } catch (error) {
+            await undo();
+            throw error;
+          }
+          return undo;
+        },
+      },
     ],
     unregister: async (layout) => {
+      if (live) await machine.run("schtasks.exe", ["/Delete", "/TN", UPGRADE_TASK, "/F"]);
       if (await known(layout.service)) await wrapper(layout, "uninstall");
-      for (const file of [definitionFile(layout), wrapperFile(layout)]) await rm(machine.at(file), { force: true });
+      for (const file of [definitionFile(layout), wrapperFile(layout), taskFile(layout)])
+        await rm(machine.at(file), { force: true });
     },
     start: (layout) => wrapper(layout, "start"),
     stop: async (layout) => {

@@ -33,6 +33,13 @@ test("the variable comes before the file, and the file before the layer", () => 
   expect(load("profile: server\n", undefined, { profile: "workstation" }).profile).toBe("workstation");
 });
 
+test("where the machine stands is what the environment says, else the file, and nothing if neither does", () => {
+  expect(load(undefined, undefined).jurisdiction).toBeNull();
+  expect(load("jurisdiction: CN\n", undefined).jurisdiction).toBe("CN");
+  expect(load("jurisdiction: CN\n", undefined, { jurisdiction: "DE" }).jurisdiction).toBe("DE");
+  expect(() => load("jurisdiction: china\n", undefined)).toThrow(/jurisdiction/);
+});
+
 test("what the file says counts over the profile's defaults, and the rest of them stays", () => {
   const { limits, slots } = load(
     "user_idle_seconds: 60\nschedule: [sat]\nslots: 2\nruntime_slots: {ollama: 4, vllm: 8}\n",

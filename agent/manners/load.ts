@@ -20,6 +20,7 @@ export interface MannersConfig {
   /** Set for an egress agent. */
   providers?: string | undefined;
   profile?: Profile | undefined;
+  jurisdiction?: string | undefined;
   slots?: SlotSettings | undefined;
   agentFile?: string | undefined;
   agentPolicy?: string | undefined;
@@ -27,6 +28,8 @@ export interface MannersConfig {
 
 export interface LoadedManners {
   profile: Profile;
+  /** Where the machine stands; null = nobody says it. */
+  jurisdiction: string | null;
   limits: EffectiveLimits;
   slots: SlotSettings;
   /** Runtimes that this agent keeps running, by name. */
@@ -61,6 +64,7 @@ export function loadManners(config: MannersConfig, company: string): LoadedManne
   const said = read(own, AgentFile, config.agentFile !== undefined, checkBack) ?? {};
   const {
     profile: written,
+    jurisdiction = null,
     slots: all,
     runtime_slots: bySaid = {},
     managed_runtimes: managedRuntimes = {},
@@ -81,6 +85,7 @@ export function loadManners(config: MannersConfig, company: string): LoadedManne
   ].flatMap((each) => (each.limits === undefined ? [] : [{ file: each.file, limits: each.limits }]));
   return {
     profile,
+    jurisdiction: config.jurisdiction ?? jurisdiction,
     limits: strictest({ ...DEFAULTS[profile], ...defined(limits) }, ...companies.map((each) => each.limits)),
     slots: {
       all: config.slots?.all ?? all,

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { Count, SubjectToken, type Layer } from "../../bus-schemas/index.ts";
+import { Count, Jurisdiction, SubjectToken, type Layer } from "../../bus-schemas/index.ts";
 import { RuntimeGpus } from "../gpu-health/runtime-gpus.ts";
 import { ManagedRuntimes } from "../supervision/settings.ts";
 import { WINDOW_FORM, parseWindow } from "./schedule.ts";
@@ -69,6 +69,8 @@ const Slots = Count.min(1).max(10_000);
 /** agent.yaml: limits, and what only somebody at this machine knows. */
 export const AgentFile = Limits.partial().extend({
   profile: z.enum(PROFILES).optional(),
+  /** Where the machine stands, for the record of what runs on it: an ISO 3166-1 code. */
+  jurisdiction: Jurisdiction.optional(),
   /** Jobs that each runtime runs at once, instead of what it tells. */
   slots: Slots.optional(),
   /** The same for one runtime, by its name or kind. */

@@ -25,6 +25,7 @@ async function setup(profile: Profile, more: Partial<Limits> = {}, models: Serve
   const manners = startManners({
     loaded: {
       profile,
+      jurisdiction: null,
       limits,
       slots: { all: undefined, by: new Map() },
       files: [],

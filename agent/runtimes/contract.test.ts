@@ -69,6 +69,7 @@ subjects.push({
       model: "gemma-3-270m",
       contextLength: 2048,
       parallelSlots: 3,
+      digest: `sha256:${"b1".repeat(32)}`,
     };
     const runtimes = createRuntimes({ ports: [], loopback: () => false, embedded: () => embedded, now: () => 0 });
     return { server, inspect: (signal = never) => runtimes.inspect(signal) };

@@ -11,6 +11,8 @@ export interface EmbeddedServer {
   model: string;
   contextLength: number;
   parallelSlots: number;
+  /** `sha256:…` of the model's file, where it is the pinned one. */
+  digest?: string | undefined;
 }
 
 /** The mesh's own embedded runtime, known by `owned_by: "tiermesh-embedded"`; what it serves we know, since we started it. */
@@ -35,6 +37,7 @@ export function embeddedRuntime(server: EmbeddedServer): RuntimeKind {
         contextLengthTokens: server.contextLength,
         capabilities,
         sizeBytes: null,
+        digest: server.digest,
       };
       return { version: null, healthy: true, slots: server.parallelSlots, models: [model] };
     },

@@ -1,5 +1,6 @@
 import {
   MODEL_ACTIONS,
+  ModelDigest,
   ServedModel,
   TASK_CAPABILITY,
   type Cost,
@@ -9,7 +10,7 @@ import {
 import type { FoundModel, FoundRuntime, RuntimeKind } from "./kind.ts";
 import type { LearnedRates } from "./learned-rates.ts";
 import type { StreamDone } from "./openai-answer.ts";
-import type { Runtime, RuntimeChunk, RuntimeJob, RuntimeState } from "./runtime.ts";
+import type { Runtime, RuntimeChunk, RuntimeJob, RuntimeSent, RuntimeState } from "./runtime.ts";
 
 /** A bound on what one broken runtime can put into the node's heartbeat. */
 const MAX_MODELS = 500;
@@ -20,7 +21,7 @@ export interface HttpRuntimeParts {
   name: string;
   kind: string;
   /** Asks the server for one answer; ends early and silently when `signal` aborts. */
-  stream: (job: RuntimeJob, signal: AbortSignal) => AsyncIterable<DeltaFrame | StreamDone>;
+  stream: (job: RuntimeJob, signal: AbortSignal) => AsyncIterable<RuntimeSent | DeltaFrame | StreamDone>;
   /** The price of a whole answer, where one is known. */
   costOf?: (model: string, done: StreamDone) => Cost | undefined;
   rates: LearnedRates;
@@ -60,6 +61,10 @@ async function* runObserved(
   let firstMs: number | undefined;
   let lastMs = startedMs;
   for await (const chunk of parts.stream(job, signal)) {
+    if (chunk.type === "sent") {
+      yield chunk;
+      continue;
+    }
     parts.onAnswer();
     if (chunk.type === "delta") {
       lastMs = parts.now();
@@ -108,6 +113,7 @@ export function toState(
     running: atMost(found.running),
     queued: atMost(found.queued),
     manages: [...(found.manages ?? MODEL_ACTIONS.filter((action) => manage[action] !== undefined))],
+    jurisdiction: null,
   };
   const byName = new Map<string, ServedModel>();
   for (const model of found.models.slice(0, MAX_MODELS)) {
@@ -147,6 +153,7 @@ function toServedModel(runtime: string, model: FoundModel): ServedModel[] {
     context_length: model.contextLengthTokens,
     capabilities: model.capabilities,
     size_gb: model.sizeBytes === null ? null : model.sizeBytes / 2 ** 30,
+    digest: ModelDigest.safeParse(model.digest).data ?? null,
     vram_gb: typeof model.vramBytes === "number" ? model.vramBytes / 2 ** 30 : null,
   });
   return parsed.success ? [parsed.data] : [];

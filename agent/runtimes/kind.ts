@@ -13,6 +13,8 @@ export interface FoundModel {
   sizeBytes: number | null;
   /** GPU memory that it holds now. */
   vramBytes?: number | null;
+  /** `sha256:…` of what it is made of, where that is known. */
+  digest?: string | undefined;
 }
 
 /** A runtime as a kind found it. */

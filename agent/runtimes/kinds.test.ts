@@ -14,8 +14,17 @@ test("Ollama's cloud models are not local models, by either field or by name", a
     loaded: true,
     context_length: 4096,
     vram_gb: 3,
+    digest: "sha256:a80c4f17acd55265feec403c7aef86be0c25983ab279d83f3bcd3abbcb5b8b72",
     capabilities: expect.arrayContaining(["text", "chat", "tools"]),
   });
+});
+
+test("a digest that is none is not passed on", async () => {
+  for (const digest of ["c1", "a80c", 7, "A".repeat(64), undefined]) {
+    const tags = { models: [{ name: "m:latest", model: "m:latest", size: 1, digest }] };
+    const [model] = await modelsOf(await posed.pose("ollama", { "GET /api/tags": tags }));
+    expect(model).toMatchObject({ name: "m:latest", digest: null });
+  }
 });
 
 test("a model that only /api/show calls remote is left out too", async () => {

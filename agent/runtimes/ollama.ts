@@ -57,6 +57,7 @@ export const ollama: RuntimeKind = {
           capabilities: capabilitiesOf(name, show?.capabilities),
           sizeBytes: asBytes(entry["size"]),
           vramBytes: running?.get(name)?.vramBytes ?? null,
+          digest: `sha256:${digestOf(entry).replace(/^sha256:/, "")}`,
         },
       ];
     });

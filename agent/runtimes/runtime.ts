@@ -34,6 +34,8 @@ export interface RuntimeJob {
   input?: TaskInput;
   /** For what is sent out of the house (egress/gate.ts); a runtime of this machine has no use for it. */
   declared: DeclaredClasses;
+  /** Also for that: by it the bytes that go out are committed to; base64url. */
+  commitmentSalt: string;
 }
 
 /** How an answer ended; `cost` where a price is known. */
@@ -46,8 +48,14 @@ export interface RuntimeDone {
   output?: TaskOutput | undefined;
 }
 
-/** A piece of an answer, then exactly one `done`. */
-export type RuntimeChunk = DeltaFrame | RuntimeDone;
+/** The request that leaves the house now, as it is committed to. */
+export interface RuntimeSent {
+  type: "sent";
+  commitment: string;
+}
+
+/** A piece of an answer, then exactly one `done`; before them what was sent out of the house, if anything is. */
+export type RuntimeChunk = RuntimeSent | DeltaFrame | RuntimeDone;
 
 /** Something to be done with one model of a runtime. */
 export interface ModelOrder {

@@ -8,6 +8,27 @@ import { UsedTickets } from "./used-tickets.ts";
 
 const DAY_MS = 86_400_000;
 
+test("each new key is told with the one before it, so that it can be put on record", async () => {
+  const clock = { nowMs: Date.now() };
+  const told: [string, string | undefined][] = [];
+  const keys = new NodeKeys(
+    DAY_MS,
+    () => clock.nowMs,
+    (key, previous) => void told.push([key.kid, previous?.kid]),
+  );
+  const kids: string[] = [];
+  for (let day = 0; day < 3; day++, clock.nowMs += DAY_MS) {
+    await keys.rotate();
+    await keys.rotate();
+    kids.push(keys.announced[0]?.kid ?? "");
+  }
+  expect(told).toEqual([
+    [kids[0], undefined],
+    [kids[1], kids[0]],
+    [kids[2], kids[1]],
+  ]);
+});
+
 test("a node announces one key, replaces it when its time is over, and keeps the old one for a while", async () => {
   const clock = { nowMs: Date.now() };
   const keys = new NodeKeys(DAY_MS, () => clock.nowMs);

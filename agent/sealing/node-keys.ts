@@ -13,13 +13,22 @@ interface Held {
 export class NodeKeys {
   readonly #everyMs: number;
   readonly #nowMs: () => number;
+  readonly #onNew: (key: SealKey, previous: SealKey | undefined) => void;
   readonly #byKid = new Map<string, Held>();
   #newest: { held: Held; madeAtMs: number } | undefined;
 
-  /** @param nowMs wall clock */
-  constructor(everyMs: number, nowMs: () => number = Date.now) {
+  /**
+   * @param nowMs wall clock
+   * @param onNew told each key that is announced from now on, and the one before
+   */
+  constructor(
+    everyMs: number,
+    nowMs: () => number = Date.now,
+    onNew: (key: SealKey, previous: SealKey | undefined) => void = () => undefined,
+  ) {
     this.#everyMs = everyMs;
     this.#nowMs = nowMs;
+    this.#onNew = onNew;
   }
 
   /** For the heartbeat: the key to seal to. */
@@ -44,6 +53,8 @@ export class NodeKeys {
     const kid = kidOf(publicKey);
     const announced = { kid, public_key: publicKey, not_after_unix_ms: nowMs + this.#everyMs + KEEP_MS };
     this.#byKid.set(kid, { keys, announced });
+    const previous = this.#newest?.held.announced;
     this.#newest = { held: { keys, announced }, madeAtMs: nowMs };
+    this.#onNew(announced, previous);
   }
 }

@@ -10,6 +10,8 @@ export interface EmbeddedEndpoint {
   model: string;
   contextLength: number;
   parallelSlots: number;
+  /** `sha256:…` of the model's file, where it is the pinned one. */
+  digest?: string | undefined;
 }
 
 /** What the work thread is started with. */

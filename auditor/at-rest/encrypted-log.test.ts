@@ -1,7 +1,7 @@
 import { appendFile, cp, readFile, readdir, rename, rm, stat, truncate, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { AuditQuery } from "../../bus-schemas/index.ts";
+import { AuditQuery, Caller } from "../../bus-schemas/index.ts";
 import { decided, ended } from "../../test/kit/recorded-jobs.ts";
 import { startLog, type RecordedLog } from "../../test/kit/recorded-log.ts";
 import { tempDir, type TempDir } from "../../test/kit/temp-dir.ts";
@@ -20,7 +20,8 @@ import { Resealer, countSeals, prepareFolder } from "./reseal.ts";
 import { MissingStorageKey, StorageKeys, newStorageKey } from "./storage-keys.ts";
 
 /** What no byte of an encrypted log may show. */
-const SECRETS = ["gpu-", "job-", "router/", "job_ended", "qwen3"];
+const SECRETS = ["gpu-", "job-", "router/", "job_ended", "qwen3", "crm-service"];
+const caller = Caller.parse({ id: "crm-service", kind: "service" });
 const OLD = newStorageKey();
 const keys = new StorageKeys([OLD]);
 const rotated = new StorageKeys([newStorageKey(), OLD]);
@@ -38,7 +39,7 @@ const jobId = (i: number) => `job-${String(i).padStart(4, "0")}`;
 /** Jobs, a decision and an ending each. */
 async function record(log: RecordedLog, from: number, to: number): Promise<void> {
   for (let i = from; i < to; i++) {
-    await log.record("job_decided", decided(jobId(i), `gpu-${i % 5}`, "L1"));
+    await log.record("job_decided", { ...decided(jobId(i), `gpu-${i % 5}`, "L1"), caller });
     await log.record("job_ended", ended(jobId(i), `gpu-${i % 5}`, "L1"));
   }
   await log.cover();
@@ -82,6 +83,7 @@ test("an encrypted log shows nothing of its entries, is the same tree, and is se
   const found = search(index, live.log, AuditQuery.parse({ node_id: "gpu-3", type: "job_ended", limit: 500 }));
   expect(found.events.map(({ job_id }) => job_id)).toEqual(counted(40).map((i) => jobId(5 * i - 2)));
   expect(search(index, live.log, AuditQuery.parse({ job_id: jobId(77) })).events).toHaveLength(2);
+  expect(index.select(AuditQuery.parse({ caller: "crm-service", limit: 500 }))).toHaveLength(200);
   const newest = await answerQuery(log.segments.index, AuditQuery.parse({ job_id: jobId(199) }));
   expect(newest.events.map(({ type }) => type)).toEqual(["job_decided", "job_ended"]);
   live.close();

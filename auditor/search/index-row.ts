@@ -1,5 +1,5 @@
 /** What of an entry the search index holds. Pure. */
-import type { DataClass, Decision, EventType, Layer, LogEntry, Outcome } from "../../bus-schemas/index.ts";
+import type { Caller, DataClass, Decision, EventType, Layer, LogEntry, Outcome } from "../../bus-schemas/index.ts";
 
 /** One entry as it can be searched for; what an entry does not have is null. */
 export interface IndexRow {
@@ -23,6 +23,8 @@ export interface IndexRow {
   energyWh: number | null;
   cost: number | null;
   currency: string | null;
+  /** For whom a job is, and for whom that one acts. */
+  parties: readonly string[];
 }
 
 /** Fields that the events about jobs and nodes share; an entry of the log was checked against its schema when it was made. */
@@ -38,6 +40,7 @@ interface Facts {
   deadline_unix_ms?: number;
   energy_wh?: number;
   cost?: { amount: number; currency: string };
+  caller?: Caller;
 }
 
 /** What a run took is counted by the job's ending: the event of a durable job's run says the same. */
@@ -67,8 +70,11 @@ export function indexRow(entry: LogEntry): IndexRow {
     layer: facts.layer ?? (routed ? decision.layer : null),
     deadlineMs: facts.deadline_unix_ms ?? facts.inputs?.request?.deadline_unix_ms ?? null,
     ...spent,
+    parties: partiesOf(facts.caller),
   };
 }
+
+const NOBODY: readonly string[] = [];
 
 const EMPTY: Omit<IndexRow, "sequence"> = {
   timeMs: null,
@@ -82,4 +88,9 @@ const EMPTY: Omit<IndexRow, "sequence"> = {
   layer: null,
   deadlineMs: null,
   ...NOTHING,
+  parties: NOBODY,
 };
+
+function partiesOf(caller: Caller | undefined): readonly string[] {
+  return caller === undefined ? NOBODY : [...new Set([caller.id, ...caller.on_behalf_of.map(({ id }) => id)])];
+}

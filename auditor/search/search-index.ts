@@ -4,7 +4,7 @@ import type { AuditFilter, AuditQuery } from "../../bus-schemas/index.ts";
 import { NO_KEYS, type StorageKeys } from "../at-rest/storage-keys.ts";
 import type { IndexRow } from "./index-row.ts";
 import { indexTexts, type IndexTexts } from "./index-texts.ts";
-import { INDEXES, INDEX_VERSION, INSERT, TABLES, Words, valuesOf } from "./tables.ts";
+import { INDEXES, INDEX_VERSION, INSERT, INSERT_PARTY, TABLES, Words, valuesOf } from "./tables.ts";
 
 /** Below the auditor's folder. */
 export const INDEX_FILE = "search.db";
@@ -33,6 +33,7 @@ export class SearchIndex {
   readonly words: Words;
   readonly #texts: IndexTexts;
   readonly #insert: StatementSync;
+  readonly #insertParty: StatementSync;
   readonly #setMeta: StatementSync;
   #log: IndexedLog;
 
@@ -58,6 +59,7 @@ export class SearchIndex {
     }
     this.words = new Words(this.db, this.#texts);
     this.#insert = this.db.prepare(INSERT);
+    this.#insertParty = this.db.prepare(INSERT_PARTY);
     this.#setMeta = this.db.prepare("INSERT OR REPLACE INTO meta VALUES ('log', ?)");
     const known = this.db.prepare("SELECT value FROM meta WHERE key = 'log'").get();
     this.#log =
@@ -72,7 +74,10 @@ export class SearchIndex {
   add(rows: readonly IndexRow[], log: IndexedLog): void {
     this.db.exec("BEGIN IMMEDIATE");
     try {
-      for (const row of rows) this.#insert.run(...valuesOf(row, this.words.idOf, this.#texts.token));
+      for (const row of rows) {
+        this.#insert.run(...valuesOf(row, this.words.idOf, this.#texts.token));
+        for (const party of row.parties) this.#insertParty.run(this.#texts.token(party), row.sequence);
+      }
       this.#setMeta.run(JSON.stringify(log));
       this.db.exec("COMMIT");
       this.#log = log;
@@ -130,6 +135,8 @@ export class SearchIndex {
     if (about.node_id !== undefined) add("(node = ? OR from_node = ?)", id(about.node_id), id(about.node_id));
     if (about.security_level !== undefined) add("class = ?", id(about.security_level));
     if (about.outcome !== undefined) add("outcome = ?", id(about.outcome));
+    if (about.caller !== undefined)
+      add("sequence IN (SELECT sequence FROM party WHERE id = ?)", this.#texts.token(about.caller));
     if (about.since_unix_ms !== undefined) add("time_ms >= ?", about.since_unix_ms);
     if (about.until_unix_ms !== undefined) add("time_ms < ?", about.until_unix_ms);
     return { sql: parts.join(" AND "), values };

@@ -1,7 +1,7 @@
 import { appendFile, cp, rm, truncate, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { AuditQuery, EVENTS, type AuditQueryInput } from "../../bus-schemas/index.ts";
+import { AuditQuery, Caller, EVENTS, type AuditQueryInput } from "../../bus-schemas/index.ts";
 import { createLog } from "../../service/log.ts";
 import { decided, ended, hop } from "../../test/kit/recorded-jobs.ts";
 import { BEGAN_MS, startLog, type RecordedLog } from "../../test/kit/recorded-log.ts";
@@ -66,6 +66,20 @@ test("entries are found by job, node, class, type, outcome and time, alone and t
   expect(found(index, { outcome: "no-such-word" })).toEqual([]);
   const [entry] = search(index, { tlog: at("tlog") }, AuditQuery.parse({ limit: 1 })).events;
   expect(EVENTS.job_ended.data.parse(entry?.data)).toEqual(ended("job-cccc", null, null, "refused"));
+  index.close();
+});
+
+test("jobs are found by their caller and by whom it acts for, whole names only", async () => {
+  const caller = Caller.parse({ id: "crm", kind: "service", on_behalf_of: [{ id: "alice" }, { id: "crm" }] });
+  await log.record("job_decided", { ...decided("job-aaaa", "gpu-1", "L1"), caller });
+  await log.record("job_ended", { ...ended("job-aaaa", "gpu-1", "L1"), caller });
+  await log.record("job_ended", ended("job-bbbb", "gpu-1", "L1"));
+  await log.cover();
+  rebuildIndex(dir.path, readable());
+  const index = new SearchIndex(at(INDEX_FILE));
+  expect(found(index, { caller: "crm" })).toEqual([1, 2]);
+  expect(found(index, { caller: "alice", type: "job_ended" })).toEqual([2]);
+  for (const caller of ["ali", "bob", "job-aaaa", "gpu-1", "' OR 1=1 --"]) expect(found(index, { caller })).toEqual([]);
   index.close();
 });
 

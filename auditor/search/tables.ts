@@ -4,9 +4,12 @@ import type { IndexTexts } from "./index-texts.ts";
 import type { IndexRow } from "./index-row.ts";
 
 /** Another number than this in a file, and it is made anew. */
-export const INDEX_VERSION = 2;
+export const INDEX_VERSION = 3;
 
-/** Texts that recur (types, sources, nodes, …) are numbers in the table of entries, and stand here once. */
+/**
+ * Texts that recur (types, sources, nodes, …) are numbers in the table of entries, and stand here once. Callers are no such texts:
+ * there may be as many as jobs, and words are kept in memory.
+ */
 export const TABLES = `
   CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
   CREATE TABLE word (id INTEGER PRIMARY KEY, text ANY NOT NULL) STRICT;
@@ -15,6 +18,7 @@ export const TABLES = `
     node INTEGER, from_node INTEGER, outcome INTEGER, layer INTEGER, deadline_ms INTEGER,
     energy_wh REAL, cost REAL, currency INTEGER
   ) STRICT;
+  CREATE TABLE party (id ANY NOT NULL, sequence INTEGER NOT NULL, PRIMARY KEY (id, sequence)) STRICT, WITHOUT ROWID;
 `;
 
 /** Made behind the entries when the whole log is read: a quarter of the time that it takes to keep them up on the way. */
@@ -30,6 +34,8 @@ export const INDEXES = `
 `;
 
 export const INSERT = `INSERT OR IGNORE INTO entry VALUES (${Array.from({ length: 14 }, () => "?").join(", ")})`;
+
+export const INSERT_PARTY = "INSERT OR IGNORE INTO party VALUES (?, ?)";
 
 /** The values of {@link INSERT}. */
 export function valuesOf(

@@ -3,6 +3,7 @@ import { Option, type Command } from "commander";
 import { isSingleExecutable } from "../../agent/entries.ts";
 import { checkFormat } from "../../agent/install/executable-format.ts";
 import { installAgent, type Installed } from "../../agent/install/install.ts";
+import { isForUpgrades } from "../../agent/install/service-manager.ts";
 import { checkToken, joinAsService } from "../../agent/install/join.ts";
 import { checkPrivileged } from "../../agent/install/preflight.ts";
 import { uninstallAgent } from "../../agent/install/uninstall.ts";
@@ -82,11 +83,18 @@ export function addInstallVerbs(parent: Command): void {
     )
     .addOption(new Option("--profile <profile>", "as for install").choices(PROFILES))
     .addOption(new Option("--platform <platform>", "default: this one").choices(["linux", "darwin", "win32"]))
+    .option("--all", "and what upgrades by the mesh need (tiermesh upgrade)")
     .option("--json", "as JSON: path, mode and text of each file")
-    .addHelpText("after", agentExamples("tiermesh agent print-unit", "tiermesh agent print-unit --platform darwin"))
-    .action((flags: { profile?: Profile; platform?: NodeJS.Platform; json?: boolean }) => {
+    .addHelpText(
+      "after",
+      agentExamples("tiermesh agent print-unit", "tiermesh agent print-unit --platform darwin --all"),
+    )
+    .action((flags: { profile?: Profile; platform?: NodeJS.Platform; all?: boolean; json?: boolean }) => {
       const { layout, manager } = placeOf("", flags.platform);
-      const files = manager.definitions({ layout, profile: flags.profile });
+      // An agent from before there was `--all` takes no more than these from one that it upgrades to.
+      const files = manager
+        .definitions({ layout, profile: flags.profile })
+        .filter(({ path }) => flags.all === true || !isForUpgrades(path));
       if (flags.json === true) return printJson(files);
       for (const { path, text } of files) {
         // Between several files it has to be said which is which; one alone can be piped.

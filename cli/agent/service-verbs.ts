@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { InvalidArgumentError, type Command } from "commander";
+import { carryOutWish } from "../../agent/install/requested-upgrade.ts";
 import { rollBackAgent, upgradeAgent } from "../../agent/install/upgrade.ts";
 import { MeshError } from "../../bus-schemas/index.ts";
 import { EXIT } from "../command.ts";
@@ -18,6 +19,7 @@ interface UpgradeFlags {
   sha256?: string;
   downgrade?: boolean;
   rollback?: boolean;
+  requested?: boolean;
   wait: number;
   json?: boolean;
 }
@@ -61,6 +63,7 @@ export function addServiceVerbs(parent: Command): void {
     .option("--sha256 <hex>", "its SHA-256, where this machine trusts no key")
     .option("--downgrade", "take an older version too")
     .option("--rollback", "go back to the program before the last upgrade")
+    .option("--requested", "do what the agent was told by `tiermesh upgrade`; the service manager runs it")
     .option("--wait <seconds>", "how long the new agent may take until it is on the bus", seconds, 60)
     .option("--json", "as JSON")
     .addHelpText(
@@ -87,6 +90,18 @@ async function upgrade(flags: UpgradeFlags): Promise<void> {
   const limitMs = flags.wait * 1000;
   const say = (line: string) => (flags.json === true ? undefined : note(`  ${line}`));
   const { from: file } = flags;
+  if (flags.requested === true) {
+    const outcome = await carryOutWish(place, say);
+    if (outcome !== undefined && outcome.phase !== "healthy") process.exitCode = EXIT.failed;
+    if (flags.json === true) printJson(outcome ?? { phase: "idle" });
+    else
+      print(
+        outcome === undefined
+          ? "nothing is asked for"
+          : `${outcome.phase}${outcome.message === null ? "" : `: ${outcome.message}`}`,
+      );
+    return;
+  }
   if (flags.rollback !== true && file === undefined)
     throw new MeshError("bad_config", "--from names the new program (or --rollback)", { field: "from" });
   const done =

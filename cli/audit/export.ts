@@ -13,7 +13,9 @@ import { readCheckpoint, verifyLog } from "../../auditor/tlog/verify.ts";
 import { CHECKPOINT_FILE, WITNESSED_FILE } from "../../auditor/tlog/writer.ts";
 import { MeshError } from "../../bus-schemas/index.ts";
 import { EXIT } from "../command.ts";
-import { harmless, print, printJson } from "../format/terminal.ts";
+import { harmless, note as tell, print, printJson } from "../format/terminal.ts";
+import { withClient } from "../with-client.ts";
+import { noteExport } from "./export-note.ts";
 import { logPlace } from "./log-folder.ts";
 import { prunedUpTo } from "./verify.ts";
 
@@ -58,6 +60,8 @@ export async function exportLog(out: string, { offline, key: keyFile, from, json
   const beside = [keyFile, path.join(folder, VERIFIER_KEY_FILE), path.join(path.dirname(folder), VERIFIER_KEY_FILE)];
   const found = beside.find((file) => file !== undefined && existsSync(file));
   if (found !== undefined) copyFileSync(found, path.join(out, VERIFIER_KEY_FILE));
+  // Of the log of a mesh that runs here; a copy's is nobody's to know.
+  if (offline === undefined) await onRecord(out, { minimum, size });
   const { problems } = verifyLog(out, key, { prunedUpTo: (entry) => Math.max(prunedUpTo(entry) ?? 0, minimum) });
   if (problems.length > 0) process.exitCode = EXIT.failed;
   if (json === true) return printJson({ folder: out, origin: key.name, size, minimum_index: minimum, problems });
@@ -67,6 +71,15 @@ export async function exportLog(out: string, { offline, key: keyFile, from, json
       `it begins with entry ${minimum}, and still hashes to the same root; say --begins ${minimum} when you verify it`,
     );
   for (const { file, what } of problems) print(`  ${harmless(`${file}: ${what}`)}`);
+}
+
+async function onRecord(out: string, { minimum, size }: { minimum: number; size: number }): Promise<void> {
+  const about = { kind: "entries", what: `the log in clear from entry ${minimum} on`, count: size - minimum } as const;
+  try {
+    await withClient((client) => noteExport(client, about));
+  } catch {
+    tell(`${out} is not on record: no mesh runs here`);
+  }
 }
 
 /** Index of the first bundle that has an entry of this time or later. @throws MeshError `not_found` when none has */

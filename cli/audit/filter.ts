@@ -18,6 +18,7 @@ export interface FilterFlags {
   node?: string;
   class?: DataClass;
   outcome?: string;
+  caller?: string;
   since?: number;
   until?: number;
 }
@@ -30,6 +31,7 @@ export function withFilters(command: Command): Command {
     .option("--node <id>", "only what is about this node, hops from and to it included", nodeId)
     .option("--class <class>", "only jobs of this data class: P0, P1 or P2", dataClass)
     .option("--outcome <word>", "only what ended or was decided so: finished, failed, refused, routed, …", outcome)
+    .option("--caller <id>", "only jobs for this caller, or for whom it acts, as they are recorded", callerId)
     .option("--since <time>", "from this time on: 2026-11-26, 2026-11-26T08:00:00Z, 30m, 2h, 7d", (text) =>
       moment(text),
     )
@@ -37,13 +39,14 @@ export function withFilters(command: Command): Command {
 }
 
 export function filterOf(flags: FilterFlags): AuditFilter {
-  const { job, type, node, class: level, outcome: how, since, until } = flags;
+  const { job, type, node, class: level, outcome: how, caller, since, until } = flags;
   return {
     ...(job === undefined ? {} : { job_id: job }),
     ...(type === undefined ? {} : { type }),
     ...(node === undefined ? {} : { node_id: node }),
     ...(level === undefined ? {} : { security_level: level }),
     ...(how === undefined ? {} : { outcome: how }),
+    ...(caller === undefined ? {} : { caller }),
     ...(since === undefined ? {} : { since_unix_ms: since }),
     ...(until === undefined ? {} : { until_unix_ms: until }),
   };
@@ -75,6 +78,11 @@ function nodeId(text: string): string {
 
 function outcome(text: string): string {
   if (!SubjectToken.safeParse(text).success) throw new InvalidArgumentError("one word, such as finished or refused");
+  return text;
+}
+
+function callerId(text: string): string {
+  if (text === "" || text.length > 200) throw new InvalidArgumentError("1 to 200 characters");
   return text;
 }
 

@@ -1,8 +1,11 @@
+import { createHash } from "node:crypto";
 import { VIOLATIONS, type NegativeProof } from "../../auditor/proofs/no-p0-egress.ts";
 import { checkNegativeProof, proveNoP0Egress } from "../../auditor/proofs/prove.ts";
 import { MeshError } from "../../bus-schemas/index.ts";
 import { EXIT } from "../command.ts";
-import { harmless, print, printJson } from "../format/terminal.ts";
+import { harmless, note, print, printJson } from "../format/terminal.ts";
+import { withClient } from "../with-client.ts";
+import { noteExport } from "./export-note.ts";
 import { logPlace, readGiven, writeGiven } from "./log-folder.ts";
 
 export interface ProveFlags {
@@ -18,16 +21,29 @@ export interface ProveFlags {
 const MOST_SHOWN = 20;
 
 /** Writes the proof that no P0 job went to a cloud; ends with 1 when the log shows one. */
-export function proveNoEgress({ from = 0, to, offline, key: keyFile, out, json }: ProveFlags): void {
+export async function proveNoEgress({ from = 0, to, offline, key: keyFile, out, json }: ProveFlags): Promise<void> {
   const toMs = to ?? Date.now();
   if (toMs <= from) throw new MeshError("bad_request", "--to: must be after --from", { field: "to" });
   const { folder, key, keys } = logPlace(offline, keyFile);
   const proof = proveNoP0Egress(folder, key, { fromMs: from, toMs }, keys);
   const file = out ?? `no-p0-egress-${proof.from.slice(0, 10)}-${proof.to.slice(0, 10)}.json`;
-  writeGiven(file, `${JSON.stringify(proof, null, 2)}\n`);
+  const text = `${JSON.stringify(proof, null, 2)}\n`;
+  writeGiven(file, text);
+  if (offline === undefined) await onRecord(proof, text);
   if (!proof.holds) process.exitCode = EXIT.failed;
   if (json === true) return printJson({ file, origin: key.name, ...summary(proof) });
   print(`${file}: ${told(proof)}`);
+}
+
+/** Of the log of a mesh that runs here. A copy's is nobody's to know. */
+async function onRecord({ from, to, counts }: NegativeProof, text: string): Promise<void> {
+  const about = { kind: "proof", what: `no-p0-egress from ${from} to ${to}`, count: counts.entries } as const;
+  const sha256 = createHash("sha256").update(text).digest("hex");
+  try {
+    await withClient((client) => noteExport(client, { ...about, sha256 }));
+  } catch (error) {
+    note(`this proof is not on record: ${MeshError.from(error).message}`);
+  }
 }
 
 /** Computes a proof again from the tiles; ends with 1 when the file is not what they say, or what they say is not the claim. */

@@ -1,6 +1,7 @@
 import path from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { readFile, rm, writeFile } from "node:fs/promises";
+import { Caller } from "../../bus-schemas/index.ts";
 import { decided, ended, hop } from "../../test/kit/recorded-jobs.ts";
 import { BEGAN_MS, startLog, type RecordedLog } from "../../test/kit/recorded-log.ts";
 import { tempDir, type TempDir } from "../../test/kit/temp-dir.ts";
@@ -25,9 +26,16 @@ beforeEach(async () => {
   const job = "job-of-a-story";
   const about = { dataClass: "P1" } as const;
   await log.record("class_mismatch", { job_id: job, header: "P2", body: "P1", security_level: "P1" }, about);
-  await log.record("job_decided", { ...decided(job, "gpu-1", "L1"), waited_ms: 1500 }, about);
+  const target = { place: "local", jurisdiction: "CN", model_digest: `sha256:${"a8".repeat(32)}` } as const;
+  const caller = Caller.parse({ id: "crm", kind: "service", on_behalf_of: [{ id: "alice" }] });
+  await log.record("job_decided", { ...decided(job, "gpu-1", "L1", { target }), caller, waited_ms: 1500 }, about);
   await log.record("job_redispatched", hop(job, "gpu-1", "gpu-2"), about);
-  await log.record("job_ended", { ...ended(job, "gpu-2", "L1"), cost: { amount: 0.01, currency: "EUR" } }, about);
+  const commitments = { salt_from: "node", answer_hmac: `hmac-sha256:${"9f".repeat(32)}` } as const;
+  await log.record(
+    "job_ended",
+    { ...ended(job, "gpu-2", "L1"), cost: { amount: 0.01, currency: "EUR" }, commitments },
+    about,
+  );
   await log.record("job_ended", ended("job-of-another", null, null, "refused"));
   await log.cover();
 });
@@ -46,13 +54,15 @@ test("a job's story tells the class, the decision with who was not taken and why
   const inOrder = [
     "declared as “P2” in the header and “P1” in the body: handled as P1  [router/r1 #1]",
     "had waited 1.5 s in the router",
-    "decided: gpu-1 (L1), model qwen3:14b, in the house",
+    "decided: gpu-1 (L1), model qwen3:14b, in the house, CN, digest sha256:a8a8a8a8a8a8…",
+    "for service crm, on behalf of user alice, as its client says",
     "vram: needs 12 GB, has 8 GB",
     "policy 3-0a1b2c3d4e5f",
     "gpu-1 does not run it: the node is gone (node_lost)",
     "goes on at gpu-2, try 2",
     "finished on gpu-2 (L1), qwen3:14b",
     "90 tokens read, 210 written · queued 2 ms, first token after 210 ms, 1.4 s in all · 0.250 Wh · 0.01 EUR",
+    "commits to answer 9f9f9f9f9f9f…; its caller was handed the salt",
   ];
   let from = 0;
   for (const text of inOrder) {
@@ -69,6 +79,7 @@ test("as JSON the story has the entries themselves, the nodes in their order, an
     node_id: "gpu-2",
     energy_wh: 0.25,
     cost: { amount: 0.01, currency: "EUR" },
+    caller: { id: "crm", on_behalf_of: [{ id: "alice" }] },
     entries: [{ sequence: 1 }, { sequence: 2 }, { sequence: 3 }, { sequence: 4 }],
   });
 });
@@ -115,7 +126,7 @@ test("a copy without an index, and the auditor's folder with one, are searched a
 
 test("a proof is a file, is told in a sentence, and is computed again by verify; a touched one ends with 1", async () => {
   const file = path.join(dir.path, "proof.json");
-  proveNoEgress({ ...offline(), to: BEGAN_MS + 60_000, out: file });
+  await proveNoEgress({ ...offline(), to: BEGAN_MS + 60_000, out: file });
   expect(said).toContain("no P0 job went to a cloud from 1970-01-01T00:00:00.000Z");
   said = "";
   verify({ ...offline(), checkpoint: [], proof: file });
@@ -125,7 +136,7 @@ test("a proof is a file, is told in a sentence, and is computed again by verify;
   verify({ ...offline(), checkpoint: [], proof: file });
   expect([process.exitCode, said]).toEqual([1, expect.stringContaining("counts differ")]);
   process.exitCode = 0;
-  expect(() => proveNoEgress({ ...offline(), from: 2e12, to: 1e12 })).toThrow("--to: must be after --from");
+  await expect(proveNoEgress({ ...offline(), from: 2e12, to: 1e12 })).rejects.toThrow("--to: must be after --from");
   expect(() => verify({ ...offline(), checkpoint: [], proof: path.join(dir.path, "log-key.pub") })).toThrow(
     /not a proof/,
   );

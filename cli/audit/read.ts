@@ -34,7 +34,8 @@ export function query(flags: QueryFlags): Promise<void> {
   const { limit, after, json } = flags;
   return withSource(flags, async (source) => {
     const about = { ...filterOf(flags), limit, ...(after === undefined ? {} : { after_sequence: after }) };
-    await show(source, about, json === true);
+    const { count } = await show(source, about, json === true);
+    if (json === true) await source.exported(described(about), count);
   });
 }
 
@@ -43,11 +44,11 @@ export function tail(flags: TailFlags): Promise<void> {
   return withSource({}, async (source) => {
     const about = filterOf(flags);
     const json = flags.json === true;
-    let next = await show(source, { ...about, limit: flags.lines }, json);
+    let { next } = await show(source, { ...about, limit: flags.lines }, json);
     while (flags.follow === true) {
       await pause(FOLLOW_EVERY_MS);
       try {
-        next = await show(source, { ...about, after_sequence: next, limit: 1000 }, json);
+        ({ next } = await show(source, { ...about, after_sequence: next, limit: 1000 }, json));
       } catch (error) {
         // An auditor that is started anew is gone for a moment; what it records meanwhile comes behind `next`.
         if (!(error instanceof MeshError && error.code === "audit_unavailable")) throw error;
@@ -67,8 +68,9 @@ export function trace(jobId: string, flags: SourceFlags & { json?: boolean }): P
         `nothing of job ${jobId} in the log; what has just happened is there within two seconds`,
       );
     const story = storyOf(jobId, entries);
-    if (flags.json === true) printJson(story);
-    else print(formatStory(story));
+    if (flags.json !== true) return print(formatStory(story));
+    printJson(story);
+    await source.exported(`trace ${jobId}`, entries.length);
   });
 }
 
@@ -93,11 +95,23 @@ export function reindex({ offline, key: keyFile, json }: SourceFlags & { json?: 
   else print(`${file}: ${entries} entries in ${seconds.toFixed(1)} s`);
 }
 
-async function show(source: AuditSource, about: AuditQueryInput, json: boolean): Promise<number> {
+/** What was asked for, in a line of a record. */
+function described(about: AuditQueryInput): string {
+  return Object.entries(about)
+    .map(([name, value]) => `${name}=${String(value)}`)
+    .join(" ")
+    .slice(0, 200);
+}
+
+async function show(
+  source: AuditSource,
+  about: AuditQueryInput,
+  json: boolean,
+): Promise<{ next: number; count: number }> {
   const page = await source.query(about);
   for (const entry of page.events) print(json ? JSON.stringify(entry) : auditLine(entry));
   if (page.note !== null) note(page.note);
-  return page.next;
+  return { next: page.next, count: page.events.length };
 }
 
 function statsText(found: AuditStats): string {

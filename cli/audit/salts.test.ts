@@ -2,6 +2,7 @@ import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { Command } from "commander";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { SaltKeeper } from "../../service/salts.ts";
 import { tempDir, type TempDir } from "../../test/kit/temp-dir.ts";
 import { addSaltCommands } from "./salts.ts";
 
@@ -30,6 +31,19 @@ async function audit(...args: string[]): Promise<number | string | undefined> {
   await program.parseAsync([...args, "--salts", path.join(dir.path, "salts")], { from: "user" });
   return process.exitCode ?? undefined;
 }
+
+test("a pseudonym is told where the subject has a salt, makes none, and goes with it", async () => {
+  expect(await audit("pseudonym", "alice")).toBe(1);
+  expect(said).toContain("no salt of alice here");
+  const keeper = new SaltKeeper(path.join(dir.path, "salts"));
+  const pseudonym = await keeper.pseudonym("alice");
+  expect(await audit("pseudonym", "alice")).toBe(0);
+  expect(said).toBe(`${pseudonym}\n`);
+  expect(await audit("pseudonym", "bob", "--json")).toBe(1);
+  expect(JSON.parse(said)).toEqual({ subject: "bob", pseudonym: null });
+  await audit("erase", "alice");
+  expect(await audit("pseudonym", "alice")).toBe(1);
+});
 
 test("content is shown to be what was committed to, until the subject is erased", async () => {
   const file = path.join(dir.path, "question.txt");

@@ -1,7 +1,6 @@
-import path from "node:path";
 import type { Command } from "commander";
 import { SaltKeeper } from "../../service/salts.ts";
-import { stateDir } from "../../service/paths.ts";
+import { saltsDir } from "../../service/paths.ts";
 import { EXIT, examples } from "../command.ts";
 import { harmless, note, print, printJson } from "../format/terminal.ts";
 import { readGiven } from "./log-folder.ts";
@@ -16,7 +15,7 @@ const SALTS_FLAG = [
   "where the salts are; `salts` in this machine's state folder if not said",
 ] as const;
 
-/** `audit commitment` and `audit erase`. */
+/** `audit commitment`, `audit pseudonym` and `audit erase`. */
 export function addSaltCommands(audit: Command): void {
   audit
     .command("commitment")
@@ -36,6 +35,17 @@ export function addSaltCommands(audit: Command): void {
       ),
     )
     .action(commitment);
+  audit
+    .command("pseudonym")
+    .description("what stands for a subject in the record where callers are told by pseudonyms; no salt is made")
+    .argument("<subject>", "as the gateway or the client named the caller")
+    .option(...SALTS_FLAG)
+    .option("--json", "as JSON")
+    .addHelpText(
+      "after",
+      examples("tiermesh audit pseudonym alice", 'tiermesh audit query --caller "$(tiermesh audit pseudonym alice)"'),
+    )
+    .action(pseudonym);
   audit
     .command("erase")
     .description(
@@ -67,6 +77,15 @@ async function commitment(subject: string, file: string, flags: SaltFlags & { ma
   else print(matches ? "it is the content of this commitment" : "it is not the content of this commitment");
 }
 
+async function pseudonym(subject: string, flags: SaltFlags): Promise<void> {
+  const found = await keeperOf(flags).findPseudonym(subject);
+  if (found === undefined) process.exitCode = EXIT.failed;
+  if (flags.json === true) return printJson({ subject, pseudonym: found ?? null });
+  if (found === undefined)
+    return note(`no salt of ${harmless(subject)} here: no job named it, it was erased, or --salts names the folder`);
+  print(found);
+}
+
 async function erase(subject: string, flags: SaltFlags): Promise<void> {
   const erased = await keeperOf(flags).erase(subject);
   if (!erased) process.exitCode = EXIT.failed;
@@ -77,5 +96,5 @@ async function erase(subject: string, flags: SaltFlags): Promise<void> {
 }
 
 function keeperOf({ salts }: SaltFlags): SaltKeeper {
-  return new SaltKeeper(salts ?? path.join(stateDir(), "salts"));
+  return new SaltKeeper(salts ?? saltsDir());
 }

@@ -18,12 +18,15 @@ import {
 } from "../../bus-schemas/index.ts";
 import { askAuditor, searchAudit } from "../audit-client.ts";
 import { withClient } from "../with-client.ts";
+import { noteExport } from "./export-note.ts";
 import { logPlace } from "./log-folder.ts";
 
 /** Where entries are looked for: the auditor of a mesh, or a folder. */
 export interface AuditSource {
   query(query: AuditQueryInput): Promise<AuditPage>;
   stats(about: AuditFilter): Promise<AuditStats>;
+  /** Entries were taken out. Of a folder's it is nobody's to know. */
+  exported(what: string, count: number): Promise<void>;
 }
 
 export interface SourceFlags {
@@ -40,6 +43,7 @@ export async function withSource<T>(
     return withClient((client) =>
       body({
         query: (query) => searchAudit(client, query),
+        exported: (what, count) => noteExport(client, { kind: "entries", what, count }),
         stats: async (about) =>
           parseOrThrow(AuditStats, await askAuditor(client, client.bus.subjects.auditStats, about), "internal"),
       }),
@@ -50,6 +54,7 @@ export async function withSource<T>(
     return await body({
       query: async (query) => search(index, log, parseOrThrow(AuditQuery, query)),
       stats: async (about) => statsOf(index, about),
+      exported: () => Promise.resolve(),
     });
   } finally {
     index.close();

@@ -1,5 +1,14 @@
 /** One job's entries of the log as a person reads them. */
-import type { AuditEntry, ClassifiedBy, Decision, EventData, EventType, WireError } from "../../bus-schemas/index.ts";
+import type {
+  AuditEntry,
+  Caller,
+  ClassifiedBy,
+  Commitments,
+  Decision,
+  EventData,
+  EventType,
+  WireError,
+} from "../../bus-schemas/index.ts";
 import { formatDecision } from "../format/decision.ts";
 import { harmless } from "../format/terminal.ts";
 
@@ -15,6 +24,8 @@ export interface JobStory {
   nodes: string[];
   energy_wh: number | null;
   cost: { amount: number; currency: string } | null;
+  /** For whom it was, as it said. */
+  caller: Caller | null;
   traceparent: string | null;
   entries: AuditEntry[];
 }
@@ -26,10 +37,11 @@ const SENTENCES: { [T in EventType]?: Sentence<T> } = {
   class_mismatch: ({ header, body, security_level }) => [
     `declared as ${quoted(header)} in the header and ${quoted(body)} in the body: handled as ${security_level}`,
   ],
-  job_decided: ({ attempt, decision, sizes, waited_ms, declared }) => [
+  job_decided: ({ attempt, decision, sizes, waited_ms, declared, caller }) => [
     ...(waited_ms === undefined ? [] : [`had waited ${span(waited_ms)} in the router for a free node`]),
     `decided${attempt > 1 ? `, try ${attempt}` : ""}: ${where(decision)} (${sizes.request_bytes} bytes, about ${sizes.prompt_tokens_estimate} prompt tokens)`,
     ...(declared === undefined ? [] : [`class ${decision.security_level}, ${CLASSIFIED[declared.classified_by]}`]),
+    ...(caller === undefined ? [] : [forWhom(caller)]),
     ...told(decision),
   ],
   job_queued: ({ queue, deadline_unix_ms }) => [
@@ -45,8 +57,9 @@ const SENTENCES: { [T in EventType]?: Sentence<T> } = {
     `${from_node_id} has said nothing yet: also given to ${to_node_id}, try ${attempt}; the first that speaks tells it`,
     ...told(decision),
   ],
-  job_run_ended: ({ status, node_id, fence, error }) => [
+  job_run_ended: ({ status, node_id, fence, error, commitments }) => [
     `run ${fence} on ${node_id} ${status}${error === null ? "" : `: ${why(error)}`}`,
+    ...committed(commitments),
   ],
   job_dead: ({ attempts, error }) => [
     `failed for good after ${attempts} tries: ${why(error)}; it lies among the dead letters`,
@@ -77,6 +90,7 @@ export function storyOf(jobId: string, entries: readonly AuditEntry[]): JobStory
     nodes,
     energy_wh: end?.energy_wh ?? null,
     cost: end?.cost ?? null,
+    caller: of("job_decided")[0]?.caller ?? end?.caller ?? null,
     traceparent: entries.find((entry) => entry.traceparent !== null)?.traceparent ?? null,
     entries: [...entries],
   };
@@ -105,10 +119,19 @@ export function formatStory(story: JobStory): string {
   return harmless([...head, ...lines].join("\n"));
 }
 
+/** `in the house, CN, model sha256:b179c952…`: as the node said it. */
+function placeOf({ layer, target }: Decision): string {
+  const place = (target?.place ?? (layer === "L2" ? "cloud" : "local")) === "cloud" ? "a cloud" : "in the house";
+  const digest = target?.model_digest ?? null;
+  return [place, target?.jurisdiction, digest === null ? null : `digest ${digest.slice(0, 19)}…`]
+    .filter((part) => part !== null && part !== undefined)
+    .join(", ");
+}
+
 function where(decision: Decision): string {
   if (decision.outcome === "refused") return `refused: ${why(decision.error)}`;
   const { node_id, layer, model } = decision;
-  return `${node_id ?? "?"} (${layer ?? "?"}), model ${model ?? "?"}, ${layer === "L2" ? "a cloud" : "in the house"}`;
+  return `${node_id ?? "?"} (${layer ?? "?"}), model ${model ?? "?"}, ${placeOf(decision)}`;
 }
 
 /** Why it went there, each candidate with its scores or what removed it, and what would come next. */
@@ -136,7 +159,26 @@ function ending(data: EventData<"job_ended">): string[] {
   return [
     `${status}${place}${error === null ? "" : `: ${why(error)}`}`,
     ...(facts.length === 0 ? [] : [facts.join(" · ")]),
+    ...committed(data.commitments),
   ];
+}
+
+/** `for service crm, on behalf of user alice, as its gateway was told`. */
+export function forWhom({ id, kind, on_behalf_of: chain, declared_by, pseudonyms }: Caller): string {
+  const acts = chain.map((party) => `, on behalf of ${party.kind} ${party.id}`).join("");
+  const said = declared_by === "gateway" ? "as was said at the gateway" : "as its client says";
+  return `for ${kind} ${id}${acts}, ${said}${pseudonyms ? "; pseudonyms" : ""}`;
+}
+
+/** What the node commits to, and who has the salt. */
+function committed(commitments: Commitments | undefined): string[] {
+  if (commitments === undefined) return [];
+  const { salt_from: from, ...said } = commitments;
+  const names = Object.entries(said).map(
+    ([what, value]) => `${what.slice(0, -5).replace("_", " ")} ${(value ?? "").slice(12, 24)}…`,
+  );
+  const who = from === "caller" ? "the job brought the salt" : "its caller was handed the salt";
+  return [`commits to ${names.join(", ")}; ${who}`];
 }
 
 function why(error: WireError | null): string {

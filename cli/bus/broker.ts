@@ -12,7 +12,7 @@ import { makeSleepBucket } from "../../service/sleep-bucket.ts";
 import { Rejections } from "../../service/rejections.ts";
 import { readRoutingConfig } from "../../service/routing-config.ts";
 import { HeadRegister } from "../../service/head-register.ts";
-import { ensureAuditStream, ensureJobStreams } from "../../service/streams.ts";
+import { ensureAuditStream, ensureJobStreams, ensureReleaseStream } from "../../service/streams.ts";
 import { pause, startLoop } from "../../service/loop.ts";
 import { busCertificates } from "./bus-certificates.ts";
 import { joinUrls, localUrl, type BusSettings } from "./bus-settings.ts";
@@ -24,6 +24,8 @@ import { recordStreamChanges } from "./stream-changes.ts";
 import { NodesBucket } from "./nodes-bucket.ts";
 import { adoptStreams, keepAside, loneStreams, requireStreams } from "./growth.ts";
 import { Registrar } from "./registrar.ts";
+import { serveReleases } from "./release-desk.ts";
+import { recordReleases } from "./release-record.ts";
 import { raiseReplicas } from "./replicas.ts";
 
 export interface BrokerOptions {
@@ -150,6 +152,8 @@ export class Broker {
       new Connections({ bus, nodeOf: (key) => users.nodeOf(key, bucket.entries), log }).start();
       const owners = { keeper: users.publicKey("keeper"), auditor: users.publicKey("auditor") };
       recordStreamChanges({ bus, events, log, owners });
+      recordReleases({ bus, events, rejections });
+      await serveReleases({ bus, rejections });
       const renewal = startLoop(
         {
           name: "certificates",
@@ -237,13 +241,14 @@ function keepReplicas(bus: Bus, { log, say, settings: { cluster } }: BrokerOptio
 }
 
 /** What the mesh keeps on the bus. The keeper alone may make streams; all others find them. */
-async function makeStreams(bus: Bus, { routingConfig, log }: BrokerOptions): Promise<void> {
+async function makeStreams(bus: Bus, { routingConfig, log, say }: BrokerOptions): Promise<void> {
   if (bus.nc.info?.jetstream !== true)
     throw new MeshError("bad_config", "nats-server runs without JetStream, which keeps the audit");
   await ensureAuditStream(bus);
   await ensureJobStreams(bus);
   await QualityBucket.make(bus);
   await makeSleepBucket(bus);
+  await ensureReleaseStream(bus, say);
   await HeadRegister.make(bus);
   const policy = await PolicyBucket.open(bus);
   if ((await policy.state()) !== undefined) return;

@@ -15,12 +15,20 @@ export interface Replicas {
  * @throws what the bus says, such as that there are not enough servers yet
  */
 export async function raiseReplicas(bus: Bus, wanted: number): Promise<Replicas> {
-  const { auditStream, jobStreams, policyBucket, qualityBucket, nodesBucket, sleepBucket, auditorBucket } =
-    bus.subjects;
+  const {
+    auditStream,
+    jobStreams,
+    policyBucket,
+    qualityBucket,
+    nodesBucket,
+    sleepBucket,
+    auditorBucket,
+    releaseStream,
+  } = bus.subjects;
   const manager = await jetstreamManager(bus.nc, { timeout: KV_ANSWER_LIMIT_MS, checkAPI: false });
   const found: Replicas = { raised: [], above: [] };
   const buckets = [policyBucket, qualityBucket, nodesBucket, sleepBucket, auditorBucket].map(({ stream }) => stream);
-  for (const stream of [auditStream, ...buckets, ...Object.values(jobStreams)]) {
+  for (const stream of [auditStream, releaseStream, ...buckets, ...Object.values(jobStreams)]) {
     try {
       const { config } = await manager.streams.info(stream);
       if (config.num_replicas > wanted) found.above.push(stream);

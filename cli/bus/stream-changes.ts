@@ -7,12 +7,13 @@ import type { Log } from "../../service/log.ts";
 import { readBody } from "../../service/messages.ts";
 
 /** What is read of a server's advisory on a call of JetStream's API (NATS: io.nats.jetstream.advisory.v1.api_audit). */
-const ApiAudit = z.object({
+export const ApiAudit = z.object({
   /** The same to whoever hears it: with several keepers the stream stores their events once. */
   id: z.string().regex(/^[A-Za-z0-9]{1,60}$/),
   subject: z.string().max(500),
   client: z.object({ nkey: z.string().optional(), user: z.string().optional(), name: z.string().optional() }),
-  /** JSON in a text. */
+  /** JSON in a text, both. */
+  request: z.string().optional(),
   response: z.string(),
 });
 

@@ -1,4 +1,5 @@
 import { Option } from "commander";
+import { addCompareCommand } from "../audit/compare.ts";
 import { addStorageCommands } from "../audit/storage-commands.ts";
 import { count, jobId } from "../audit/filter.ts";
 import { proveNoEgress, type ProveFlags } from "../audit/prove.ts";
@@ -110,7 +111,8 @@ export const audit: CommandModule = (program) => {
         "tiermesh audit verify --proof november.json --offline /mnt/copy/tlog --key log-key.pub",
       ),
     )
-    .action(proveNoEgress satisfies (flags: ProveFlags) => void);
+    .action(proveNoEgress satisfies (flags: ProveFlags) => Promise<void>);
+  addCompareCommand(command);
   addStorageCommands(command);
   addSaltCommands(command);
 };

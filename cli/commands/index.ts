@@ -10,12 +10,14 @@ import { node } from "./node.ts";
 import { nodes } from "./nodes.ts";
 import { policy } from "./policy.ts";
 import { quality } from "./quality.ts";
+import { release } from "./release.ts";
 import { route } from "./route.ts";
 import { run } from "./run.ts";
 import { simulate } from "./simulate.ts";
 import { status } from "./status.ts";
 import { submit } from "./submit.ts";
 import { up } from "./up.ts";
+import { upgrade } from "./upgrade.ts";
 import { version } from "./version.ts";
 import { witness } from "./witness.ts";
 
@@ -27,6 +29,8 @@ export const COMMANDS: readonly CommandModule[] = [
   node,
   model,
   agent,
+  release,
+  upgrade,
   run,
   submit,
   jobs,

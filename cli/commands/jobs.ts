@@ -1,5 +1,6 @@
 import { InvalidArgumentError, Option } from "commander";
 import { DURABLE_STATES, type DurableState } from "../../bus-schemas/index.ts";
+import { withCaller } from "../caller-options.ts";
 import { examples, type CommandModule } from "../command.ts";
 import { add, cancel, drop, requeue, type AddFlags } from "../jobs/act.ts";
 import { dead, list, show } from "../jobs/look.ts";
@@ -14,15 +15,17 @@ export const jobs: CommandModule = (program) => {
   const command = program
     .command("jobs")
     .description("durable jobs: queues that survive whatever dies, their jobs and their dead letters");
-  command
-    .command("add")
-    .description("puts a job in a queue; the broker keeps it until it has ended")
-    .argument("<prompt>", "the prompt; - reads it from standard input")
-    .addOption(new Option("--queue <name>", "task queue").default("rag").argParser(subjectToken))
-    .addOption(classOption())
-    .option("--model <name>", "a model by name; without one any that fits")
-    .option("--key <text>", "idempotency key: the same key with the same job again is no second job")
-    .option("--timeout <seconds>", "it ends after this time, whatever happens; without it a day", seconds)
+  withCaller(
+    command
+      .command("add")
+      .description("puts a job in a queue; the broker keeps it until it has ended")
+      .argument("<prompt>", "the prompt; - reads it from standard input")
+      .addOption(new Option("--queue <name>", "task queue").default("rag").argParser(subjectToken))
+      .addOption(classOption())
+      .option("--model <name>", "a model by name; without one any that fits")
+      .option("--key <text>", "idempotency key: the same key with the same job again is no second job")
+      .option("--timeout <seconds>", "it ends after this time, whatever happens; without it a day", seconds),
+  )
     .option("--wait", "wait for its end and print the answer")
     .option(...JSON_FLAG)
     .addHelpText(

@@ -12,6 +12,7 @@ import { addAdmitVerbs, hours } from "../nodes/admit-verbs.ts";
 import { addCareVerbs } from "../nodes/care-verbs.ts";
 import { addDescribeVerbs } from "../nodes/describe-verbs.ts";
 import { addInventoryCommand } from "../nodes/inventory-command.ts";
+import { addRollbackVerb } from "../nodes/rollback-verb.ts";
 import { addNodeVerbs } from "../nodes/verbs.ts";
 import { addWakeVerb } from "../nodes/wake.ts";
 import { subjectToken } from "../options.ts";
@@ -118,6 +119,7 @@ export const node: CommandModule = (program) => {
   addNodeVerbs(command);
   addWakeVerb(command);
   addCareVerbs(command);
+  addRollbackVerb(command);
   addDescribeVerbs(command);
   addInventoryCommand(command);
 };

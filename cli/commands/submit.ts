@@ -1,12 +1,13 @@
 import { text as readAll } from "node:stream/consumers";
 import type { Command } from "commander";
-import { type JobRequestInput, type JobResult } from "../../bus-schemas/index.ts";
+import type { JobRequestInput, JobResult } from "../../bus-schemas/index.ts";
+import { callerOf, withCaller, type CallerFlags } from "../caller-options.ts";
 import { EXIT, examples, type CommandModule } from "../command.ts";
 import { classOption, queueOption, seconds, tokenCount } from "../options.ts";
 import { dim, harmless, print, printJson, yellow } from "../format/terminal.ts";
 import { withClient } from "../with-client.ts";
 
-interface SubmitFlags {
+interface SubmitFlags extends CallerFlags {
   queue: string;
   class?: string;
   model?: string;
@@ -16,21 +17,24 @@ interface SubmitFlags {
 }
 
 export const submit: CommandModule = (program) => {
-  program
-    .command("submit")
-    .description("send a job through the mesh and print its answer as it comes")
-    .argument("<prompt>", "the prompt; - reads it from standard input")
-    .addOption(queueOption())
-    .addOption(classOption())
-    .option("--model <name>", "a model by name; without one any that fits")
-    .option("--max-tokens <count>", "longest answer, tokens", tokenCount)
-    .option("--timeout <seconds>", "give up after this time", seconds)
+  withCaller(
+    program
+      .command("submit")
+      .description("send a job through the mesh and print its answer as it comes")
+      .argument("<prompt>", "the prompt; - reads it from standard input")
+      .addOption(queueOption())
+      .addOption(classOption())
+      .option("--model <name>", "a model by name; without one any that fits")
+      .option("--max-tokens <count>", "longest answer, tokens", tokenCount)
+      .option("--timeout <seconds>", "give up after this time", seconds),
+  )
     .option("--json", "the whole result as JSON, not streamed")
     .addHelpText(
       "after",
       examples(
         'tiermesh submit "Why is the sky blue?"',
         'tiermesh submit --class P0 --json "Summarise the contract"',
+        'tiermesh submit --caller service:crm --on-behalf-of alice "Who are my customers?"',
         "tiermesh submit - < question.txt",
       ),
     )
@@ -68,6 +72,7 @@ function toRequest(prompt: string, flags: SubmitFlags): JobRequestInput {
     ...(flags.model === undefined ? {} : { model: flags.model }),
     ...(flags.maxTokens === undefined ? {} : { max_tokens: flags.maxTokens }),
     ...(flags.timeout === undefined ? {} : { timeout_ms: flags.timeout * 1000 }),
+    ...callerOf(flags),
   };
 }
 

@@ -15,6 +15,7 @@ import type { Check, Finding } from "./check.ts";
 import { hardware } from "./hardware.ts";
 import { disk, machine } from "./machine.ts";
 import { manners } from "./manners.ts";
+import { providers } from "./providers.ts";
 
 const quiet = createLog("doctor", "silent");
 const BUS_LIMIT_MS = 4000;
@@ -118,6 +119,7 @@ export const AGENT_CHECKS: readonly Check[] = [
   hardware,
   manners,
   disk,
+  providers,
   service,
   memberAuthority,
   memberBus,

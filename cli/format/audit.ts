@@ -3,7 +3,9 @@ import { harmless } from "./terminal.ts";
 
 /** Fields of an event's data that say most in few words. */
 const FACTS =
-  "status node_id model process exit auditor previous kind problem witness state reason minimum_index".split(" ");
+  "status node_id model process exit auditor previous kind role problem witness state reason by what count minimum_index".split(
+    " ",
+  );
 
 /** One entry in one line: position, time, what happened. */
 export function auditLine(entry: AuditEntry): string {

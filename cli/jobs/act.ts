@@ -1,11 +1,12 @@
 import { text as readAll } from "node:stream/consumers";
 import { MeshError } from "../../bus-schemas/index.ts";
 import type { MeshClient } from "../../client/index.ts";
+import { callerOf, type CallerFlags } from "../caller-options.ts";
 import { EXIT } from "../command.ts";
 import { dim, harmless, note, print, printJson, yellow } from "../format/terminal.ts";
 import { operator } from "../policy/source.ts";
 
-export interface AddFlags {
+export interface AddFlags extends CallerFlags {
   queue: string;
   class?: string;
   model?: string;
@@ -25,6 +26,7 @@ export async function add(client: MeshClient, argument: string, flags: AddFlags)
     ...(flags.model === undefined ? {} : { model: flags.model }),
     ...(flags.key === undefined ? {} : { idempotency_key: flags.key }),
     ...(flags.timeout === undefined ? {} : { timeout_ms: flags.timeout * 1000 }),
+    ...callerOf(flags),
   });
   if (flags.wait !== true) return flags.json === true ? printJson(receipt) : print(receipt.job_id);
   note(dim(`job ${receipt.job_id} is in the queue ${receipt.queue}${receipt.duplicate ? ", as it was before" : ""}`));

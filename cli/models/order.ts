@@ -18,6 +18,21 @@ const SILENCE_LIMIT_MS = 5000;
  * @throws MeshError what the node says; `not_found` when nobody of that name listens, `node_lost` when it falls silent
  */
 export async function command(
+  client: MeshClient,
+  node: string,
+  request: ControlRequest,
+  onProgress: (progress: ModelProgress) => void,
+): Promise<ControlReply> {
+  const reply = await askNode(client, node, request, onProgress);
+  if (reply.error !== null) throw MeshError.fromWire(reply.error);
+  return reply;
+}
+
+/**
+ * As {@link command}; the last reply is returned also when the node says no.
+ * @throws MeshError `not_found` when nobody of that name listens, `node_lost` when it falls silent
+ */
+export async function askNode(
   { bus }: MeshClient,
   node: string,
   request: ControlRequest,
@@ -37,8 +52,7 @@ export async function command(
           field: "node",
         });
       const reply = parseOrThrow(ControlReply, msg.json(), "internal");
-      if (reply.error !== null) throw MeshError.fromWire(reply.error);
-      if (reply.done) resolve(reply);
+      if (reply.done || reply.error !== null) resolve(reply);
       else if (reply.progress !== null) onProgress(reply.progress);
     } catch (error) {
       reject(MeshError.from(error, "internal", `${node} answers with what is no answer`));

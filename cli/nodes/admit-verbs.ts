@@ -1,11 +1,13 @@
 import { createInterface } from "node:readline/promises";
 import { InvalidArgumentError, Option, type Command } from "commander";
-import { JOIN_HOURS, LAYERS, MeshError, type Layer } from "../../bus-schemas/index.ts";
+import { JOIN_HOURS, LAYERS, MeshError, type Layer, type NodeEntry } from "../../bus-schemas/index.ts";
+import type { MeshClient } from "../../client/index.ts";
 import { keyFingerprint } from "../../service/access/fingerprint.ts";
+import { isAsking } from "../bus/asks.ts";
 import { examples } from "../command.ts";
 import { harmless, note, print, printJson } from "../format/terminal.ts";
 import { subjectToken } from "../options.ts";
-import { decideAsk, findAsk, invite } from "../registry-client.ts";
+import { decideAsk, findAsk, invite, listNodes } from "../registry-client.ts";
 import { withClient } from "../with-client.ts";
 import { label } from "./label.ts";
 
@@ -90,17 +92,26 @@ export function addAdmitVerbs(parent: Command): void {
   parent
     .command("deny")
     .description("refuse machines that asked; each may come in by `node add` only")
-    .argument("<names...>", "the names under which they asked", nameList)
+    .argument("[names...]", "the names under which they asked", nameList)
+    .option("--all", "every machine that waits now")
     .option("--reason <text>", "for the record, and for the machine", label)
     .option("--json", "as JSON")
     .addHelpText(
       "after",
-      examples('tiermesh node deny laptop-7 --reason "not ours"', "tiermesh node deny a b c --json"),
+      examples(
+        'tiermesh node deny laptop-7 --reason "not ours"',
+        "tiermesh node deny a b c --json",
+        'tiermesh node deny --all --reason "a flood"',
+      ),
     )
-    .action((names: string[], flags: { reason?: string; json?: boolean }) =>
+    .action((names: string[] = [], flags: { all?: boolean; reason?: string; json?: boolean } = {}) =>
       withClient(async (client) => {
-        for (const name of names) {
-          const { public_key: key } = await findAsk(client, name);
+        if (names.length > 0 === (flags.all === true))
+          throw new MeshError("bad_request", "name the machines, or say --all", { field: "names" });
+        const asks = flags.all === true ? (await listNodes(client)).filter(isAsking) : await askNames(client, names);
+        if (asks.length === 0 && flags.json !== true) print("no machine asks to be let in");
+        for (const { node_id: name, public_key: key } of asks) {
+          if (key === null) continue;
           const entry = await decideAsk(client, name, key, { approve: false, reason: flags.reason });
           if (flags.json === true) printJson(entry);
           else print(`${name} is refused`);
@@ -120,6 +131,12 @@ async function confirm(question: string): Promise<void> {
     .question(`${question}\nDoes that machine show the same? [y/N] `)
     .finally(() => terminal.close());
   if (!/^y(es)?$/i.test(answer.trim())) throw new MeshError("cancelled", "not let in; `tiermesh node deny` refuses it");
+}
+
+async function askNames(client: MeshClient, names: readonly string[]): Promise<NodeEntry[]> {
+  const found: NodeEntry[] = [];
+  for (const name of names) found.push(await findAsk(client, name));
+  return found;
 }
 
 function nameList(text: string, before: string[] = []): string[] {

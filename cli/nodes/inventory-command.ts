@@ -1,5 +1,6 @@
 import { Option, type Command } from "commander";
 import { pause } from "../../service/loop.ts";
+import { noteExport } from "../audit/export-note.ts";
 import { examples } from "../command.ts";
 import { csv } from "../format/csv.ts";
 import { printJson } from "../format/terminal.ts";
@@ -27,6 +28,7 @@ export function addInventoryCommand(parent: Command): void {
         if (flags.json === true || flags.format === "json") printJson(items);
         // With the mark by which Excel knows UTF-8; names are in any language.
         else process.stdout.write(`\uFEFF${csv(inventoryRows(items))}`);
+        await noteExport(client, { kind: "inventory", what: "machines", count: items.length });
       }),
     );
 }

@@ -85,6 +85,7 @@ export class SimNode {
       ms_per_token: null,
       load_gb_per_second: null,
       vram_gb: null,
+      digest: null,
     }));
     this.#record = NodeRecord.parse({
       node_id: id,

@@ -6,9 +6,10 @@ import { EventPublisher } from "../../service/events.ts";
 import { hostToken } from "../../service/host-token.ts";
 import type { Log } from "../../service/log.ts";
 import { makeSleepBucket } from "../../service/sleep-bucket.ts";
-import { ensureAuditStream, ensureJobStreams } from "../../service/streams.ts";
+import { ensureAuditStream, ensureJobStreams, ensureReleaseStream } from "../../service/streams.ts";
 import { Broker } from "../bus/broker.ts";
 import { busFolder, isLoopback, speaksTls, type BusSettings } from "../bus/bus-settings.ts";
+import { serveReleases } from "../bus/release-desk.ts";
 import { SHARED_ROLES } from "../bus/bus-users.ts";
 import { localAgents } from "./local-nodes.ts";
 
@@ -85,7 +86,7 @@ async function ownBus(options: MeshBusOptions, signal: AbortSignal): Promise<Mes
 }
 
 /** A bus that is there: all processes connect as they were told to, and what they may do is its owner's to say. */
-async function externalBus({ bus: settings, env, log }: MeshBusOptions, url: string): Promise<MeshBus> {
+async function externalBus({ bus: settings, env, log, say }: MeshBusOptions, url: string): Promise<MeshBus> {
   const { cell } = settings;
   const address = { ...busAddressOf(loadConfig(BaseConfig, BASE_ENV, { env })), url, cell };
   const bus = await connectBus("up", address, log);
@@ -96,6 +97,8 @@ async function externalBus({ bus: settings, env, log }: MeshBusOptions, url: str
     await ensureAuditStream(bus);
     await ensureJobStreams(bus);
     await makeSleepBucket(bus);
+    await ensureReleaseStream(bus, say);
+    await serveReleases({ bus });
   } catch (error) {
     await client.close();
     throw error;

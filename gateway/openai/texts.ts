@@ -12,7 +12,7 @@ export interface EmbeddingCall extends Call {
 }
 
 /**
- * A `POST /v1/embeddings` as a job; `user` is ignored.
+ * A `POST /v1/embeddings` as a job.
  * @throws MeshError `bad_request` naming the field.
  */
 export function readEmbeddingRequest(value: unknown, headers: IncomingHttpHeaders): EmbeddingCall {

@@ -42,6 +42,7 @@ export class Endings {
               attempts: record.attempts,
               node_id: record.node_id,
               error: errorOf(record).toWire(),
+              ...(record.caller === undefined ? {} : { caller: record.caller }),
             },
             options,
           )
@@ -101,6 +102,7 @@ export function endingOf(record: DurableRecord, status: Outcome, error?: MeshErr
     usage: null,
     timing: null,
     error: error?.toWire() ?? record.error,
+    ...(record.caller === undefined ? {} : { caller: record.caller }),
   };
 }
 

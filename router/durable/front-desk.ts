@@ -116,6 +116,7 @@ export class FrontDesk {
       holder: null,
       fence: 0,
       error: null,
+      ...(request.caller === undefined ? {} : { caller: request.caller }),
       ending: null,
     };
   }

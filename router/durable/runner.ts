@@ -103,13 +103,14 @@ export class Runner {
   async #dispatch(claim: Claim, next: Extract<Next, { to: "node" }>, signal: AbortSignal): Promise<RunOutcome> {
     const { events, fleet, gate, metrics } = this.#parts;
     const { request, made, model, nodeId } = next;
-    const { jobId, dataClass } = request;
+    const { jobId, dataClass, caller } = request;
     const attempts = claim.held.record.attempts + 1;
     let sent = false;
     try {
       const sizes = { request_bytes: claim.msg.data.length, prompt_tokens_estimate: request.promptTokens };
       const common = { job_id: jobId, attempt: attempts, deadline_unix_ms: Math.floor(request.deadlineMs) };
-      const data = { ...common, decision: made.decision, sizes, inputs: made.inputs };
+      const who = caller === undefined ? {} : { caller };
+      const data = { ...common, ...who, decision: made.decision, sizes, inputs: made.inputs };
       const recorded = events.record("job_decided", data, { dataClass });
       metrics.decisions.inc({ outcome: made.decision.outcome, class: dataClass });
       const running = {

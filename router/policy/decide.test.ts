@@ -47,6 +47,24 @@ test("SEED's node registration takes SEED's curl request", () => {
   expect(decided([seed], { model: "qwen2-7b" }).model).toBe("qwen2-7b");
 });
 
+test("the target says where the model runs, under whose law, and which model it is, as the node said it", () => {
+  const digest = `sha256:${"a8".repeat(32)}`;
+  const local = nodeRecord({ jurisdiction: "DE", served_models: [servedModel({ digest })] });
+  expect(decided([local]).target).toEqual({ place: "local", jurisdiction: "DE", model_digest: digest });
+  expect(decided([nodeRecord()]).target).toEqual({ place: "local", jurisdiction: null, model_digest: null });
+  // Where an egress node stands says nothing of the provider that it asks.
+  const egress = (jurisdiction: string | null) =>
+    nodeRecord({
+      layer: "L2",
+      jurisdiction: "DE",
+      served_models: [servedModel({ runtime: "qwen" })],
+      runtimes: [{ name: "qwen", kind: "openai", jurisdiction }],
+    });
+  expect(decided([egress("CN")]).target).toEqual({ place: "cloud", jurisdiction: "CN", model_digest: null });
+  expect(decided([egress(null)]).target).toEqual({ place: "cloud", jurisdiction: null, model_digest: null });
+  expect(decided([]).target).toBeNull();
+});
+
 test("of nine that can take it eight are drawn, and the reason says so", () => {
   const nodes = ["a", "b", "c", "d", "f", "g", "h", "i", "j"].map((node_id) => nodeRecord({ node_id }));
   const busy = nodeRecord({ node_id: "e", status: "cordoned" });

@@ -1,4 +1,4 @@
-import { coldStartMs, type Candidate, type Decision, type Layer } from "../../bus-schemas/index.ts";
+import { coldStartMs, type Candidate, type Decision, type Layer, type Target } from "../../bus-schemas/index.ts";
 import type { Fleet } from "./fleet.ts";
 import { outlier } from "./filters/outlier.ts";
 import { pickInContext, pickNode, type Pick, type PickInContext } from "./pick.ts";
@@ -56,6 +56,7 @@ export function decide(
       node_id: null,
       layer: null,
       model: null,
+      target: null,
       score: null,
       cold_start_ms: null,
       reason: error.message.slice(0, 500),
@@ -71,6 +72,7 @@ export function decide(
     node_id: view.record.node_id,
     layer,
     model: served.name,
+    target: targetOf(pick.option),
     score,
     cold_start_ms: announcedMs(pick.option),
     reason: sentence(pick, score.total, score.predicted_ms, request),
@@ -92,6 +94,16 @@ export function decide(
 export function announcedMs({ served }: Option): number | null {
   const coldMs = Math.round(coldStartMs(served));
   return coldMs === 0 ? null : coldMs;
+}
+
+/** A cloud's jurisdiction is its provider's to say: where the egress node stands says nothing of it. */
+function targetOf({ view: { record }, served, layer }: Option): Target {
+  const runtime = record.runtimes.find(({ name }) => name === served.runtime);
+  return {
+    place: layer === "L2" ? "cloud" : "local",
+    jurisdiction: runtime?.jurisdiction ?? (layer === "L2" ? null : record.jurisdiction),
+    model_digest: served.digest,
+  };
 }
 
 /** So that a long fleet's list, which is cut, has in it what the pick was between. */

@@ -219,6 +219,7 @@ function servedModels(record: NodeRecord): readonly ServedModel[] {
     ms_per_token: null,
     load_gb_per_second: null,
     vram_gb: null,
+    digest: null,
   }));
 }
 

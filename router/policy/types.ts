@@ -1,4 +1,5 @@
 import type {
+  Caller,
   DataClass,
   HoursStrategy,
   Layer,
@@ -38,6 +39,8 @@ export interface RouteRequest {
   batch: boolean;
   /** It goes on with an answer that another node began. */
   continues: boolean;
+  /** For whom it is. For the record: nothing is decided by it. */
+  caller?: Caller | undefined;
   /** Nodes already tried. */
   exclude: ReadonlySet<string>;
 }

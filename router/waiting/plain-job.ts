@@ -40,9 +40,9 @@ export interface PlainJob {
 /** A plain job in the line: decided when it is its turn, recorded, for P0 and P1 durably, then sent (DESIGN promise 3). */
 export function plainJob(parts: RouterParts, to: Sender, job: PlainJob): Waiter {
   const { message, request, attempt, stream } = job;
-  const { jobId, dataClass, taskType } = request;
+  const { jobId, dataClass, taskType, caller } = request;
   const traceparent = header(message, HEADERS.traceparent);
-  const ending = { message, jobId, attempts: attempt, dataClass, nodeId: job.acceptedBy };
+  const ending = { message, jobId, attempts: attempt, dataClass, nodeId: job.acceptedBy, caller };
 
   const send = (decision: Decision, decisionId: string) => {
     const { node_id: nodeId, model } = decision;
@@ -76,7 +76,8 @@ export function plainJob(parts: RouterParts, to: Sender, job: PlainJob): Waiter 
         const sizes = { request_bytes: message.data.length, prompt_tokens_estimate: request.promptTokens };
         const waited = waitedMs > 0 ? { waited_ms: waitedMs } : {};
         const declared = job.declared === undefined ? {} : { declared: job.declared };
-        const common = { job_id: jobId, attempt, deadline_unix_ms: Math.floor(request.deadlineMs) };
+        const who = caller === undefined ? {} : { caller };
+        const common = { job_id: jobId, attempt, deadline_unix_ms: Math.floor(request.deadlineMs), ...who };
         const data = { ...common, decision, sizes, inputs, ...declared, ...waited };
         const recorded = events.record("job_decided", data, { dataClass, traceparent });
         decisionId = recorded.id;

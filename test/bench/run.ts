@@ -6,6 +6,7 @@ import { auditIndex } from "./audit-index.ts";
 import { auditMemory } from "./audit-memory.ts";
 import { bus } from "./bus.ts";
 import { codec } from "./codec.ts";
+import { commitments } from "./commitments.ts";
 import { decideBench } from "./decide.ts";
 import { durable } from "./durable.ts";
 import { failover } from "./failover.ts";
@@ -21,6 +22,7 @@ import { sealed } from "./sealed.ts";
 const BENCHES: Readonly<Record<string, Bench>> = {
   bus,
   codec,
+  commitments,
   decide: decideBench,
   router,
   gateway,

@@ -38,7 +38,8 @@ function history(one: ClientJob = job(), overrides: Partial<History> = {}): Hist
     faults: [],
     stream,
     log: stream.map(({ id, streamSequence }) => ({ stream_sequence: streamSequence, id })),
-    signed: [{ auditor: "auditor-1", problems: [] }],
+    acknowledged: ["e2"],
+    signed: [{ auditor: "auditor-1", problems: [], ids: ["e1", "e2"] }],
     runs: [
       { ...run, note: "began", atMs: T0 + 20 },
       { ...run, note: "ended", atMs: T0 + 140, running: 0 },
@@ -87,6 +88,18 @@ test("a client by hand may hear nothing while something is broken, and only then
   expect([...explained.keys()]).toEqual(["silence by hand after acceptance, during: kill -9 router"]);
 });
 
+test("by hand frames may be missing, in order and while something is broken; none comes twice or late", () => {
+  const cut = (seqs: string) => job({ way: "hand", endings: [{ ...ending("answer"), whole: false, seqs }] });
+  const { explained, violations: found } = check(history(cut("0 1 2 6 7"), { faults: [fault] }));
+  expect(found).toEqual([]);
+  expect([...explained.keys()]).toEqual(["frames missing by hand, as their numbers show, during: kill -9 router"]);
+  expect(violations(history(cut("0 1 2 6 7")))).toContain("not whole");
+  for (const seqs of ["0 1 2 3 4", "0 2 1 6 7", "0 1 1 6 7", ""])
+    expect(violations(history(cut(seqs), { faults: [fault] }))).toContain("not whole");
+  const byMesh = { ...cut("0 1 2 6 7"), way: "mesh" as const };
+  expect(violations(history(byMesh, { faults: [fault] }))).toContain("not whole");
+});
+
 test("a client by HTTP may hear nothing only while a gateway stood still from its first moment to its last", () => {
   const silent = job({ way: "http", limitMs: 60, endings: [ending("silence", T0 + 2560)] });
   const frozen = (injectedMs: number, releasedMs: number) => ({
@@ -132,7 +145,8 @@ test("two endings in the record are a violation unless something was broken", ()
   const stream = [...twice.stream, { ...last, streamSequence: 3, id: "e3" }];
   const log = stream.map(({ id, streamSequence }) => ({ stream_sequence: streamSequence, id }));
   expect(violations({ ...twice, stream, log })).toContain("2 endings in the record");
-  expect(violations({ ...twice, stream, log, faults: [fault] })).toBe("");
+  const signed = [{ auditor: "auditor-1", problems: [], ids: ["e1", "e2", "e3"] }];
+  expect(violations({ ...twice, stream, log, signed, faults: [fault] })).toBe("");
 });
 
 test("more jobs than slots, or than the queue's cap, are counted", () => {
@@ -152,8 +166,19 @@ test("what a killed runtime had in hand does not count for ever", () => {
 
 test("an event that the log lacks, or has twice, is found", () => {
   const whole = history();
-  const broken = [{ auditor: "auditor-2", problems: ["tile/0/000: missing"] }];
+  const ids = ["e1", "e2"];
+  const broken = [{ auditor: "auditor-2", problems: ["tile/0/000: missing"], ids }];
   expect(violations({ ...whole, signed: broken })).toContain("the signed log of auditor-2 does not verify");
   expect(violations({ ...whole, log: whole.log.slice(1) })).toContain("1 events of the stream are not in the log");
   expect(violations({ ...whole, log: [...whole.log, ...whole.log.slice(1)] })).toContain("twice");
+});
+
+test("an event that was acknowledged and is not in an auditor's tiles, or there twice, is found", () => {
+  const whole = history();
+  const signed = (...ids: (string | undefined)[]) => [{ auditor: "auditor-2", problems: [], ids }];
+  const found = (...ids: (string | undefined)[]) => violations({ ...whole, signed: signed(...ids) });
+  expect(found("e1", "e2")).toBe("");
+  expect(found("e1")).toContain("1 events were acknowledged and are not in the log of auditor-2: e2");
+  expect(found("e1", "e2", "e2")).toContain("1 events are in the log of auditor-2 twice: e2");
+  expect(found("e2", "e1")).toContain("the tiles of auditor-2 hold 2 entries, not the 2 of the segments, from 0 on");
 });

@@ -7,9 +7,9 @@ import { createLog } from "../../service/log.ts";
 import type { ClusterMesh } from "../kit/cluster-mesh.ts";
 import type { RuntimeNote } from "../kit/fake-runtime.ts";
 import { eventually } from "../kit/mesh.ts";
-import { verifyTree } from "../kit/signed-log.ts";
 import type { History, LogLine, StoredEvent } from "./checker.ts";
 import { readNotes, toJobs, type ClientNote, type FaultNote } from "./history.ts";
+import type { RecorderNote } from "./recorder.ts";
 
 /** Messages of the stream that are asked for at once. */
 const AT_ONCE = 64;
@@ -18,8 +18,12 @@ const QUEUE_CAP = 50;
 /** The auditor has taken what the stream has within this time, milliseconds; it may have been away for a while. */
 const CAUGHT_UP_LIMIT_MS = 60_000;
 
-/** Reads everything that was written down, once the auditor has what the stream has and nothing more comes. */
-export async function collect(mesh: ClusterMesh, clients: string, faults: FaultNote[]): Promise<History> {
+/** Reads everything that was written down, once the auditors have what the stream has and nothing more comes. */
+export async function collect(
+  mesh: ClusterMesh,
+  notes: { clients: string; recorders: string },
+  faults: FaultNote[],
+): Promise<Omit<History, "signed">> {
   const bus = await connectBus("checker", mesh.access("operator"), createLog("checker", "silent"));
   try {
     const manager = await jetstreamManager(bus.nc, { checkAPI: false, timeout: 5000 });
@@ -33,7 +37,8 @@ export async function collect(mesh: ClusterMesh, clients: string, faults: FaultN
         const lines = readLog(path.join(mesh.home("auditor-1"), "audit"));
         const count = state.messages - Object.values(state.subjects ?? {}).reduce((sum, of) => sum + of, 0);
         // Twice the same: events still come from spools.
-        const settled = count === events && floor.stream_seq === state.last_seq;
+        const here = count === events && floor.stream_seq === state.last_seq;
+        const settled = here && mesh.names("auditor").every((auditor) => signedSize(mesh, auditor) === lines.length);
         [last, events] = [state.last_seq, count];
         if (!settled) await new Promise((resolve) => setTimeout(resolve, 1500));
         return settled && lines;
@@ -59,15 +64,18 @@ export async function collect(mesh: ClusterMesh, clients: string, faults: FaultN
       }
     }
     const runs = readNotes<RuntimeNote & { file: string }>(path.join(mesh.folder, "notes"));
-    const jobs = toJobs(readNotes<ClientNote>(clients));
-    const signed = mesh.names("auditor").map((auditor) => {
-      const { problems } = verifyTree(path.join(mesh.home(auditor), "audit"));
-      return { auditor, problems: problems.map(({ file, what }) => `${file}: ${what}`) };
-    });
-    return { jobs, faults, stream, log, signed, runs, slots: mesh.slots, queueCap: QUEUE_CAP };
+    const jobs = toJobs(readNotes<ClientNote>(notes.clients));
+    const acknowledged = readNotes<RecorderNote>(notes.recorders).map(({ id }) => id);
+    return { jobs, faults, stream, log, acknowledged, runs, slots: mesh.slots, queueCap: QUEUE_CAP };
   } finally {
     await bus.nc.close();
   }
+}
+
+/** Entries under an auditor's newest checkpoint. */
+function signedSize(mesh: ClusterMesh, auditor: string): number {
+  const checkpoint = path.join(mesh.home(auditor), "audit", "tlog", "checkpoint");
+  return Number(readFileSync(checkpoint, "utf8").split("\n")[1]);
 }
 
 function readLog(folder: string): LogLine[] {

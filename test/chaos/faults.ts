@@ -89,6 +89,13 @@ export const FAULTS: readonly Fault[] = [
       await mesh.part(target).start();
     },
   },
+  {
+    name: "kill -9 both auditors",
+    targets: () => ["auditor-1 and auditor-2"],
+    run: async (mesh) => {
+      await Promise.all(mesh.names("auditor").map((auditor) => kill("auditor").run(mesh, auditor, 0)));
+    },
+  },
   freeze("router"),
   freeze("agent"),
   freeze("gateway"),

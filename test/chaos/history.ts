@@ -57,7 +57,14 @@ export interface ClientJob {
   limitMs: number;
   expects?: string | undefined;
   acceptedMs: number | undefined;
-  endings: { atMs: number; how: string; whole: boolean; meshJob: string | undefined }[];
+  endings: {
+    atMs: number;
+    how: string;
+    whole: boolean;
+    meshJob: string | undefined;
+    /** As in the note. */
+    seqs?: string;
+  }[];
 }
 
 /** All lines of all files of a folder. A line that a crash cut off ends its file. */

@@ -16,15 +16,19 @@ import { collect } from "./collect.ts";
 import { FAULTS, steps } from "./faults.ts";
 import { WAYS, type FaultNote, type Way } from "./history.ts";
 import type { LoadPlan } from "./load.ts";
+import type { RecorderPlan } from "./recorder.ts";
 import { faultTable } from "./report.ts";
 import { seeded } from "./seeded.ts";
+import { Stranger } from "./strangers.ts";
 
 const { values } = parseArgs({
   options: {
     minutes: { type: "string", default: "10" },
     seed: { type: "string", default: String(Date.now() % 100_000) },
-    /** Only faults whose name holds this. */
+    /** Only faults whose name begins with one of these, with commas between. */
     only: { type: "string", default: "" },
+    /** Events a second that a program of its own has the stream store beside the load. */
+    record: { type: "string", default: "20" },
     /** The files are kept also when all is well. */
     keep: { type: "boolean", default: false },
     workers: { type: "string", default: "5,3,3" },
@@ -35,6 +39,7 @@ const seed = Number(values.seed);
 const QUIET_MS = 1500;
 const HEAL_LIMIT_MS = 40_000;
 const LOAD = fileURLToPath(new URL("load.ts", import.meta.url));
+const RECORDER = fileURLToPath(new URL("recorder.ts", import.meta.url));
 
 const say = (line: string) => process.stdout.write(`${line}\n`);
 const folder = mkdtempSync(path.join(tmpdir(), "tiermesh-chaos-"));
@@ -55,7 +60,19 @@ const plan: LoadPlan = {
   restMs: 400,
 };
 const load = spawn(process.execPath, [LOAD, JSON.stringify(plan)], { stdio: ["ignore", "pipe", "inherit"] });
-const loadEnded = new Promise((resolve) => load.once("exit", resolve));
+const recorders = path.join(folder, "recorders");
+mkdirSync(recorders);
+const recorderPlan: RecorderPlan = {
+  access: mesh.access("router"),
+  folder: recorders,
+  name: "recorder-1",
+  perSecond: Number(values.record),
+};
+const recorder = spawn(process.execPath, [RECORDER, JSON.stringify(recorderPlan)], {
+  stdio: ["ignore", "pipe", "inherit"],
+});
+const stranger = new Stranger(mesh);
+const ended = Promise.all([load, recorder].map((program) => new Promise((resolve) => program.once("exit", resolve))));
 /** Sending time of the newest job of each way that was answered, wall clock. */
 const answeredMs: Record<Way, number> = { mesh: 0, http: 0, hand: 0 };
 createInterface({ input: load.stdout }).on("line", (line) => {
@@ -69,7 +86,7 @@ const stopAtMs = Date.now() + Number(values.minutes) * 60_000;
 let interrupted = false;
 process.once("SIGINT", () => (interrupted = true));
 const notHere = new Set<string>();
-const wanted = FAULTS.filter(({ name }) => name.includes(values.only));
+const wanted = FAULTS.filter(({ name }) => values.only.split(",").some((begin) => name.startsWith(begin)));
 const possible = wanted.filter((fault) => {
   const why = fault.impossible?.(mesh);
   if (why !== undefined) notHere.add(`${fault.name}: ${why}`);
@@ -95,16 +112,20 @@ for (const { fault, target, holdMs } of steps(mesh, possible, seeded(seed))) {
   if (note.healedMs === undefined) broken.push(`after ${fault.name} of ${target} the mesh did not become whole`);
 }
 load.kill("SIGTERM");
-await loadEnded;
+recorder.kill("SIGTERM");
+await ended;
+stranger.stopKeeping();
 writeFileSync(path.join(folder, "faults.json"), JSON.stringify(faults, null, 1));
 
-const history = await collect(mesh, clients, faults).catch((error: unknown) => {
+const history = await collect(mesh, { clients, recorders }, faults).catch((error: unknown) => {
   broken.push(`the history could not be read: ${error instanceof Error ? error.message : String(error)}`);
 });
 await mesh.stop();
 if (history !== undefined) {
-  const { explained, mostAtOnce, violations } = check(history);
+  const { signed, said } = stranger.check();
+  const { explained, mostAtOnce, violations } = check({ ...history, signed });
   broken.push(...violations);
+  say(`\n${said}; ${history.acknowledged.length} events acknowledged to the recorder`);
   say(
     `\n${history.jobs.length} jobs, ${faults.length} faults, ${history.stream.length} events, most at once ${mostAtOnce}\n`,
   );

@@ -1,4 +1,5 @@
-import { writeFile } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -109,6 +110,39 @@ test("what is done to the stream of events is on record, with who did it, as the
     source: expect.stringMatching(/^keeper\//),
     data: { stream: "AUDIT", by: expect.stringMatching(/^U[A-Z0-9]{55}$/), client: "tiermesh-keeper", refused: null },
   });
+});
+
+test("who set a model's quality, which keys were made, and what was taken out of the mesh are on record", async () => {
+  expect((await mesh.run("quality", "set", "echo", "chat", "0.4", "--source", "evaluation 7")).code).toBe(0);
+  const one = (out: string) => expect(lines(out)).toHaveLength(1);
+  const changes = await audit(one, "query", "--type", "quality_changed", "--json");
+  const change = {
+    model: "echo",
+    task_type: "chat",
+    score: 0.4,
+    source: "evaluation 7",
+    by: expect.stringMatching(/@/),
+  };
+  expect(lines(changes)[0]).toMatchObject({ data: { started: false, changes: [change] } });
+  const keys = lines(await audit(() => undefined, "query", "--type", "key_changed", "--json"));
+  const roles = keys.map(({ source, data }) => `${source.split("/")[0]} ${(data as { role: string }).role}`);
+  expect(new Set(roles)).toEqual(new Set(["agent node_sealing", "router router_signing"]));
+  const proof = path.join(mesh.home, "proof.json");
+  const made = await mesh.run("audit", "prove", "no-p0-egress", "--from", "1h", "--out", proof);
+  expect([made.code, made.err]).toEqual([0, expect.not.stringContaining("not on record")]);
+  const sha256 = createHash("sha256")
+    .update(await readFile(proof))
+    .digest("hex");
+  expect((await mesh.run("audit", "trace", jobId, "--json")).err).toBe("");
+  const accept = (out: string) => {
+    const data = lines(out).map((entry) => entry.data);
+    expect(data).toContainEqual(expect.objectContaining({ kind: "proof", sha256 }));
+    expect(data).toContainEqual(expect.objectContaining({ kind: "entries", what: `trace ${jobId}` }));
+    expect(data).toContainEqual(
+      expect.objectContaining({ kind: "entries", what: "type=key_changed limit=100", count: 2, sha256: null }),
+    );
+  };
+  await audit(accept, "query", "--type", "record_exported", "--json");
 });
 
 test("every part reports its counts; a job that nobody ended becomes a gap, an alert and a count", async () => {

@@ -26,7 +26,7 @@ afterAll(async () => {
 const job = (prompt: string, more = {}) => ({ prompt, model: "tiny", security_level: "P2", task_type: "rag", ...more });
 
 test("a durable job gets a receipt at once, and its result can be asked for later", async () => {
-  const receipt = await mesh.client.enqueue(job("ms=50"));
+  const receipt = await mesh.client.enqueue(job("ms=50"), { caller: { id: "alice" } });
   expect(receipt).toMatchObject({ type: "queued", queue: "rag", security_level: "P2", duplicate: false });
   const status = await mesh.client.waitFor(receipt.job_id);
   expect(status).toMatchObject({ state: "finished", node_id: "node-1", attempts: 1, error: null });
@@ -35,6 +35,11 @@ test("a durable job gets a receipt at once, and its result can be asked for late
   const ended = (await mesh.events("job_ended")).filter(({ data }) => data["job_id"] === receipt.job_id);
   expect(ended.map(({ data }) => data["status"])).toEqual(["finished"]);
   const decided = (await mesh.events("job_decided")).filter(({ data }) => data["job_id"] === receipt.job_id);
+  for (const { data } of [...decided, ...ended]) expect(data["caller"]).toMatchObject({ id: "alice" });
+  await waitFor(async () => {
+    const runs = (await mesh.events("job_run_ended")).filter(({ data }) => data["job_id"] === receipt.job_id);
+    expect(runs).toMatchObject([{ data: { commitments: { salt_from: "node", answer_hmac: expect.any(String) } } }]);
+  });
   expect(decided).toHaveLength(1);
 });
 
@@ -126,7 +131,9 @@ test("a run that takes longer than its queue's timeout_ms is tried again, and at
 });
 
 test("what fails for good lies among the dead letters, where a person sees it and sends it back", async () => {
-  const final = await mesh.client.enqueue(job("fail=bad_request", { task_type: "slow", job_id: "dead-final-1" }));
+  const final = await mesh.client.enqueue(job("fail=bad_request", { task_type: "slow", job_id: "dead-final-1" }), {
+    caller: { id: "bob" },
+  });
   const often = await mesh.client.enqueue(job("fail=runtime_failed", { task_type: "slow", job_id: "dead-often-1" }));
   expect(await mesh.client.waitFor(final.job_id)).toMatchObject({ state: "dead", attempts: 1 });
   expect(await mesh.client.waitFor(often.job_id)).toMatchObject({
@@ -150,6 +157,7 @@ test("what fails for good lies among the dead letters, where a person sees it an
   expect(await durable.desk("drop", { id: "dead-final-1", by: "tester" })).toEqual({ dropped: "dead-final-1" });
   const dead = (await mesh.events("job_dead")).filter(({ data }) => data["job_id"] === "dead-final-1");
   expect(dead).toHaveLength(3);
+  for (const { data } of dead) expect(data["caller"]).toMatchObject({ id: "bob" });
   expect((await mesh.events("job_requeued")).map(({ data }) => data["by"])).toContain("tester");
 });
 

@@ -25,6 +25,11 @@ const as = (duty: string, ...args: string[]) => runCli({ ...mesh.env, TIERMESH_D
 test("the operator runs machines, and neither lets machines in, changes the policy nor reads the record", async () => {
   expect(await as("", "nodes", "--json")).toMatchObject({ code: 0 });
   expect(await as("", "policy", "show")).toMatchObject({ code: 0 });
+  // It brings releases and upgrades; that it hears of no jobs is not in its way.
+  expect(await as("", "upgrade", "--dry-run")).toMatchObject({
+    code: 1,
+    err: expect.stringContaining("keeps no release"),
+  });
   for (const args of [
     ["node", "add", "gpu-9", "--layer", "L1"],
     ["policy", "apply", policy],
@@ -44,6 +49,7 @@ test("the security officer lets machines in and changes the policy, and gives no
   for (const args of [
     ["node", "cordon", mesh.nodeId],
     ["audit", "query", "--limit", "1"],
+    ["release", "list"],
   ])
     expect([args, (await as("security", ...args)).code]).not.toEqual([args, 0]);
 });

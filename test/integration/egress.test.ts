@@ -33,7 +33,7 @@ let spy: RawNats;
 
 const providersFile = path.join(folder.path, "providers.yaml");
 const providers = () => `providers:
-  - {name: cloud-a, kind: openai, base_url: "${openai.url}/v1", key_env: CLOUD_A_KEY, currency: CNY,
+  - {name: cloud-a, kind: openai, base_url: "${openai.url}/v1", key_env: CLOUD_A_KEY, currency: CNY, jurisdiction: SG,
      models: [{name: cloud-only, upstream: big-1, context_length: 100000, price_per_1k_input: 0.01, price_per_1k_output: 0.02},
               {name: shared, upstream: big-2, context_length: 100000}]}
   - {name: cloud-b, kind: anthropic, base_url: "${anthropic.url}", key_file: key-b, models: [{name: claude, upstream: claude-x}]}
@@ -188,7 +188,20 @@ test("a P2 job reaches its cloud, streams back with usage, and its cost is on re
   expect(JSON.parse(ended.body)).toMatchObject({
     usage: { prompt_tokens: 1000 },
     cost: { amount: 0.02, currency: "CNY" },
+    commitments: { salt_from: "node" },
   });
+  // From the log alone, and what went over the provider's line: that it was this, to the byte.
+  const salt = path.join(folder.path, "salt");
+  const body = path.join(folder.path, "request");
+  writeFileSync(salt, end.commitment_salt ?? "");
+  writeFileSync(body, openai.requests[0]?.text ?? "");
+  const compared = async () => {
+    const { out } = await mesh.run("audit", "compare", end.job_id, body, "--salt-file", salt, "--json");
+    return out.includes('"egress_hmac"');
+  };
+  await eventually("the request to the provider, known again in the record", compared);
+  const story = await mesh.run("audit", "trace", end.job_id);
+  expect(story.out).toContain("model cloud-only, a cloud, SG");
   expect(await submit("P2", "claude", "hi")).toMatchObject({ status: "finished", message: { content: "Hello!" } });
   expect(anthropic.requests[0]?.headers["x-api-key"]).toBe(`${KEY}-b`);
 });

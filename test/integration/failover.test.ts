@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { JobResult, type StreamFrame } from "../../bus-schemas/index.ts";
+import { JobResult, type Commitments, type StreamFrame } from "../../bus-schemas/index.ts";
 import { connectBus, type Bus } from "../../service/bus.ts";
+import { commitment } from "../../service/commitment.ts";
 import { createLog } from "../../service/log.ts";
 import { SHARED_MODEL, answerOf, startFailoverMesh, type FailoverMesh, type Machine } from "../kit/failover-mesh.ts";
 import { eventually } from "../kit/mesh.ts";
@@ -13,6 +14,8 @@ let operator: Bus;
 const endings = new Map<string, string[]>();
 const hops = new Map<string, string[]>();
 const gone: string[] = [];
+/** By job: what the node that ended it commits to. */
+const committed = new Map<string, Commitments>();
 
 beforeAll(async () => {
   mesh = await startFailoverMesh(["node-a", "node-b", "node-c"], ["--routers", "3"]);
@@ -21,6 +24,8 @@ beforeAll(async () => {
   operator.listen(operator.subjects.events, (msg) => {
     const { job_id: id, status, from_node_id: from } = msg.json<Record<string, string>>();
     if (msg.subject.includes(".job_ended.")) note(endings, id ?? "", status ?? "");
+    const { commitments } = msg.json<{ commitments?: Commitments }>();
+    if (commitments !== undefined) committed.set(id ?? "", commitments);
     if (msg.subject.includes(".job_redispatched.")) note(hops, id ?? "", from ?? "");
   });
   operator.listen(operator.subjects.nodesGone, (msg) => void gone.push(msg.json<{ node_id: string }>().node_id));
@@ -72,6 +77,10 @@ async function expectWhole({ jobId, text, ends }: Told, hop: string): Promise<vo
   await eventually("the record", () => (endings.get(jobId)?.length ?? 0) > 0);
   await operator.nc.flush();
   expect([endings.get(jobId), hops.get(jobId)]).toEqual([["finished"], [hop]]);
+  // Who ended it commits to all that its caller was told, whoever began it, by the salt that came with the end.
+  const salt = Buffer.from(ends[0]?.type === "end" ? (ends[0].commitment_salt ?? "") : "", "base64url");
+  const { answer_hmac: own, whole_answer_hmac: whole } = committed.get(jobId) ?? {};
+  expect(whole ?? own).toBe(commitment(salt, text));
 }
 
 test.each([
@@ -90,6 +99,7 @@ test.each([
     });
     const name = hit?.name ?? "";
     await expectWhole(told, name);
+    expect(committed.get(told.jobId)?.whole_answer_hmac !== undefined).toBe(when === "in");
     expect(told.nodes[0]).toBe(name);
     expect(gone).toContain(name);
     expect(nodeState(name)).toBe("disconnected");

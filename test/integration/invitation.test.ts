@@ -110,6 +110,9 @@ test("another machine under the same name is refused with what to do, and asking
     code: "forbidden",
     message: expect.stringContaining("not ours"),
   });
+  // Whoever else waits, and nobody who is in.
+  expect(await mesh.run("node", "deny", "--all")).toMatchObject({ code: 0, out: "desk-2 is refused" });
+  expect(await mesh.run("node", "deny")).toMatchObject({ code: 1, err: expect.stringContaining("--all") });
 });
 
 test("a closed invitation lets nobody new ask, and a machine that is in stays in whatever it is handed", async () => {

@@ -1,7 +1,7 @@
 import path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { NODE_SCHEMA_VERSION } from "../../bus-schemas/index.ts";
-import { MeshClient } from "../../client/index.ts";
+import { NODE_SCHEMA_VERSION, type Caller, type Commitments } from "../../bus-schemas/index.ts";
+import { MeshClient, SaltKeeper } from "../../client/index.ts";
 import { bundleAgent } from "../../scripts/agent-bundle.ts";
 import { connectBus } from "../../service/bus.ts";
 import { createLog } from "../../service/log.ts";
@@ -18,13 +18,22 @@ import { tempDir } from "../kit/temp-dir.ts";
 const ROOT = path.join(import.meta.dirname, "..", "..");
 const folder = tempDir("tiermesh-pair-");
 const rejected: unknown[] = [];
+const recorded: { type: string; job_id?: string; caller?: Caller; commitments?: Commitments }[] = [];
 let bus: TestBus;
 let client: MeshClient;
 let router: Proc;
 
 beforeAll(async () => {
   bus = await startTestBus();
-  client = new MeshClient(await connectBus("test", busAddress(bus), createLog("test", "silent")));
+  client = new MeshClient(await connectBus("test", busAddress(bus), createLog("test", "silent")), {
+    salts: new SaltKeeper(path.join(folder.path, "salts")),
+    caller: { id: "alice" },
+  });
+  for (const type of ["job_decided", "job_ended"] as const)
+    for (const dataClass of ["P0", "P2"] as const)
+      client.bus.listen(client.bus.subjects.eventsOf(type, dataClass), (msg) =>
+        recorded.push({ ...msg.json<object>(), type }),
+      );
   await ensureAuditStream(client.bus);
   client.bus.listen(client.bus.subjects.eventsOf("message_rejected", "none"), (msg) => rejected.push(msg.json()));
   router = startProc(path.join(ROOT, "router/main.ts"), {
@@ -82,6 +91,14 @@ test.each([
       const result = await client.submit({ prompt: "hello", security_level, timeout_ms: 20_000 });
       expect(result).toMatchObject({ status: "finished", node_id: node, error: null });
       expect(String(result.message?.content)).toContain("5 characters");
+      // Who runs it may know nothing of callers and salts; the router does.
+      const about = () => recorded.filter((event) => event.job_id === result.job_id);
+      await eventually("its ending on record", () => Promise.resolve(about().some(({ type }) => type === "job_ended")));
+      expect(about().find(({ type }) => type === "job_decided")?.caller?.id).toBe("alice");
+      const { caller, commitments } = about().find(({ type }) => type === "job_ended") ?? {};
+      expect([caller?.id, commitments?.salt_from]).toEqual(
+        which === "next" ? ["alice", "caller"] : [undefined, undefined],
+      );
     }
     expect(rejected).toEqual([]);
     agent.kill();

@@ -51,10 +51,14 @@ export async function cloudOver(
     random: () => 1,
     onChange: () => changes++,
   });
+  /** What was committed to before a request left. */
+  const sent: string[] = [];
   const run = async (overrides: Partial<RuntimeJob> = {}, signal: AbortSignal = never) => {
     const job = runtimeJob({ model: "mesh-model", messages: [{ role: "user", content: PROMPT }], ...overrides });
-    const chunks: RuntimeChunk[] = [];
-    for await (const piece of runtime.run(job, signal)) chunks.push(piece);
+    const chunks: Exclude<RuntimeChunk, { type: "sent" }>[] = [];
+    for await (const piece of runtime.run(job, signal))
+      if (piece.type === "sent") sent.push(piece.commitment);
+      else chunks.push(piece);
     return chunks;
   };
   const failure = async (overrides: Partial<RuntimeJob> = {}): Promise<MeshError> => {
@@ -64,5 +68,5 @@ export async function cloudOver(
     for (const text of told) for (const secret of [KEY, PROMPT]) expect(text ?? "").not.toContain(secret);
     return error;
   };
-  return { server, runtime, clock, run, failure, record: () => runtime.state().record, changes: () => changes };
+  return { server, runtime, clock, run, sent, failure, record: () => runtime.state().record, changes: () => changes };
 }

@@ -93,7 +93,7 @@ export class ClusterMesh {
   }
 
   /** How a program of a role connects. */
-  access(role: "client" | "operator" | "monitor"): BusAddress {
+  access(role: "client" | "operator" | "monitor" | "router"): BusAddress {
     const folder = path.join(this.bundle, "access", role);
     const { urls, cell } = JSON.parse(readFileSync(path.join(folder, "access.json"), "utf8")) as {
       urls: string[];

@@ -72,6 +72,7 @@ export function layoutBelow(dir: string): Layout {
     stateDir: path.join(dir, "state"),
     cacheDir: path.join(dir, "cache"),
     runDir: path.join(dir, "run"),
+    upgradeDir: path.join(dir, "upgrade"),
     logDir: null,
   };
 }

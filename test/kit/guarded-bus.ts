@@ -12,7 +12,7 @@ import type { Member } from "./walled-mesh.ts";
 export interface GuardedBus extends AsyncDisposable {
   port: number;
   keys: Record<(typeof NODES)[keyof typeof NODES], UserNkey>;
-  addressOf(member: Member | "client"): BusAddress;
+  addressOf(member: Member | "client" | "operator" | "keeper"): BusAddress;
 }
 
 export async function startGuardedBus(): Promise<GuardedBus> {
@@ -37,7 +37,7 @@ export async function startGuardedBus(): Promise<GuardedBus> {
     port: broker.server.port,
     keys,
     addressOf: (member) =>
-      member === "router" || member === "client"
+      member === "router" || member === "client" || member === "operator" || member === "keeper"
         ? broker.addressOf(member)
         : { url: broker.addressOf("router").url, nkey: keys[member] },
     [Symbol.asyncDispose]: async () => {

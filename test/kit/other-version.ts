@@ -29,6 +29,13 @@ const NEXT: Record<string, readonly Change[]> = {
 const NEWEST_FIELDS = ["name", "networks", "profile", "allowed_slots", "sleep", "version", "performance", "labels"];
 
 const PREVIOUS: Record<string, readonly Change[]> = {
+  // It knows neither callers nor salts, and commits to nothing.
+  "bus-schemas/job.ts": [
+    ["  caller: Caller.optional(),\n", ""],
+    ["  commitment_salt: KeyBytes.optional(),\n", ""],
+    ["  commitment_salt: KeyBytes.nullable().default(null),\n", ""],
+  ],
+  "agent/ended-event.ts": [["    commitments,\n", ""]],
   "bus-schemas/node-record.ts": [
     ["NODE_SCHEMA_VERSION = 1;", "NODE_SCHEMA_VERSION = 0;"],
     ["  profile: SubjectToken.nullable().default(null),\n", ""],

@@ -27,6 +27,8 @@ export function decision(node: string | null, layer: Layer | null): Decision {
     node_id: node,
     layer,
     model: node === null ? null : "qwen3:14b",
+    target:
+      node === null ? null : { place: layer === "L2" ? "cloud" : "local", jurisdiction: null, model_digest: null },
     sealed: false,
     score: node === null ? null : score,
     cold_start_ms: null,

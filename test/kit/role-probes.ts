@@ -2,9 +2,9 @@ import { alternatives } from "./role-expectations.ts";
 
 const NODES = "{gpu-1,pc-1,cloud-1,new-1}";
 const STREAMS =
-  "{AUDIT,KV_tiermesh-policy-main,KV_tiermesh-quality-main,KV_tiermesh-nodes-main,KV_tiermesh-sleep-main,KV_tiermesh-auditor-main,JOBS,JOB_STATES,JOB_RESULTS,JOB_LETTERS,OTHER}";
+  "{AUDIT,KV_tiermesh-policy-main,KV_tiermesh-quality-main,KV_tiermesh-nodes-main,KV_tiermesh-sleep-main,KV_tiermesh-auditor-main,RELEASES,JOBS,JOB_STATES,JOB_RESULTS,JOB_LETTERS,OTHER}";
 const TYPES =
-  "{job_decided,class_mismatch,job_redispatched,job_ended,node_joined,node_left,node_lost,node_woken,node_ejected,node_controlled,policy_changed,policy_rejected,message_rejected,node_admitted,process_started,job_queued,job_requeued,job_dead,letter_filed,letter_dropped,job_run_ended,counts_reported,audit_gap,stream_changed,audit_writer_changed,audit_problem,audit_pruned,witness_changed,canary,made_up}";
+  "{job_decided,class_mismatch,job_redispatched,job_ended,node_joined,node_left,node_lost,node_woken,node_ejected,node_controlled,node_upgraded,release_changed,policy_changed,policy_rejected,message_rejected,node_admitted,process_started,job_queued,job_requeued,job_dead,letter_filed,letter_dropped,job_run_ended,counts_reported,audit_gap,stream_changed,audit_writer_changed,audit_problem,audit_pruned,witness_changed,quality_changed,key_changed,record_exported,canary,made_up}";
 const SOURCES =
   "{router.router-1,agent.gpu-1,agent.cloud-1,agent.pc-1,auditor.auditor,auditor.auditor-2,auditor.two,gateway.gateway,keeper.host,operator.me}";
 
@@ -24,11 +24,13 @@ export const SUBJECTS: readonly string[] = [
       `mesh.main.node.{control,magic}.${NODES}`,
       "mesh.main.node{,.wake,.wake.gpu-1,.magic,.magic.gpu-1.x}",
       `mesh.main.node.gone.${NODES}`,
+      "mesh.main.release{,.lock,.lock.x,.version.1_4_0,.version.1_4_0.x,.file.ab.0,.file.ab,.file.ab.0.x,.get,.get.gpu-1.x,.other}",
+      `mesh.main.release.get.${NODES}`,
       "mesh.main.advisory.{connect,disconnect,other}",
       "mesh.main.registry.{add,revoke,list,reader,other}",
       `mesh.main.registry.join.${NODES}`,
       `mesh.main.event.${TYPES}.{P0,P1,P2,none}.${SOURCES}`,
-      "mesh.main.audit.{query,stats,receipt,other}",
+      "mesh.main.audit.{query,stats,receipt,export,other}",
       "mesh.main.alert.{warning.slow,critical.audit_gap}",
       "mesh.main.codec.0a1b2c3d",
       // One token more or less than the contract has.

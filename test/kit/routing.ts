@@ -71,6 +71,7 @@ export function servedModel(overrides: Partial<ServedModel> = {}): ServedModel {
     ms_per_token: null,
     load_gb_per_second: null,
     vram_gb: null,
+    digest: null,
     ...overrides,
   };
 }

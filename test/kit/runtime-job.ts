@@ -9,6 +9,7 @@ export function runtimeJob(overrides: Partial<RuntimeJob> = {}): RuntimeJob {
     parameters: {},
     continues: false,
     declared: { subject: "P2", header: "P2", body: "P2" },
+    commitmentSalt: Buffer.alloc(32, 7).toString("base64url"),
     ...overrides,
   };
 }

@@ -13,6 +13,8 @@ const left = new Set<string>();
 process.on("exit", () => {
   for (const folder of left) rmSync(folder, { recursive: true, force: true });
 });
+// vitest ends its workers by a signal, of which `exit` alone would not hear.
+if (process.env["VITEST"] !== undefined) process.once("SIGTERM", () => process.exit());
 
 /** A new empty folder under the system's temporary folder; removed at the end of this process if nobody does before. */
 export function tempDir(prefix = "tiermesh-"): TempDir {
