@@ -5,10 +5,11 @@
  */
 import path from "node:path";
 import { MeshError, type LogEntry } from "../bus-schemas/index.ts";
-import { TLOG_FOLDER, openLogKey, type LogKeyOptions } from "./log-key.ts";
+import { TLOG_FOLDER, openLogKey, openSecondKey, type LogKeyOptions } from "./log-key.ts";
 import { entriesAfter } from "./segment-reader.ts";
 import type { SegmentLog } from "./segment-log.ts";
 import type { TreeHead } from "./tlog/checkpoint.ts";
+import { DISK } from "./tlog/files.ts";
 import { TileReader } from "./tlog/reader.ts";
 import { consistencyProof, rootOf, same, type Subtrees } from "./tlog/tree.ts";
 import { TlogWriter } from "./tlog/writer.ts";
@@ -42,7 +43,7 @@ export class AuditTree {
 
   /**
    * Opens the tree of an auditor's folder; nothing is added to it yet.
-   * @throws MeshError `conflict` or `bad_config` when tree, key and segments do not fit each other; the file system's errors.
+   * @throws MeshError `conflict` or `bad_config` when tree, key and segments do not fit each other; MissingStorageKey; the file system's errors.
    */
   static async open(
     folder: string,
@@ -51,7 +52,8 @@ export class AuditTree {
     keyOptions: LogKeyOptions = {},
   ): Promise<AuditTree> {
     const signer = await openLogKey(folder, mesh, keyOptions);
-    const writer = await TlogWriter.open(path.join(folder, TLOG_FOLDER), signer);
+    const also = keyOptions.mldsa === true ? [await openSecondKey(folder, signer.name, keyOptions)] : [];
+    const writer = await TlogWriter.open(path.join(folder, TLOG_FOLDER), signer, DISK, segments.keys, also);
     const last = await lastSequence(writer);
     if (last !== writer.size)
       throw new MeshError("conflict", `the last of ${writer.size} entries of the signed tree says that it is ${last}`);
@@ -167,8 +169,9 @@ export class AuditTree {
   }
 
   async #growFromSegments(after: number, to: number): Promise<void> {
+    const { keys } = this.#segments;
     let next = after + 1;
-    for await (const entries of entriesAfter(this.#folder, { after, upTo: to }, CATCH_UP)) {
+    for await (const entries of entriesAfter(this.#folder, { after, upTo: to, keys }, CATCH_UP)) {
       for (const { sequence } of entries)
         if (sequence !== next++) throw new MeshError("conflict", `entry ${next - 1} is in none of the segments`);
       await this.#writer.grow(entries.map(treeEntry));

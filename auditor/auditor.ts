@@ -5,6 +5,8 @@ import type { EventPublisher } from "../service/events.ts";
 import type { Log } from "../service/log.ts";
 import { startLoop, type Loop } from "../service/loop.ts";
 import type { Metrics } from "../service/metrics.ts";
+import { Resealer, prepareFolder } from "./at-rest/reseal.ts";
+import { NO_KEYS } from "./at-rest/storage-keys.ts";
 import { AuditTree } from "./audit-tree.ts";
 import { folderHolder } from "./holder.ts";
 import { TLOG_FOLDER } from "./log-key.ts";
@@ -20,6 +22,8 @@ const RETRY_MS = 500;
 const START_MS = 10_000;
 /** After the disk was full, events are taken again when it has so much room, bytes. */
 const ROOM_BYTES = 1024 * 1024;
+/** What is written to try the disk, bytes. */
+const PROBE_BYTES = 4096;
 
 export interface AuditorOptions extends SegmentLogOptions {
   /** Folder of segments and signed log. */
@@ -27,8 +31,12 @@ export interface AuditorOptions extends SegmentLogOptions {
   name: AuditorName;
   /** Where the log's private key is, if not in the folder. */
   keyFile?: string | undefined;
+  /** Whether checkpoints are signed by ML-DSA-44, too. */
+  mldsa?: boolean;
   /** Told of entries that are in the log now. */
   onStored?: (entries: readonly LogEntry[]) => void;
+  /** Told when a canary has come through (RecordPathWatch). */
+  onCanary?: () => void;
   /** Called when it has become this auditor's turn to write, and when it no longer is. */
   onTurn?: (isWriter: boolean) => void;
 }
@@ -58,6 +66,7 @@ export class Auditor {
   #writer: AuditorName | undefined;
   #otherLog: string | undefined;
   readonly #scrubber: Scrubber;
+  #resealer: Resealer | undefined;
   readonly #startedAtMs = performance.now();
   #diskFailed = false;
   #pending = 0;
@@ -69,7 +78,7 @@ export class Auditor {
     this.#bus = bus;
     this.#log = log;
     this.#events = events;
-    this.#scrubber = new Scrubber(join(options.folder, TLOG_FOLDER));
+    this.#scrubber = new Scrubber(join(options.folder, TLOG_FOLDER), options.keys);
     this.#options = {
       onRepair: (what) => log.warn(what, "cut a damaged end of the audit log; its events come again"),
       ...options,
@@ -113,6 +122,17 @@ export class Auditor {
       this.#record("audit_problem", { auditor, kind: "log", problem: null });
   }
 
+  /** Tries whether the log's disk takes something. @throws the file system's errors */
+  async probe(): Promise<void> {
+    await this.#segments?.probe(PROBE_BYTES);
+  }
+
+  /** Encrypts the next files anew that lie there by an older storage key, or by none. @throws the file system's errors */
+  async reseal(): Promise<void> {
+    for (const { error, file } of (await this.#resealer?.step()) ?? [])
+      this.#log.warn({ err: error, file }, "a file of the log cannot be encrypted anew; it stays as it is");
+  }
+
   /** Removes segments whose entries all lie before a position. @throws the file system's errors */
   async pruneSegments(beforeSequence: number): Promise<void> {
     await this.#segments?.prune(beforeSequence);
@@ -139,6 +159,8 @@ export class Auditor {
       /** Entries that the newest signed checkpoint covers. */
       tree_size: this.#tree?.size ?? null,
       stream_sequence: this.#segments?.streamSequence ?? null,
+      /** By which storage key files are written, and whether all are. */
+      encryption: this.#resealer?.state ?? null,
       /** Files of the signed log that were found damaged. */
       damaged: this.#scrubber.damaged.map(({ file }) => file),
       pending: this.#pending,
@@ -161,13 +183,17 @@ export class Auditor {
   }
 
   async #run(signal: AbortSignal): Promise<void> {
-    const { folder, keyFile, name } = this.#options;
+    const { folder, keyFile, keys = NO_KEYS, mldsa = false, name } = this.#options;
     this.#segments ??= await SegmentLog.open(folder, this.#options);
     this.#index = this.#segments.index;
     if (this.#diskFailed) await this.#segments.probe(ROOM_BYTES);
     this.#diskFailed = false;
-    const key = { file: keyFile, make: name === "auditor" };
-    this.#tree ??= await AuditTree.open(folder, this.#segments, this.#bus.subjects.prefix, key);
+    const key = { file: keyFile, make: name === "auditor", mldsa };
+    if (this.#tree === undefined) {
+      this.#tree = await AuditTree.open(folder, this.#segments, this.#bus.subjects.prefix, key);
+      await prepareFolder(folder, keys);
+      this.#resealer = new Resealer(folder, keys);
+    }
     this.#session = new AbortController();
     const hooks = {
       onReady: (pending: number) => {
@@ -178,6 +204,7 @@ export class Auditor {
       onStored: (entries: readonly LogEntry[], seconds: number, pending: number) =>
         this.#count(entries, seconds, pending),
       onTurn: (turn: TurnState) => this.#onTurn(turn),
+      onCanary: () => this.#options.onCanary?.(),
     };
     const me = { auditor: name, holder: await folderHolder(folder) };
     const record = { log: this.#segments, tree: this.#tree, me };

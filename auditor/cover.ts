@@ -12,13 +12,18 @@ export class Cover {
   readonly #tree: AuditTree;
   readonly #wake: () => void;
   /** Messages up to which all is in the log, with the entry that this was. */
-  #stored: { newest: JsMsg; sequence: number }[] = [];
+  #stored: { newest: JsMsg; sequence: number; canary: boolean }[] = [];
+  readonly #onCanary: () => void;
   #timer: NodeJS.Timeout | undefined;
   // A session that broke may have left some; their messages are not sent again, because the log has them.
   #late = true;
 
-  /** @param wake called when a checkpoint has become due with time. */
-  constructor(log: SegmentLog, tree: AuditTree, wake: () => void) {
+  /**
+   * @param wake called when a checkpoint has become due with time.
+   * @param onCanary called when all before a canary is covered
+   */
+  constructor(log: SegmentLog, tree: AuditTree, wake: () => void, onCanary: () => void) {
+    this.#onCanary = onCanary;
     this.#log = log;
     this.#tree = tree;
     this.#wake = wake;
@@ -29,8 +34,8 @@ export class Cover {
   }
 
   /** All messages up to this one are in the log now. */
-  add(newest: JsMsg | undefined): void {
-    if (newest !== undefined) this.#stored.push({ newest, sequence: this.#log.sequence });
+  add({ newest, canary }: { newest: JsMsg | undefined; canary: boolean }): void {
+    if (newest !== undefined) this.#stored.push({ newest, sequence: this.#log.sequence, canary });
     this.#timer ??= setTimeout(() => {
       this.#late = true;
       this.#wake();
@@ -51,6 +56,7 @@ export class Cover {
     const covered = this.#stored.findLastIndex(({ sequence }) => sequence <= size);
     // The consumer acknowledges in order (AckPolicy.All): the last one stands for all before it.
     this.#stored[covered]?.newest.ack();
+    if (this.#stored.slice(0, covered + 1).some(({ canary }) => canary)) this.#onCanary();
     this.#stored = this.#stored.slice(covered + 1);
   }
 

@@ -1,10 +1,12 @@
 import type { Msg, Subscription } from "@nats-io/nats-core";
 import type { Bus } from "../service/bus.ts";
 import type { Rejections } from "../service/rejections.ts";
+import type { StorageKeys } from "./at-rest/storage-keys.ts";
 import type { Auditor } from "./auditor.ts";
 import type { ExportRecord } from "./export-record.ts";
 import { serveQuery, serveStats } from "./query.ts";
 import { serveReceipt } from "./receipt-desk.ts";
+import type { RecordPathWatch } from "./record-path.ts";
 import type { SearchDesk } from "./search/search-desk.ts";
 
 /** Auditors of one cell share what they are asked. */
@@ -13,10 +15,13 @@ const QUEUE_GROUP = "auditor";
 export interface DeskParts {
   auditor: Pick<Auditor, "index" | "health">;
   search: SearchDesk;
+  recordPath: Pick<RecordPathWatch, "state">;
   rejections: Rejections;
   exports: Pick<ExportRecord, "receipt" | "serve">;
   /** The auditor's folder. */
   folder: string;
+  /** Of a log that is encrypted. */
+  keys: StorageKeys;
 }
 
 /** Answers everything that the auditor can be asked on the bus, while it is its turn to write. */
@@ -25,10 +30,17 @@ export class Desk {
   readonly #serves: Record<string, { subject: string; requests: number; serve: (msg: Msg) => Promise<void> }>;
   #subscriptions: Subscription[] = [];
 
-  constructor(bus: Bus, { auditor, search, rejections, exports, folder }: DeskParts) {
+  constructor(bus: Bus, { auditor, recordPath, search, rejections, exports, folder, keys }: DeskParts) {
     this.#bus = bus;
     const { subjects } = bus;
-    const now = () => ({ index: auditor.index, search, folder, treeSize: auditor.health.tree_size });
+    const now = () => ({
+      index: auditor.index,
+      search,
+      folder,
+      keys,
+      recordPath: recordPath.state,
+      treeSize: auditor.health.tree_size,
+    });
     this.#serves = {
       query: { subject: subjects.auditQuery, requests: 0, serve: (msg) => serveQuery(msg, now(), rejections) },
       stats: { subject: subjects.auditStats, requests: 0, serve: (msg) => serveStats(msg, now(), rejections) },

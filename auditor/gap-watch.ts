@@ -52,7 +52,7 @@ export class GapWatch {
     const { ok, pending, tree_size: size } = auditor.health;
     // While events wait to be recorded, what is missing may be among them.
     if (!ok || pending > 0 || search.state.problem !== null || search.state.indexed < (size ?? 0)) return;
-    for (const gap of await search.ask({ kind: "gaps", nowMs: Date.now() })) {
+    for (const gap of await search.ask({ kind: "gaps", nowMs: Date.now(), steadyMs: performance.now() })) {
       log.error(gap, "the record is not whole");
       events.record("audit_gap", gap);
       bus.nc.publish(bus.subjects.alert(gap.severity, RULE), encode(gap, "json"), { headers: headersFor("json") });

@@ -1,12 +1,11 @@
 import type { AuditQuery } from "../bus-schemas/index.ts";
-import type { EntryPlace } from "./segment.ts";
+import type { SegmentSeal } from "./at-rest/segment-seal.ts";
+import type { EntryPlace, RecordPlace } from "./segment.ts";
 
-/** An entry's line on disk. */
-export interface Line {
-  sequence: number;
+/** An entry's line on disk; of an encrypted segment `offset` and `length` are of the text of its record. */
+export interface Line extends Pick<EntryPlace, "sequence" | "offset" | "length" | "record"> {
   file: string;
-  offset: number;
-  length: number;
+  seal: SegmentSeal | undefined;
 }
 
 /** An event that comes again is known for so many entries: the same for all auditors of a mesh. */
@@ -17,18 +16,28 @@ export function knowsRepeats(first: number, last: number, window: number): boole
   return first === 1 || last - first >= window;
 }
 
+/** Of each entry a number in each list: there are hundreds of thousands of them, and an object of each takes ten times as much. */
 interface IndexedSegment {
   file: string;
   first: number;
-  entries: EntryPlace[];
+  seal: SegmentSeal | undefined;
+  offsets: number[];
+  lengths: number[];
+  records: (RecordPlace | undefined)[];
+  /** Numbers of event types; {@link NO_EVENT} for a rejected message. */
+  types: number[];
 }
+
+const NO_EVENT = -1;
 
 /** In-memory index of the newest segments: log position and job → where the line is. Built anew at each start. */
 export class LogIndex {
   readonly #segments: IndexedSegment[] = [];
-  readonly #jobs = new Map<string, number[]>();
+  /** Positions of a job's entries, oldest first; of a single one itself. */
+  readonly #jobs = new Map<string, number | number[]>();
   /** Where each event is, by its key. */
   readonly #keys = new Map<string, number>();
+  readonly #types = new Map<string, number>();
   readonly #keptSegments: number;
   readonly #window: number;
 
@@ -43,50 +52,67 @@ export class LogIndex {
 
   /** Lowest position that can be looked up; `last + 1` while there is none. */
   get first(): number {
-    return this.#segments.find((segment) => segment.entries.length > 0)?.first ?? this.last + 1;
+    return this.#segments.find((segment) => segment.offsets.length > 0)?.first ?? this.last + 1;
   }
 
   /** Highest position that can be looked up. */
   get last(): number {
     const newest = this.#segments.at(-1);
-    return newest === undefined ? 0 : newest.first + newest.entries.length - 1;
+    return newest === undefined ? 0 : newest.first + newest.offsets.length - 1;
   }
 
-  addSegment(file: string, first: number): void {
-    this.#segments.push({ file, first, entries: [] });
-    const spare = () =>
-      this.#segments.length > this.#keptSegments &&
-      knowsRepeats(this.#segments[1]?.first ?? first, first, this.#window);
-    while (spare()) this.#dropOldest();
+  addSegment(file: string, first: number, seal: SegmentSeal | undefined): void {
+    this.#segments.push({ file, first, seal, offsets: [], lengths: [], records: [], types: [] });
+    let spare = 0;
+    const isSpare = () =>
+      this.#segments.length - spare > this.#keptSegments &&
+      knowsRepeats(this.#segments[spare + 1]?.first ?? first, first, this.#window);
+    while (isSpare()) spare++;
+    this.#drop(spare);
   }
 
   /** Forgets the oldest segments as long as all their entries lie before a position. */
   dropBefore(sequence: number): void {
-    while (this.#segments.length > 1 && (this.#segments[1]?.first ?? Infinity) <= sequence) this.#dropOldest();
+    let spare = 0;
+    while (spare < this.#segments.length - 1 && (this.#segments[spare + 1]?.first ?? Infinity) <= sequence) spare++;
+    this.#drop(spare);
   }
 
-  #dropOldest(): void {
-    const dropped = this.#segments.shift();
-    for (const { jobId, key, sequence } of dropped?.entries ?? []) {
-      if (key !== null && this.#keys.get(key) === sequence) this.#keys.delete(key);
-      if (jobId === null) continue;
-      const left = this.#jobs.get(jobId)?.filter((sequence) => sequence >= this.first) ?? [];
-      if (left.length === 0) this.#jobs.delete(jobId);
-      else this.#jobs.set(jobId, left);
+  /** Forgets so many of the oldest segments. */
+  #drop(count: number): void {
+    if (count === 0) return;
+    this.#segments.splice(0, count);
+    const from = this.#segments[0]?.first ?? Infinity;
+    for (const [key, sequence] of this.#keys) if (sequence < from) this.#keys.delete(key);
+    for (const [job, positions] of this.#jobs) {
+      const left = [positions].flat().filter((sequence) => sequence >= from);
+      if (left.length === 0) this.#jobs.delete(job);
+      else this.#jobs.set(job, left.length === 1 ? (left[0] ?? 0) : left);
     }
   }
 
   /** Adds entries to the segment that was added last. */
   add(places: readonly EntryPlace[]): void {
     const segment = this.#segments.at(-1);
-    for (const place of places) {
-      segment?.entries.push(place);
-      if (place.key !== null) this.#keys.set(place.key, place.sequence);
-      if (place.jobId === null) continue;
-      const known = this.#jobs.get(place.jobId);
-      if (known === undefined) this.#jobs.set(place.jobId, [place.sequence]);
-      else known.push(place.sequence);
+    for (const { jobId, key, length, offset, record, sequence, type } of places) {
+      segment?.offsets.push(offset);
+      segment?.lengths.push(length);
+      segment?.records.push(record);
+      segment?.types.push(this.#typeOf(type));
+      if (key !== null) this.#keys.set(key, sequence);
+      if (jobId === null) continue;
+      const known = this.#jobs.get(jobId);
+      if (known === undefined) this.#jobs.set(jobId, sequence);
+      else if (typeof known === "number") this.#jobs.set(jobId, [known, sequence]);
+      else known.push(sequence);
     }
+  }
+
+  #typeOf(type: string | null): number {
+    if (type === null) return NO_EVENT;
+    const known = this.#types.get(type) ?? this.#types.size;
+    this.#types.set(type, known);
+    return known;
   }
 
   /**
@@ -101,9 +127,9 @@ export class LogIndex {
   /** The events a question is for, oldest first, at most `limit`. */
   select(query: AuditQuery): Line[] {
     const { job_id: job, type, after_sequence: after, limit } = query;
-    const fits = (line: { place: EntryPlace } | undefined) =>
-      line !== undefined && line.place.type !== null && (type === undefined || line.place.type === type);
-    const candidates = job === undefined ? undefined : (this.#jobs.get(job) ?? []);
+    const wanted = type === undefined ? undefined : (this.#types.get(type) ?? this.#types.size);
+    const fits = (is: number) => is !== NO_EVENT && (wanted === undefined || is === wanted);
+    const candidates = job === undefined ? undefined : [this.#jobs.get(job) ?? []].flat();
     const size = candidates?.length ?? this.last - this.first + 1;
     const at = (i: number) => candidates?.[i] ?? this.first + i;
     const lines: Line[] = [];
@@ -116,16 +142,17 @@ export class LogIndex {
         continue;
       }
       const found = this.#find(sequence);
-      if (found !== undefined && fits(found)) {
-        lines.push({ sequence, file: found.file, offset: found.place.offset, length: found.place.length });
-      }
+      if (found !== undefined && fits(found.type)) lines.push(found.line);
     }
     return newestFirst ? lines.reverse() : lines;
   }
 
-  #find(sequence: number): { file: string; place: EntryPlace } | undefined {
+  #find(sequence: number): { line: Line; type: number } | undefined {
     const segment = this.#segments.findLast((one) => one.first <= sequence);
-    const place = segment?.entries[sequence - segment.first];
-    return segment === undefined || place === undefined ? undefined : { file: segment.file, place };
+    const i = sequence - (segment?.first ?? 0);
+    const [offset, length, type] = [segment?.offsets[i], segment?.lengths[i], segment?.types[i]];
+    if (segment === undefined || offset === undefined || length === undefined || type === undefined) return undefined;
+    const { file, records, seal } = segment;
+    return { line: { sequence, offset, length, record: records[i], file, seal }, type };
   }
 }

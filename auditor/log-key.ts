@@ -11,11 +11,16 @@ const KEY_FILE = "log-key";
 /** The key's public half, as strangers are given it. */
 export const VERIFIER_KEY_FILE = "log-key.pub";
 
+/** Behind a key file's name: the second key, and its public half. */
+const SECOND = "-mldsa";
+
 export interface LogKeyOptions {
   /** Where the private key is; `log-key` in the auditor's folder if not said. */
   file?: string | undefined;
   /** Whether it is made when there is none; a second auditor is given the first one's. Default: true. */
   make?: boolean;
+  /** Whether checkpoints are signed by ML-DSA-44, too. Default: false. */
+  mldsa?: boolean;
 }
 
 /**
@@ -35,11 +40,36 @@ export async function openLogKey(
   const text = known ?? `${generatePrivateKey((unique) => `tiermesh.internal/${mesh}/${unique}`)}\n`;
   const signer = named(file, text);
   if (known === undefined) await replaceFiles(DISK, new Map([[file, Buffer.from(text)]]));
-  const verifierFile = path.join(folder, VERIFIER_KEY_FILE);
-  const verifierKey = `${signer.verifierKey}\n`;
-  if ((await DISK.read(verifierFile))?.toString() !== verifierKey)
-    await replaceFiles(DISK, new Map([[verifierFile, Buffer.from(verifierKey)]]));
+  await publish(path.join(folder, VERIFIER_KEY_FILE), signer);
   return signer;
+}
+
+/**
+ * The second key of a log, which signs its checkpoints by ML-DSA-44 as a cosigner of the log's own name
+ * (c2sp.org/tlog-cosignature); beside the first one, and made at the first start with it.
+ * @throws MeshError `bad_config` when the key is malformed, or not there and must not be made; the file system's errors.
+ */
+export async function openSecondKey(
+  folder: string,
+  origin: string,
+  { file = path.join(folder, KEY_FILE), make = true }: LogKeyOptions = {},
+): Promise<NoteSigner> {
+  const place = `${file}${SECOND}`;
+  const known = (await DISK.read(place))?.toString();
+  if (known === undefined && !make)
+    throw new MeshError("bad_config", `${place} is not there: a second auditor signs with the first one's keys`);
+  const text = known ?? `${generatePrivateKey(() => origin, "cosignature", "ml-dsa-44")}\n`;
+  const signer = named(place, text);
+  if (signer.kind !== "cosignature") throw new MeshError("bad_config", `${place}: is no key of ML-DSA-44`);
+  if (known === undefined) await replaceFiles(DISK, new Map([[place, Buffer.from(text)]]));
+  await publish(path.join(folder, `${KEY_FILE}${SECOND}.pub`), signer);
+  return signer;
+}
+
+async function publish(file: string, signer: NoteSigner): Promise<void> {
+  const verifierKey = `${signer.verifierKey}\n`;
+  if ((await DISK.read(file))?.toString() !== verifierKey)
+    await replaceFiles(DISK, new Map([[file, Buffer.from(verifierKey)]]));
 }
 
 function named(file: string, text: string): NoteSigner {

@@ -1,4 +1,4 @@
-import { open } from "node:fs/promises";
+import { open, type FileHandle } from "node:fs/promises";
 import type { Msg } from "@nats-io/nats-core";
 import {
   AuditFilter,
@@ -7,10 +7,12 @@ import {
   type AuditEntry,
   type AuditPage,
   type AuditStats,
+  type RecordPath,
 } from "../bus-schemas/index.ts";
 import { readBody, respond } from "../service/messages.ts";
 import type { Rejections } from "../service/rejections.ts";
 import type { Line, LogIndex } from "./log-index.ts";
+import type { RecordPlace } from "./segment.ts";
 import type { SearchDesk } from "./search/search-desk.ts";
 
 /** An answer stays below this, bytes, well under the bus's largest message. */
@@ -54,15 +56,29 @@ async function readLines(lines: readonly Line[]): Promise<AuditEntry[]> {
   for (const [file, ofFile] of Map.groupBy(lines, (line) => line.file)) {
     const handle = await open(file, "r");
     try {
-      for (const { offset, length } of ofFile) {
-        const { buffer } = await handle.read(Buffer.alloc(length), 0, length, offset);
-        entries.push(JSON.parse(buffer.toString("utf8")) as AuditEntry);
+      let last: { record: RecordPlace; text: Buffer } | undefined;
+      for (const { length, offset, record, seal } of ofFile) {
+        if (record === undefined || seal === undefined) {
+          entries.push(JSON.parse((await readAt(handle, { offset, length })).toString()) as AuditEntry);
+          continue;
+        }
+        // Neighbours lie in one record.
+        if (last?.record !== record) {
+          const text = seal.open((await readAt(handle, record)).toString("latin1"));
+          if (text === undefined) throw new MeshError("audit_unavailable", `${file}: a line of it was damaged`);
+          last = { record, text };
+        }
+        entries.push(JSON.parse(last.text.toString("utf8", offset, offset + length)) as AuditEntry);
       }
     } finally {
       await handle.close();
     }
   }
   return entries;
+}
+
+async function readAt(handle: FileHandle, { length, offset }: RecordPlace): Promise<Buffer> {
+  return (await handle.read(Buffer.alloc(length), 0, length, offset)).buffer;
 }
 
 /** Whether a question has conditions that only the search index knows. */
@@ -85,16 +101,22 @@ export interface AuditSources {
   /** Of the newest segments. */
   index: LogIndex | undefined;
   search: SearchDesk;
+  recordPath: RecordPath;
 }
 
 /** Answers one request on `audit.query`; a malformed one gets a typed error. */
-export async function serveQuery(msg: Msg, { index, search }: AuditSources, rejections: Rejections): Promise<void> {
+export async function serveQuery(
+  msg: Msg,
+  { index, recordPath, search }: AuditSources,
+  rejections: Rejections,
+): Promise<void> {
   try {
     const query = readBody(msg, AuditQuery);
     if (index === undefined)
       throw new MeshError("audit_unavailable", "the auditor cannot read its log; see its health");
     const far = asksMore(query) || (search.state.indexed > 0 && reachesBack(index, query));
-    respond(msg, far ? await search.ask({ kind: "query", query }) : await answerQuery(index, query));
+    const page = far ? await search.ask({ kind: "query", query }) : await answerQuery(index, query);
+    respond(msg, { ...page, record_path: recordPath });
   } catch (cause) {
     const error = MeshError.from(cause);
     if (error.code === "bad_request") rejections.add("audit_query", error);

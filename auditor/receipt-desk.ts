@@ -12,6 +12,7 @@ import {
 import { pause } from "../service/loop.ts";
 import { readBody, respond } from "../service/messages.ts";
 import type { Rejections } from "../service/rejections.ts";
+import type { StorageKeys } from "./at-rest/storage-keys.ts";
 import { TLOG_FOLDER, VERIFIER_KEY_FILE } from "./log-key.ts";
 import { receiptOf } from "./proofs/receipt.ts";
 import type { AuditSources } from "./query.ts";
@@ -24,6 +25,8 @@ const LOOK_EVERY_MS = 50;
 export interface ReceiptSources extends AuditSources {
   /** The auditor's folder. */
   folder: string;
+  /** Of a log that is encrypted. */
+  keys: StorageKeys;
   /** Entries that the newest checkpoint covers; null while the log cannot be used. */
   treeSize: number | null;
 }
@@ -49,7 +52,7 @@ async function receiptFor(jobId: string, untilMs: number, sources: () => Receipt
   for (;;) {
     const now = sources();
     const sequence = await endingOf(jobId, now);
-    if (sequence > 0 && sequence <= (now.treeSize ?? 0)) return answer(jobId, sequence, now.folder);
+    if (sequence > 0 && sequence <= (now.treeSize ?? 0)) return answer(jobId, sequence, now);
     if (performance.now() >= untilMs) {
       const missing = sequence > 0 ? "no checkpoint covers the ending yet" : "no ending of it is in the log";
       throw new MeshError("not_found", `job ${jobId}: ${missing}; ask again in a second or two if it has just ended`);
@@ -68,9 +71,9 @@ async function endingOf(jobId: string, { index, search }: ReceiptSources): Promi
   return search.ask({ kind: "ending", jobId });
 }
 
-function answer(jobId: string, sequence: number, folder: string): ReceiptReply {
+function answer(jobId: string, sequence: number, { folder, keys }: ReceiptSources): ReceiptReply {
   const key = parseVerifierKey(readFileSync(path.join(folder, VERIFIER_KEY_FILE), "utf8"));
-  const { text, size, entry } = receiptOf(path.join(folder, TLOG_FOLDER), key, sequence - 1);
+  const { text, size, entry } = receiptOf(path.join(folder, TLOG_FOLDER), key, sequence - 1, keys);
   const { type, time } = JSON.parse(entry.toString()) as AuditEntry;
   return { job_id: jobId, receipt: text, origin: key.name, index: sequence - 1, size, type, time };
 }

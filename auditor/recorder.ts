@@ -5,10 +5,11 @@
  *    and one checkpoint, serve all events that waited for it. Who signs a new one, turn.ts has.
  * 3. Events enter in the stream's order. A hole in the consumer's delivery numbers (messages lost with a connection)
  *    ends the session, and the next one starts behind the log's last entry. So nothing is missed, nothing enters twice.
- * 4. An event that the stream has twice, because its sender did not learn that it was stored (ADR 0008), enters once.
+ * 4. A canary (record-path.ts) is passed over in its place.
+ * 5. An event that the stream has twice, because its sender did not learn that it was stored (ADR 0008), enters once.
  */
 import { jetstream, type JsMsg } from "@nats-io/jetstream";
-import type { AuditorName, LogEntry, LogHead } from "../bus-schemas/index.ts";
+import { CANARY, parseEventSubject, type AuditorName, type LogEntry, type LogHead } from "../bus-schemas/index.ts";
 import type { Bus } from "../service/bus.ts";
 import { HeadRegister } from "../service/head-register.ts";
 import { ensureAuditStream } from "../service/streams.ts";
@@ -48,6 +49,8 @@ export interface RecorderHooks {
   /** The session is up: everything behind the log's end will come. */
   onReady(pending: number): void;
   onTurn(turn: TurnState): void;
+  /** A canary came, and all before it is in the log, signed. */
+  onCanary(): void;
 }
 
 /** A session that must be started anew; its message says why. */
@@ -85,7 +88,7 @@ export async function recordSession(
     wake();
   };
   const stop = () => wake();
-  const cover = new Cover(log, tree, stop);
+  const cover = new Cover(log, tree, stop, () => hooks.onCanary());
   let tendIsDue = false;
   const lookAfterTurn = () => {
     tendIsDue = true;
@@ -164,17 +167,22 @@ export async function recordSession(
   if (ended !== undefined) throw ended;
 }
 
-/** @returns the newest of the messages, which are all in the log now */
+/** @returns the newest of the messages, which are all in the log now, and whether a canary was among them */
 async function store(
   batch: readonly JsMsg[],
   { log, tree }: Pick<Record, "log" | "tree">,
   hooks: RecorderHooks,
-): Promise<JsMsg | undefined> {
+): Promise<{ newest: JsMsg | undefined; canary: boolean }> {
   const startMs = performance.now();
   const entries: LogEntry[] = [];
   const keys = new Set<string>();
+  let canary = false;
   for (const msg of batch) {
     if (msg.seq <= log.streamSequence) continue;
+    if (isCanary(msg.subject)) {
+      canary = true;
+      continue;
+    }
     const header = (name: string) => msg.headers?.get(name) ?? "";
     const stored = { subject: msg.subject, streamSequence: msg.seq, data: msg.data, header };
     const entry = toEntry(stored, log.sequence + 1 + entries.length);
@@ -189,5 +197,11 @@ async function store(
   tree.add(entries);
   const newest = batch.at(-1);
   hooks.onStored(entries, (performance.now() - startMs) / 1000, newest?.info.pending ?? 0);
-  return newest;
+  return { newest, canary };
+}
+
+/** The broker lets only an auditor say it, so nobody passes anything else by so. */
+function isCanary(subject: string): boolean {
+  const { process, type } = parseEventSubject(subject) ?? {};
+  return type === CANARY && process === "auditor";
 }

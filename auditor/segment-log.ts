@@ -6,39 +6,57 @@
  * 4. After a crash, `open` cuts what was not written whole. Those entries were never acknowledged: the stream sends
  *    them again. Damage with whole lines behind it is set aside in a file, not thrown away.
  */
-import { mkdir, open, readFile, readdir, rm, writeFile, type FileHandle } from "node:fs/promises";
+import { mkdir, open, readFile, readdir, rm, truncate, writeFile, type FileHandle } from "node:fs/promises";
 import path from "node:path";
 import type { LogEntry } from "../bus-schemas/index.ts";
+import { isOutdated, resealSegment } from "./at-rest/reseal-segment.ts";
+import { sealOf, type SegmentSeal } from "./at-rest/segment-seal.ts";
+import { NO_KEYS, type StorageKeys } from "./at-rest/storage-keys.ts";
 import { LogIndex, REPEAT_WINDOW, knowsRepeats } from "./log-index.ts";
 import { firstSequence } from "./segment-reader.ts";
-import { readPlace, scanSegment, segmentFile, segmentNumber, type EntryPlace, type SegmentHeader } from "./segment.ts";
+import { scanSegment, type ScannedSegment } from "./scan-segment.ts";
+import { placesIn, segmentFile, segmentNumber, type EntryPlace, type SegmentHeader } from "./segment.ts";
 
 export interface SegmentLogOptions {
   /** A segment that has reached this size is followed by a new one, bytes. */
   segmentBytes?: number;
   /** An event that comes again is known for so many entries; tests have less. */
   repeatWindow?: number;
+  /** What entries are encrypted with on the disk; with none they are plain. */
+  keys?: StorageKeys | undefined;
   /** Told what recovery did, for the process log. */
-  onRepair?: (what: { file: string; cut_bytes: number; set_aside: boolean }) => void;
+  onRepair?: (what: Repair) => void;
   /** Opens a segment for writing; tests put a failing disk here. */
   openFile?: (file: string, flags: string) => Promise<SegmentFile>;
+}
+
+/** What recovery cut from a segment's end. */
+interface Repair {
+  file: string;
+  cut_bytes: number;
+  /** Whether it held whole lines, and is kept in a file of its own. */
+  set_aside: boolean;
 }
 
 /** What is needed of a FileHandle. */
 export type SegmentFile = Pick<FileHandle, "write" | "truncate" | "datasync" | "sync" | "close">;
 
 const DEFAULT_SEGMENT_BYTES = 64 * 1024 * 1024;
+/** One with so many entries is followed by a new one, too: what is kept of them in memory goes by whole segments. */
+const SEGMENT_ENTRIES = 65_536;
 /** So many of the newest segments at least can be looked up by position and job. */
 const INDEXED_SEGMENTS = 4;
 
 export class SegmentLog {
   readonly index: LogIndex;
+  readonly keys: StorageKeys;
   readonly #folder: string;
   readonly #segmentBytes: number;
   readonly #repeatWindow: number;
   readonly #openFile: (file: string, flags: string) => Promise<SegmentFile>;
   #file: SegmentFile | undefined;
   #header: SegmentHeader | undefined;
+  #seal: SegmentSeal | undefined;
   /** Durable size of the current segment, bytes; writing goes on here. */
   #size = 0;
   #sequence = 0;
@@ -46,13 +64,18 @@ export class SegmentLog {
 
   private constructor(folder: string, options: SegmentLogOptions) {
     this.#folder = folder;
+    this.keys = options.keys ?? NO_KEYS;
     this.#repeatWindow = options.repeatWindow ?? REPEAT_WINDOW;
     this.index = new LogIndex(INDEXED_SEGMENTS, this.#repeatWindow);
     this.#segmentBytes = options.segmentBytes ?? DEFAULT_SEGMENT_BYTES;
     this.#openFile = options.openFile ?? ((file, flags) => open(file, flags, 0o600));
   }
 
-  /** Opens the log of a folder, which is made when absent, and repairs its end. @throws the file system's errors. */
+  /**
+   * Opens the log of a folder, which is made when absent, and repairs its end. What it keeps open is encrypted by the newest key
+   * from then on.
+   * @throws MissingStorageKey; the file system's errors.
+   */
   static async open(folder: string, options: SegmentLogOptions = {}): Promise<SegmentLog> {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const log = new SegmentLog(folder, options);
@@ -91,10 +114,13 @@ export class SegmentLog {
    */
   async append(entries: readonly LogEntry[]): Promise<void> {
     if (this.#header === undefined) throw new Error("startStream comes first");
-    if (this.#size >= this.#segmentBytes) await this.#startSegment(this.#header.stream_created, this.#streamSequence);
-    const text = Buffer.from(entries.map((entry) => `${JSON.stringify(entry)}\n`).join(""));
-    await this.#write(text);
-    this.index.add(placesOf(text, this.#size - text.length));
+    const isFull =
+      this.#size >= this.#segmentBytes || this.#sequence + 1 >= this.#header.first_sequence + SEGMENT_ENTRIES;
+    if (isFull) await this.#startSegment(this.#header.stream_created, this.#streamSequence);
+    const lines = entries.map((entry) => Buffer.from(`${JSON.stringify(entry)}\n`));
+    const { data, places } = this.#seal?.lines(lines, this.#sequence + 1, this.#size) ?? plainLines(lines, this.#size);
+    await this.#write(data);
+    this.index.add(places);
     this.#sequence = entries.at(-1)?.sequence ?? this.#sequence;
     this.#streamSequence = entries.at(-1)?.stream_sequence ?? this.#streamSequence;
   }
@@ -150,11 +176,13 @@ export class SegmentLog {
       first_sequence: this.#sequence + 1,
       stream_created: streamCreated,
       after_stream_sequence: afterStreamSequence,
+      ...(this.keys.current === undefined ? {} : { sealed_by: this.keys.current.id }),
     };
     const name = segmentFile(this.#folder, number);
     this.#file = await this.#openFile(name, "wx");
-    const previous = { header: this.#header, size: this.#size };
+    const previous = { header: this.#header, seal: this.#seal, size: this.#size };
     this.#header = header;
+    this.#seal = sealOf(header, name, this.keys);
     this.#size = 0;
     try {
       await this.#write(Buffer.from(`${JSON.stringify(header)}\n`));
@@ -163,10 +191,11 @@ export class SegmentLog {
       await this.close();
       await rm(name, { force: true }).catch(() => undefined);
       this.#header = previous.header;
+      this.#seal = previous.seal;
       this.#size = previous.size;
       throw error;
     }
-    this.index.addSegment(name, header.first_sequence);
+    this.index.addSegment(name, header.first_sequence, this.#seal);
   }
 
   /** The newest segments: some, and as many as it takes to know events that come again. */
@@ -192,22 +221,30 @@ export class SegmentLog {
   }
 
   async #load(number: number, isNewest: boolean, onRepair: SegmentLogOptions["onRepair"]): Promise<void> {
-    const { file, header, entries, goodBytes, totalBytes } = await scanSegment(segmentFile(this.#folder, number));
+    const name = segmentFile(this.#folder, number);
+    let scanned = await scanSegment(name, this.keys);
+    if (isNewest && scanned.header !== undefined && scanned.goodBytes < scanned.totalBytes) {
+      const repaired = await repair(scanned);
+      onRepair?.(repaired);
+    }
+    const isWhole = isNewest || scanned.goodBytes === scanned.totalBytes;
+    if (isWhole && scanned.header !== undefined && isOutdated(scanned.header, this.keys)) {
+      await resealSegment(name, this.keys);
+      scanned = await scanSegment(name, this.keys);
+    }
+    const { entries, file, goodBytes, header } = scanned;
     if (header === undefined)
       throw new Error(`${file}: its first line is no segment header; move the file away or restore it`);
-    this.index.addSegment(file, header.first_sequence);
+    const seal = sealOf(header, file, this.keys);
+    this.index.addSegment(file, header.first_sequence, seal);
     this.index.add(entries);
     if (!isNewest) return;
     this.#header = header;
+    this.#seal = seal;
     this.#sequence = entries.at(-1)?.sequence ?? header.first_sequence - 1;
     this.#streamSequence = entries.at(-1)?.streamSequence ?? header.after_stream_sequence;
     this.#size = goodBytes;
     this.#file = await this.#openFile(file, "r+");
-    if (goodBytes < totalBytes) {
-      const setAside = await keepDamage(file, goodBytes);
-      await this.#file.truncate(goodBytes);
-      onRepair?.({ file, cut_bytes: totalBytes - goodBytes, set_aside: setAside });
-    }
     // Whole lines of a killed process may be in the system's cache only; from here on they count as written.
     await this.#file.sync();
   }
@@ -221,15 +258,16 @@ async function keepDamage(file: string, goodBytes: number): Promise<boolean> {
   return true;
 }
 
-function placesOf(text: Buffer, base: number): EntryPlace[] {
-  const places: EntryPlace[] = [];
-  let start = 0;
-  for (let end = text.indexOf(10); end !== -1; end = text.indexOf(10, start)) {
-    const place = readPlace(text, start, end);
-    if (place !== undefined) places.push({ ...place, offset: base + start });
-    start = end + 1;
-  }
-  return places;
+/** Cuts what is damaged at a segment's end, and says what was done. */
+async function repair({ file, goodBytes, totalBytes }: ScannedSegment): Promise<Repair> {
+  const setAside = await keepDamage(file, goodBytes);
+  await truncate(file, goodBytes);
+  return { file, cut_bytes: totalBytes - goodBytes, set_aside: setAside };
+}
+
+function plainLines(lines: readonly Buffer[], base: number): { data: Buffer; places: EntryPlace[] } {
+  const data = Buffer.concat(lines);
+  return { data, places: placesIn(data).map((place) => ({ ...place, offset: base + place.offset })) };
 }
 
 /** Makes a new file's name durable. Windows has no such call for folders, and needs none. */

@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { hash } from "node:crypto";
 import path from "node:path";
 
 /** First line of each segment: where it stands in the log and which stream its entries come from. */
@@ -10,6 +10,8 @@ export interface SegmentHeader {
   stream_created: string;
   /** Entries of this segment lie behind this position of the stream. */
   after_stream_sequence: number;
+  /** The storage key that its lines are encrypted with; not there in a plain one. */
+  sealed_by?: string;
 }
 
 /** Where an entry stands, without its content. */
@@ -21,36 +23,39 @@ export interface EntryPlace {
   type: string | null;
   /** What tells the event from all others ({@link eventKey}), or null for a rejected message. */
   key: string | null;
-  /** Of its line in the segment, bytes, without the line end. */
+  /** Of its line in the segment, bytes, without the line end; of an encrypted one in the text of its record. */
+  offset: number;
+  length: number;
+  /** Of an encrypted segment: the line that holds it, with others. */
+  record?: RecordPlace | undefined;
+}
+
+/** Where a line of an encrypted segment is, bytes, without the line end. */
+export interface RecordPlace {
   offset: number;
   length: number;
 }
 
-export interface ScannedSegment {
-  file: string;
-  header: SegmentHeader | undefined;
-  entries: EntryPlace[];
-  /** End of the last whole and well-formed line; what is behind it is damage. */
-  goodBytes: number;
-  totalBytes: number;
-}
-
 const NAME = /^segment-(\d{6,})\.jsonl$/;
 const NEWLINE = 10;
+const KEY_BYTES = 16;
 /** Head of an entry's line, as `entryLine` writes it. */
 const HEAD =
   /^\{"sequence":(\d+),"stream_sequence":(\d+),"job_id":(?:null|"([A-Za-z0-9_-]+)"),(?:"rejected":|("id":"(?:[^"\\]|\\.)*","source":"(?:[^"\\]|\\.)*"),"type":"(\w+)")/;
 /** Long enough for any head: two positions, a job id, an event id and a source, escaped. */
 const HEAD_BYTES = 2048;
-/** A crash can damage only what was written last; so much of a segment's end is parsed whole, bytes. */
-const CHECKED_TAIL_BYTES = 4 * 1024 * 1024;
 
 /**
- * An event's id and source, as the head of its line has them. The source counts, because the broker vouches for it: else
- * one sender could keep another's event out of the log by using its id first.
+ * Stands for an event's id and source, as the head of its line has them: 128 bits of their SHA-256, because hundreds of thousands are
+ * kept in memory. The source counts, because the broker vouches for it: else one sender could keep another's event out of the
+ * log by using its id first.
  */
 export function eventKey({ id, source }: { id: string; source: string }): string {
-  return Buffer.from(`"id":${JSON.stringify(id)},"source":${JSON.stringify(source)}`).toString("latin1");
+  return shortKey(Buffer.from(`"id":${JSON.stringify(id)},"source":${JSON.stringify(source)}`));
+}
+
+function shortKey(text: Buffer): string {
+  return hash("sha256", text, "buffer").toString("latin1", 0, KEY_BYTES);
 }
 
 /** `segment-000001.jsonl` for 1. */
@@ -64,26 +69,16 @@ export function segmentNumber(fileName: string): number | undefined {
   return digits === undefined ? undefined : Number(digits);
 }
 
-/** Reads one segment up to its first damaged line: torn, not ours, or not the next in sequence. */
-export async function scanSegment(file: string): Promise<ScannedSegment> {
-  const data = await readFile(file);
-  const scanned: ScannedSegment = { file, header: undefined, entries: [], goodBytes: 0, totalBytes: data.length };
+/** The places of whole lines. */
+export function placesIn(text: Buffer): EntryPlace[] {
+  const places: EntryPlace[] = [];
   let start = 0;
-  for (let end = data.indexOf(NEWLINE); end !== -1; end = data.indexOf(NEWLINE, start)) {
-    if (start === 0) {
-      scanned.header = readHeader(data.toString("utf8", 0, end));
-      if (scanned.header === undefined) break;
-    } else {
-      const place = readPlace(data, start, end);
-      const expected = (scanned.header?.first_sequence ?? 1) + scanned.entries.length;
-      if (place?.sequence !== expected) break;
-      if (start > data.length - CHECKED_TAIL_BYTES && !isJson(data.toString("utf8", start, end))) break;
-      scanned.entries.push(place);
-    }
+  for (let end = text.indexOf(NEWLINE); end !== -1; end = text.indexOf(NEWLINE, start)) {
+    const place = readPlace(text, start, end);
+    if (place !== undefined) places.push(place);
     start = end + 1;
-    scanned.goodBytes = start;
   }
-  return scanned;
+  return places;
 }
 
 /** The header in a segment's first line; undefined when it is none. */
@@ -109,7 +104,7 @@ export function readPlace(data: Buffer, start: number, end: number): EntryPlace 
     streamSequence: Number(streamSequence),
     jobId: jobId === undefined ? null : ownCopy(jobId),
     type: type === undefined ? null : ownCopy(type),
-    key: key === undefined ? null : ownCopy(key),
+    key: key === undefined ? null : shortKey(Buffer.from(key, "latin1")),
     offset: start,
     length: end - start,
   };
@@ -118,13 +113,4 @@ export function readPlace(data: Buffer, start: number, end: number): EntryPlace 
 /** A part of a text keeps the whole text in memory (V8), and the index keeps this part for as long as its segment is looked up. */
 function ownCopy(text: string): string {
   return Buffer.from(text, "latin1").toString("latin1");
-}
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
 }

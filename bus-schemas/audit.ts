@@ -63,6 +63,18 @@ export const AuditQuery = AuditFilter.extend({
 export type AuditQuery = z.infer<typeof AuditQuery>;
 export type AuditQueryInput = z.input<typeof AuditQuery>;
 
+/** Whether events come into the log, by one that the auditor writes for that; asking the stream how it is says less. */
+export const RecordPath = z.object({
+  ok: z.boolean(),
+  /** How long ago the stream last acknowledged one, milliseconds; null = not since the start. */
+  last_ack_ms: Sequence.nullable(),
+  /** How long ago one had last come through, with all before it in the log and under a checkpoint, milliseconds. */
+  last_logged_ms: Sequence.nullable(),
+  /** What does not work; null when all does. */
+  problem: Label.nullable(),
+});
+export type RecordPath = z.infer<typeof RecordPath>;
+
 /** The auditor's answer. */
 export const AuditPage = z.object({
   events: z.array(AuditEntry),
@@ -72,6 +84,7 @@ export const AuditPage = z.object({
   first: Sequence,
   /** Why there may be less than was asked for; null when the answer is whole. */
   note: Label.nullable(),
+  record_path: RecordPath.optional(),
   /** Only when the question could not be answered. */
   error: WireError.optional(),
 });

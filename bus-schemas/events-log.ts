@@ -4,6 +4,9 @@ import { Count, Label } from "./units.ts";
 
 const LogName = z.string().max(300);
 
+/** The event that is no entry of the log: every auditor passes it over in its place. */
+export const CANARY = "canary";
+
 /** Events about the auditor's log itself (ADR 0027, 0028); a part of `EVENTS`. */
 export const LOG_EVENTS = {
   audit_writer_changed: {
@@ -43,6 +46,13 @@ export const LOG_EVENTS = {
       /** By the policy in force, for each class and for events of none. */
       retention_days: z.object({ P0: Count, P1: Count, P2: Count, none: Count }),
     }),
+  },
+  [CANARY]: {
+    by: ["auditor"],
+    ofJob: false,
+    summary:
+      "The auditor that writes tries whether the stream takes events and gives them out again; not an entry of the log.",
+    data: z.object({ auditor: z.enum(AUDITORS) }),
   },
   witness_changed: {
     by: ["auditor"],

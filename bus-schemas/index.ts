@@ -16,6 +16,7 @@ export * from "./events.ts";
 export * from "./events-changes.ts";
 export * from "./events-completeness.ts";
 export * from "./events-healing.ts";
+export { CANARY } from "./events-log.ts";
 export * from "./headers.ts";
 export * from "./job.ts";
 export * from "./json-schemas.ts";

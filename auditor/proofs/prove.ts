@@ -1,20 +1,21 @@
 /** Negative proofs of a log's folder: made, and made again by whoever checks one. */
 import { MeshError, parseOrThrow, type LogEntry } from "../../bus-schemas/index.ts";
-import { entriesBehind } from "../search/tile-entries.ts";
+import { NO_KEYS } from "../at-rest/storage-keys.ts";
+import { entriesBehind, type EntryFiles } from "../search/tile-entries.ts";
 import { openCheckpoint } from "../tlog/checkpoint.ts";
 import type { NoteVerifier } from "../tlog/keys.ts";
 import { TileReader } from "../tlog/reader.ts";
-import { readCheckpoint, verifyLog } from "../tlog/verify.ts";
+import { readCheckpoint, verifyLog, type VerifyOptions } from "../tlog/verify.ts";
 import { NegativeProof, examine, type ProofRange } from "./no-p0-egress.ts";
 
 /**
  * The proof for a range of times, under the newest checkpoint of the folder, whose tiles are all checked first.
  * @throws MeshError `conflict` when the log itself does not verify; `bad_request` when it cannot be read
  */
-export function proveNoP0Egress(folder: string, key: NoteVerifier, range: ProofRange): NegativeProof {
+export function proveNoP0Egress(folder: string, key: NoteVerifier, range: ProofRange, keys = NO_KEYS): NegativeProof {
   const note = readCheckpoint(folder);
-  sound(folder, key, []);
-  return examineFolder(folder, note.toString(), key, range);
+  sound(folder, key, { kept: [], keys });
+  return examineFolder({ tlog: folder, keys }, note.toString(), key, range);
 }
 
 /**
@@ -26,14 +27,15 @@ export function checkNegativeProof(
   folder: string,
   key: NoteVerifier,
   file: Buffer,
+  keys = NO_KEYS,
 ): { proof: NegativeProof; differs: string[] } {
   const proof = parseProof(file);
   const { size } = openCheckpoint(Buffer.from(proof.checkpoint), key);
   // The log may have grown since: it must still begin with what the proof's checkpoint was signed for.
-  sound(folder, key, [Buffer.from(proof.checkpoint)]);
+  sound(folder, key, { kept: [Buffer.from(proof.checkpoint)], keys });
   if (size !== proof.size) return { proof, differs: ["size"] };
   const range = { fromMs: Date.parse(proof.from), toMs: Date.parse(proof.to) };
-  const again = examineFolder(folder, proof.checkpoint, key, range);
+  const again = examineFolder({ tlog: folder, keys }, proof.checkpoint, key, range);
   if (again.first > proof.first)
     throw new MeshError(
       "conflict",
@@ -43,8 +45,8 @@ export function checkNegativeProof(
   return { proof, differs: fields.filter((field) => JSON.stringify(again[field]) !== JSON.stringify(proof[field])) };
 }
 
-function sound(folder: string, key: NoteVerifier, kept: Buffer[]): void {
-  const { problems } = verifyLog(folder, key, { kept });
+function sound(folder: string, key: NoteVerifier, given: Pick<VerifyOptions, "kept" | "keys">): void {
+  const { problems } = verifyLog(folder, key, given);
   const [first] = problems;
   if (first === undefined) return;
   const what = `${first.file}: ${first.what}${problems.length > 1 ? `, and ${problems.length - 1} more` : ""}`;
@@ -54,9 +56,9 @@ function sound(folder: string, key: NoteVerifier, kept: Buffer[]): void {
   );
 }
 
-function examineFolder(folder: string, checkpoint: string, key: NoteVerifier, range: ProofRange): NegativeProof {
+function examineFolder(log: EntryFiles, checkpoint: string, key: NoteVerifier, range: ProofRange): NegativeProof {
   const { size } = openCheckpoint(Buffer.from(checkpoint), key);
-  const entries = entriesOf(folder, size);
+  const entries = entriesOf(log, size);
   const head = entries.next();
   const first = head.done === true ? size : head.value.sequence - 1;
   return examine(withHead(head, entries), range, { first, size, checkpoint });
@@ -68,8 +70,8 @@ function* withHead(head: IteratorResult<LogEntry, void>, rest: Generator<LogEntr
   yield* rest;
 }
 
-function* entriesOf(folder: string, size: number): Generator<LogEntry, void> {
-  for (const bundle of entriesBehind(new TileReader(folder, size), size, 0))
+function* entriesOf({ keys, tlog }: EntryFiles, size: number): Generator<LogEntry, void> {
+  for (const bundle of entriesBehind(new TileReader(tlog, size, keys), size, 0))
     for (const { entry } of bundle) yield entry;
 }
 

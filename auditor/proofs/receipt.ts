@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { MeshError } from "../../bus-schemas/index.ts";
 import { openCheckpoint } from "../tlog/checkpoint.ts";
+import { NO_KEYS } from "../at-rest/storage-keys.ts";
 import type { NoteVerifier } from "../tlog/keys.ts";
 import { checkProof, formatProof } from "../tlog/proof.ts";
 import { TileReader } from "../tlog/reader.ts";
@@ -24,13 +25,14 @@ export interface Receipt {
  * The receipt of an entry, under the newest checkpoint of a log or, if one covers it, the newest that witnesses cosigned, which
  * proves more; it was checked.
  * @param index from 0
+ * @param keys of an encrypted log
  * @throws MeshError `not_found` when no checkpoint covers it yet, `bad_request` when what comes out does not verify
  */
-export function receiptOf(folder: string, key: NoteVerifier, index: number): Receipt {
+export function receiptOf(folder: string, key: NoteVerifier, index: number, keys = NO_KEYS): Receipt {
   const note = checkpointFor(folder, key, index);
   const { size } = openCheckpoint(note, key);
   if (index >= size) throw new MeshError("not_found", `no checkpoint covers entry ${index} yet`);
-  const reader = new TileReader(folder, size);
+  const reader = new TileReader(folder, size, keys);
   const entry = reader.bundle(Math.floor(index / TILE_WIDTH))[index % TILE_WIDTH];
   if (entry === undefined) throw new MeshError("not_found", `entry ${index} is not in its bundle`);
   const proof = { entry, index, hashes: inclusionProof(index, size, reader.subtrees), checkpoint: note.toString() };

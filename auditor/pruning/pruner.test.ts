@@ -8,7 +8,7 @@ import { AuditTree } from "../audit-tree.ts";
 import { TLOG_FOLDER } from "../log-key.ts";
 import { SegmentLog } from "../segment-log.ts";
 import { Pruner } from "./pruner.ts";
-import { isExpired, retentionOf } from "./retention.ts";
+import { isExpired, retentionOf, timeOf } from "./retention.ts";
 
 const DAY_MS = 24 * 3600 * 1000;
 const START_MS = Date.parse("2026-01-01T00:00:00Z");
@@ -30,7 +30,7 @@ async function auditor(retention = RETENTION) {
   opened.push(log);
   await log.startStream("2026-01-01T00:00:00Z", 0);
   const tree = await AuditTree.open(folder.path, log, "mesh.main");
-  const clock = { ms: START_MS };
+  const clock = { ms: START_MS, believed: true };
   const announced: Omit<EventData<"audit_pruned">, "auditor">[] = [];
   const pruner = new Pruner({
     folder: path.join(folder.path, TLOG_FOLDER),
@@ -39,7 +39,7 @@ async function auditor(retention = RETENTION) {
     isWriter: () => true,
     announce: (what) => announced.push(what),
     pruneSegments: (before) => log.prune(before),
-    nowMs: () => clock.ms,
+    now: () => Promise.resolve(clock.believed ? clock.ms : undefined),
   });
   /** Writes so many events of a class, now. */
   const write = async (count: number, dataClass: Class, more: Partial<AuditEntry> = {}) => {
@@ -121,6 +121,29 @@ test("the newest full bundle stays, however old it is", async () => {
   expect(verifyTree(dir).problems).toEqual([]);
 });
 
+test("a clock that is not believed removes nothing, and bundles that were written under a wrong one stay as long as their neighbours", async () => {
+  const { announced, clock, dir, pruner, write } = await auditor();
+  await write(300, "P2");
+  Object.assign(clock, { ms: Date.parse("2036-01-01T00:00:00Z"), believed: false });
+  await pruner.tick();
+  expect(announced).toEqual([]);
+  await write(300, "P2");
+  clock.ms = START_MS + DAY_MS;
+  await write(300, "P2");
+  const bundles = path.join(dir, TLOG_FOLDER, "tile", "entries");
+  const times = ["2026-01-01", "2036-01-01", "2016-01-01"].map((day) => new Date(`${day}T00:00:00Z`));
+  for (const [i, time] of times.entries()) await utimes(path.join(bundles, `00${i}`), time, time);
+  await write(300, "P2");
+  for (const [i, time] of times.entries()) await utimes(path.join(bundles, `00${i}`), time, time);
+  clock.believed = true;
+  clock.ms = START_MS + 30 * DAY_MS;
+  await pruner.tick();
+  expect(announced).toEqual([]);
+  clock.ms = START_MS + 33 * DAY_MS;
+  await pruner.tick();
+  expect(announced).toMatchObject([{ minimum_index: 768 }]);
+});
+
 test("a policy that cannot be read, and a log that cannot be written, prune nothing", async () => {
   const { clock, dir, write } = await auditor();
   await write(900, "P2");
@@ -130,7 +153,7 @@ test("a policy that cannot be read, and a log that cannot be written, prune noth
     isWriter: () => true,
     announce: () => expect.unreachable(),
     pruneSegments: () => Promise.reject(new Error("must not be called")),
-    nowMs: () => clock.ms,
+    now: () => Promise.resolve(clock.ms),
   };
   const blind = new Pruner({ ...parts, size: () => 900, retention: () => Promise.reject(new Error("no bus")) });
   await expect(blind.tick()).rejects.toThrow("no bus");
@@ -166,11 +189,13 @@ test("an event is as old as it says, but no younger than its bundle; one without
     data: {},
   });
   const days = (entry_: Parameters<typeof isExpired>[0], nowDays: number) =>
-    isExpired(entry_, RETENTION, START_MS, START_MS + nowDays * DAY_MS);
+    isExpired(entry_, RETENTION, timeOf(entry_, START_MS, START_MS - DAY_MS), START_MS + nowDays * DAY_MS);
   expect(days(entry("2026-01-01T00:00:00Z"), 30)).toBe(false);
   expect(days(entry("2026-01-01T00:00:00Z"), 32)).toBe(true);
   // A clock that was far ahead keeps nothing for ever.
   expect(days(entry("2099-01-01T00:00:00Z"), 32)).toBe(true);
+  // One that was far behind loses nothing.
+  expect(days(entry("1970-01-01T00:00:00Z"), 29)).toBe(false);
   const rejected = {
     sequence: 1,
     stream_sequence: 1,

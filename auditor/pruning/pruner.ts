@@ -6,14 +6,17 @@
 import { stat } from "node:fs/promises";
 import path from "node:path";
 import type { EventData, LogEntry } from "../../bus-schemas/index.ts";
+import type { StorageKeys } from "../at-rest/storage-keys.ts";
 import { BadTile, TileReader } from "../tlog/reader.ts";
 import { pruneTiles, readMinimumIndex } from "../tlog/minimum-index.ts";
 import { TILE_WIDTH, levelCount, tilePath } from "../tlog/tiles.ts";
-import { isExpired, type Retention } from "./retention.ts";
+import { isExpired, timeOf, type Retention } from "./retention.ts";
 
 export interface PrunerOptions {
   /** Of the signed log. */
   folder: string;
+  /** Of a log that is encrypted. */
+  keys?: StorageKeys;
   /** Entries that the newest checkpoint covers; undefined while the log cannot be written. */
   size: () => number | undefined;
   /** By the policy in force. @throws when it cannot be read: then nothing is removed */
@@ -24,7 +27,8 @@ export interface PrunerOptions {
   announce: (what: Omit<EventData<"audit_pruned">, "auditor">) => void;
   /** Removes segments whose entries all lie before a position. */
   pruneSegments: (beforeSequence: number) => Promise<void>;
-  nowMs?: () => number;
+  /** Epoch milliseconds; undefined while the clock is not believed (TrustedClock): then nothing is removed. */
+  now: () => Promise<number | undefined>;
 }
 
 export class Pruner {
@@ -52,12 +56,14 @@ export class Pruner {
    * @throws MeshError and the file system's errors; nothing is half removed that is still needed
    */
   async tick(): Promise<number> {
-    const { announce, folder, isWriter, pruneSegments, retention, size } = this.#options;
+    const { announce, folder, isWriter, now, pruneSegments, retention, size } = this.#options;
     const covered = size();
     const minimum = readMinimumIndex(folder);
     if (covered === undefined) return minimum;
     const days = await retention();
-    const due = await this.#dueUpTo(minimum, covered, days);
+    const nowMs = await now();
+    if (nowMs === undefined) return minimum;
+    const due = await this.#dueUpTo(minimum, covered, days, nowMs);
     if (due <= minimum) return minimum;
     const announced = this.#announced.sequence <= covered ? this.#announced.minimum : minimum;
     const target = Math.min(announced, due);
@@ -71,19 +77,33 @@ export class Pruner {
   }
 
   /** Index behind the last bundle whose entries may all go. The newest full bundle stays: the log's end is read from it. */
-  async #dueUpTo(minimum: number, size: number, retention: Retention): Promise<number> {
-    const { folder, nowMs = Date.now } = this.#options;
-    const reader = new TileReader(folder, size);
+  async #dueUpTo(minimum: number, size: number, retention: Retention, nowMs: number): Promise<number> {
+    const { folder, keys } = this.#options;
+    const reader = new TileReader(folder, size, keys);
     let due = minimum;
+    let atMs = 0;
     for (let index = minimum / TILE_WIDTH; index < levelCount(1, size) - 1; index++) {
-      const file = path.join(folder, tilePath({ level: "entries", index, width: TILE_WIDTH }));
-      const { mtimeMs } = await stat(file).catch(() => {
-        throw new BadTile(file, "missing");
-      });
+      const writtenMs = await this.#writtenMs(index, size, nowMs);
       const entries = reader.bundle(index).map((bytes) => JSON.parse(bytes.toString()) as LogEntry);
-      if (!entries.every((entry) => isExpired(entry, retention, mtimeMs, nowMs()))) break;
+      const isOver = (entry: LogEntry) => {
+        atMs = timeOf(entry, writtenMs, atMs);
+        return isExpired(entry, retention, atMs, nowMs);
+      };
+      if (!entries.every(isOver)) break;
       due = (index + 1) * TILE_WIDTH;
     }
     return due;
+  }
+
+  /** When a full bundle was written: by its file, or if that says a time to come, before the next one that does not. */
+  async #writtenMs(first: number, size: number, nowMs: number): Promise<number> {
+    for (let index = first; index < levelCount(1, size); index++) {
+      const file = path.join(this.#options.folder, tilePath({ level: "entries", index, width: TILE_WIDTH }));
+      const { mtimeMs } = await stat(file).catch(() => {
+        throw new BadTile(file, "missing");
+      });
+      if (mtimeMs <= nowMs) return mtimeMs;
+    }
+    return nowMs;
   }
 }

@@ -22,12 +22,18 @@ export function retentionOf(policy: RoutingConfig | undefined): Retention {
 }
 
 /**
- * Whether an entry's time is over. Whoever said the event said its time, too: it counts as no later than when it was written.
- * @param writtenMs when the entry's bundle was written, epoch milliseconds
+ * How old an entry counts as, epoch milliseconds. Whoever said the event said its time, too: it counts as no later than when it was
+ * written, and no earlier than what lies before it in the log.
+ * @param writtenMs when the entry's bundle was written
+ * @param beforeMs the same of the entry before it
  */
-export function isExpired(entry: LogEntry, retention: Retention, writtenMs: number, nowMs: number): boolean {
-  const { security_level: dataClass, time } = entry as Partial<AuditEntry>;
-  const saidMs = Date.parse(time ?? "");
-  const atMs = Number.isNaN(saidMs) ? writtenMs : Math.min(saidMs, writtenMs);
+export function timeOf(entry: LogEntry, writtenMs: number, beforeMs: number): number {
+  const saidMs = Date.parse((entry as Partial<AuditEntry>).time ?? "");
+  return Math.max(beforeMs, Number.isNaN(saidMs) ? writtenMs : Math.min(saidMs, writtenMs));
+}
+
+/** Whether an entry's time is over. @param atMs its time ({@link timeOf}) */
+export function isExpired(entry: LogEntry, retention: Retention, atMs: number, nowMs: number): boolean {
+  const { security_level: dataClass } = entry as Partial<AuditEntry>;
   return atMs + retention[dataClass ?? "none"] * DAY_MS < nowMs;
 }

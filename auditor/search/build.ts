@@ -6,12 +6,10 @@ import { TileReader } from "../tlog/reader.ts";
 import { TILE_WIDTH } from "../tlog/tiles.ts";
 import { indexRow, type IndexRow } from "./index-row.ts";
 import { INDEX_BATCH, INDEX_FILE, SearchIndex } from "./search-index.ts";
-import { entriesBehind } from "./tile-entries.ts";
+import { entriesBehind, type EntryFiles } from "./tile-entries.ts";
 
 /** A log that can be read: its tiles, up to a checkpoint. */
-export interface ReadableLog {
-  /** Folder of the tiles. */
-  tlog: string;
+export interface ReadableLog extends EntryFiles {
   checkpoint: Checkpoint;
 }
 
@@ -24,7 +22,7 @@ export interface ReadableLog {
 export function rebuildIndex(folder: string, log: ReadableLog, onProgress?: (done: number) => void): number {
   const unfinished = path.join(folder, `${INDEX_FILE}.${process.pid}.tmp`);
   rmSync(unfinished, { force: true });
-  const index = new SearchIndex(unfinished, { bulk: true });
+  const index = new SearchIndex(unfinished, { bulk: true, ...(log.keys && { keys: log.keys }) });
   try {
     let added = 0;
     while (index.log.last < log.checkpoint.size) {
@@ -43,9 +41,9 @@ export function rebuildIndex(folder: string, log: ReadableLog, onProgress?: (don
 }
 
 /** Adds at most {@link INDEX_BATCH} entries that the tiles have beyond the index; how many there were. */
-export function catchUp(index: SearchIndex, { tlog, checkpoint }: ReadableLog): number {
+export function catchUp(index: SearchIndex, { tlog, checkpoint, keys }: ReadableLog): number {
   const { origin, size } = checkpoint;
-  const reader = new TileReader(tlog, size);
+  const reader = new TileReader(tlog, size, keys);
   const rows: IndexRow[] = [];
   for (const bundle of entriesBehind(reader, size, index.log.last)) {
     for (const { entry } of bundle) rows.push(indexRow(entry));

@@ -3,7 +3,7 @@ import { EVENTS, type EventData, type EventType } from "../../bus-schemas/index.
 import { TileReader } from "../tlog/reader.ts";
 import { DECIDING, NO_GAP, type Gap } from "./gap.ts";
 import type { SearchIndex } from "./search-index.ts";
-import { EntryReader } from "./tile-entries.ts";
+import { EntryReader, type EntryFiles } from "./tile-entries.ts";
 
 type Report = EventData<"counts_reported">;
 
@@ -42,7 +42,7 @@ const MOST_LIVES = 8;
  */
 export class CountChecks {
   readonly #index: SearchIndex;
-  readonly #tlog: string;
+  readonly #log: EntryFiles;
   /** By source and boot. */
   readonly #lives = new Map<string, Map<string, Life>>();
   /** Reports whose jobs are still to be compared, oldest first. */
@@ -52,9 +52,9 @@ export class CountChecks {
   /** Gaps that the log, or a former look, has. */
   readonly #known = new Set<string>();
 
-  constructor(index: SearchIndex, tlog: string) {
+  constructor(index: SearchIndex, log: EntryFiles) {
     this.#index = index;
-    this.#tlog = tlog;
+    this.#log = log;
     this.#read = Math.max(0, index.log.last - READ_BACK);
   }
 
@@ -84,7 +84,7 @@ export class CountChecks {
 
   /** The entries of a type behind a position, from the tiles; pruned ones are left out. */
   *#entries(type: EventType, after: number) {
-    const reader = new EntryReader(new TileReader(this.#tlog, this.#index.log.last));
+    const reader = new EntryReader(new TileReader(this.#log.tlog, this.#index.log.last, this.#log.keys));
     const rows = this.#index.db
       .prepare(`SELECT sequence FROM entry WHERE type = ? AND sequence > ? ORDER BY sequence`)
       .all(this.#index.words.find(type) ?? 0, after);
@@ -120,12 +120,12 @@ export class CountChecks {
   #count(life: Life, source: string, sequence: number): void {
     const rows = this.#index.db
       .prepare(
-        `SELECT w.text AS type, count(*) AS n FROM entry JOIN word w ON w.id = entry.type
-         WHERE source = ? AND sequence > ? AND sequence < ? GROUP BY entry.type`,
+        `SELECT type, count(*) AS n FROM entry
+         WHERE source = ? AND sequence > ? AND sequence < ? AND type IS NOT NULL GROUP BY type`,
       )
       .all(this.#index.words.find(source) ?? 0, life.last, sequence);
     for (const row of rows) {
-      const type = String(row["type"]);
+      const type = this.#index.words.textOf(row["type"]);
       life.inLog.set(type, (life.inLog.get(type) ?? 0) + Number(row["n"]));
     }
   }

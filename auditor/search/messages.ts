@@ -8,13 +8,15 @@ export interface SearchConfig {
   folder: string;
   /** How often it is looked for new entries, milliseconds. */
   everyMs: number;
+  /** What the log is encrypted with, as texts; none for one that is not. */
+  storageKeys: readonly string[];
 }
 
 export type SearchQuestion =
   | { kind: "query"; query: AuditQuery }
   | { kind: "stats"; about: AuditFilter }
   /** What is missing in the log; asked when it has all that the stream has. */
-  | { kind: "gaps"; nowMs: number }
+  | { kind: "gaps"; nowMs: number; steadyMs: number }
   /** Position of the newest ending of a job that is in the index; 0 for none. */
   | { kind: "ending"; jobId: string };
 

@@ -2,6 +2,7 @@ import { Worker } from "node:worker_threads";
 import { MeshError } from "../../bus-schemas/index.ts";
 import type { Log } from "../../service/log.ts";
 import { pause } from "../../service/loop.ts";
+import { NO_KEYS } from "../at-rest/storage-keys.ts";
 import type { FromSearch, SearchAnswers, SearchConfig, SearchQuestion, ToSearch } from "./messages.ts";
 
 /** A question is answered within this time, milliseconds: those who ask wait no longer. */
@@ -22,8 +23,8 @@ export class SearchDesk {
   #state: { indexed: number; problem: string | null } = { indexed: 0, problem: "starting" };
 
   /** @param folder the auditor's */
-  constructor(folder: string, log: Log, everyMs = FOLLOW_EVERY_MS) {
-    this.#config = { folder, everyMs };
+  constructor(folder: string, log: Log, keys = NO_KEYS, everyMs = FOLLOW_EVERY_MS) {
+    this.#config = { folder, everyMs, storageKeys: keys.texts };
     this.#log = log;
     this.#worker = this.#start();
   }

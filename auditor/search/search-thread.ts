@@ -2,6 +2,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { ENDING_TYPES, MeshError } from "../../bus-schemas/index.ts";
 import { startLoop } from "../../service/loop.ts";
+import { StorageKeys } from "../at-rest/storage-keys.ts";
 import type { Gap } from "./gap.ts";
 import { GapFinder } from "./gaps.ts";
 import { LiveIndex } from "./live-index.ts";
@@ -12,8 +13,8 @@ import { statsOf } from "./stats.ts";
 
 const port = parentPort;
 if (port === null) throw new MeshError("internal", "search-thread.ts runs as a thread of the auditor");
-const { folder, everyMs } = workerData as SearchConfig;
-const live = new LiveIndex(folder);
+const { folder, everyMs, storageKeys } = workerData as SearchConfig;
+const live = new LiveIndex(folder, new StorageKeys(storageKeys));
 const post = (message: FromSearch) => port.postMessage(message);
 let finder: { index: SearchIndex; gaps: GapFinder } | undefined;
 let problem: string | null = "the search index is not there yet";
@@ -34,17 +35,17 @@ port.on("message", ({ id, question }: ToSearch) => {
 });
 
 function answer(index: SearchIndex, question: SearchQuestion): SearchAnswers[keyof SearchAnswers] {
-  if (question.kind === "query") return search(index, live.tlog, question.query);
-  if (question.kind === "gaps") return findGaps(index, question.nowMs);
+  if (question.kind === "query") return search(index, live.log, question.query);
+  if (question.kind === "gaps") return findGaps(index, question.nowMs, question.steadyMs);
   if (question.kind === "stats") return statsOf(index, question.about);
   const last = ENDING_TYPES.map((type) => index.select({ job_id: question.jobId, type, limit: 1 })[0] ?? 0);
   return Math.max(...last);
 }
 
-function findGaps(index: SearchIndex, nowMs: number): Gap[] {
+function findGaps(index: SearchIndex, nowMs: number, steadyMs: number): Gap[] {
   // An index that was made anew is looked through anew.
-  if (finder?.index !== index) finder = { index, gaps: new GapFinder(index, live.tlog) };
-  return finder.gaps.find(nowMs);
+  if (finder?.index !== index) finder = { index, gaps: new GapFinder(index, live.log) };
+  return finder.gaps.find(nowMs, steadyMs);
 }
 
 function failed(error: unknown): void {

@@ -7,6 +7,7 @@ import { decided, ended, hop } from "../../test/kit/recorded-jobs.ts";
 import { BEGAN_MS, startLog, type RecordedLog } from "../../test/kit/recorded-log.ts";
 import { tempDir, type TempDir } from "../../test/kit/temp-dir.ts";
 import { waitFor } from "../../test/kit/wait-for.ts";
+import { NO_KEYS } from "../at-rest/storage-keys.ts";
 import { rebuildIndex, type ReadableLog } from "./build.ts";
 import { LiveIndex } from "./live-index.ts";
 import { SearchDesk } from "./search-desk.ts";
@@ -46,7 +47,7 @@ async function fill(): Promise<void> {
 }
 
 function found(index: SearchIndex, query: AuditQueryInput): number[] {
-  return search(index, at("tlog"), AuditQuery.parse(query)).events.map((entry) => entry.sequence);
+  return search(index, { tlog: at("tlog") }, AuditQuery.parse(query)).events.map((entry) => entry.sequence);
 }
 
 test("entries are found by job, node, class, type, outcome and time, alone and together; hops by both their nodes", async () => {
@@ -63,7 +64,7 @@ test("entries are found by job, node, class, type, outcome and time, alone and t
   expect(found(index, { limit: 2 })).toEqual([6, 7]);
   expect(found(index, { after_sequence: 2, limit: 2 })).toEqual([3, 4]);
   expect(found(index, { outcome: "no-such-word" })).toEqual([]);
-  const [entry] = search(index, at("tlog"), AuditQuery.parse({ limit: 1 })).events;
+  const [entry] = search(index, { tlog: at("tlog") }, AuditQuery.parse({ limit: 1 })).events;
   expect(EVENTS.job_ended.data.parse(entry?.data)).toEqual(ended("job-cccc", null, null, "refused"));
   index.close();
 });
@@ -89,7 +90,11 @@ test("pages are gone through without a hole or a repeat, with and without a filt
   for (const filter of [{}, { type: "job_ended" } as const]) {
     const seen: number[] = [];
     for (let after = 0, more = true; more;) {
-      const page = search(index, at("tlog"), AuditQuery.parse({ ...filter, after_sequence: after, limit: 2 }));
+      const page = search(
+        index,
+        { tlog: at("tlog") },
+        AuditQuery.parse({ ...filter, after_sequence: after, limit: 2 }),
+      );
       seen.push(...page.events.map((entry) => entry.sequence));
       more = page.next > after;
       after = page.next;
@@ -190,7 +195,7 @@ test("a pruned bundle is passed over by an index that is made anew, and its entr
   rebuildIndex(dir.path, readable());
   const before = new SearchIndex(at(INDEX_FILE));
   await rm(at("tlog", "tile", "entries", "000"));
-  expect(search(before, at("tlog"), AuditQuery.parse({ job_id: "job-0007" }))).toMatchObject({
+  expect(search(before, { tlog: at("tlog") }, AuditQuery.parse({ job_id: "job-0007" }))).toMatchObject({
     events: [],
     note: expect.stringContaining("1 more"),
   });
@@ -214,10 +219,10 @@ test("a tile with damage in it stops the index with a sentence, and the file of 
 test("the search thread follows, answers, and refuses by a typed error while there is no log", async () => {
   const empty = tempDir("tiermesh-search-none-");
   await using _nothing = { [Symbol.asyncDispose]: () => empty.remove() };
-  const none = new SearchDesk(empty.path, quiet, 20);
+  const none = new SearchDesk(empty.path, quiet, NO_KEYS, 20);
   await expect(none.ask({ kind: "stats", about: {} })).rejects.toMatchObject({ code: "audit_unavailable" });
   await none.close();
-  const desk = new SearchDesk(dir.path, quiet, 20);
+  const desk = new SearchDesk(dir.path, quiet, NO_KEYS, 20);
   await fill();
   await waitFor(() => expect(desk.state).toEqual({ indexed: 7, problem: null }));
   const page = await desk.ask({ kind: "query", query: AuditQuery.parse({ node_id: "gpu-2" }) });

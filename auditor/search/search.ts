@@ -2,20 +2,19 @@
 import type { AuditEntry, AuditPage, AuditQuery } from "../../bus-schemas/index.ts";
 import { TileReader } from "../tlog/reader.ts";
 import type { SearchIndex } from "./search-index.ts";
-import { EntryReader } from "./tile-entries.ts";
+import { EntryReader, type EntryFiles } from "./tile-entries.ts";
 
 /** An answer stays below this, characters of JSON, well under the bus's largest message. */
 const MAX_ANSWER_CHARS = 4 * 1024 * 1024;
 
 /**
  * The entries for a question, as the tiles have them.
- * @param tlog folder of the tiles
  * @throws MeshError `conflict`, `not_found` when a tile is damaged
  */
-export function search(index: SearchIndex, tlog: string, query: AuditQuery): AuditPage {
+export function search(index: SearchIndex, { keys, tlog }: EntryFiles, query: AuditQuery): AuditPage {
   const found = index.select(query);
   const newest = query.after_sequence === undefined;
-  const reader = new EntryReader(new TileReader(tlog, index.log.last));
+  const reader = new EntryReader(new TileReader(tlog, index.log.last, keys));
   const events: AuditEntry[] = [];
   let chars = 0;
   let pruned = 0;

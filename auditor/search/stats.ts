@@ -11,11 +11,12 @@ export function statsOf(index: SearchIndex, about: AuditFilter): AuditStats {
   const grouped = (column: string, condition = "1", sum = "count(*)") =>
     index.db
       .prepare(
-        `SELECT w.text AS name, ${sum} AS n FROM entry JOIN word w ON w.id = entry.${column}
-         WHERE ${sql} AND ${condition} GROUP BY entry.${column} ORDER BY n DESC, name`,
+        `SELECT ${column} AS id, ${sum} AS n FROM entry
+         WHERE ${sql} AND ${condition} AND ${column} IS NOT NULL GROUP BY ${column}`,
       )
       .all(...values)
-      .map((row) => [String(row["name"]), Number(row["n"])] as const);
+      .map((row) => [index.words.textOf(row["id"]), Number(row["n"])] as const)
+      .toSorted(([a, most], [b, least]) => least - most || (a < b ? -1 : 1));
   const ends = `type IN (${ENDING_TYPES.map((type) => index.words.find(type) ?? 0).join(", ")})`;
   const whole = index.db
     .prepare(

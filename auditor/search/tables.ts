@@ -1,9 +1,10 @@
 /** The tables of the search index, and which of its columns can be asked for. */
-import type { DatabaseSync } from "node:sqlite";
+import type { DatabaseSync, SQLInputValue } from "node:sqlite";
+import type { IndexTexts } from "./index-texts.ts";
 import type { IndexRow } from "./index-row.ts";
 
 /** Another number than this in a file, and it is made anew. */
-export const INDEX_VERSION = 2;
+export const INDEX_VERSION = 3;
 
 /**
  * Texts that recur (types, sources, nodes, …) are numbers in the table of entries, and stand here once. Callers are no such texts:
@@ -11,13 +12,13 @@ export const INDEX_VERSION = 2;
  */
 export const TABLES = `
   CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
-  CREATE TABLE word (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
+  CREATE TABLE word (id INTEGER PRIMARY KEY, text ANY NOT NULL) STRICT;
   CREATE TABLE entry (
-    sequence INTEGER PRIMARY KEY, time_ms INTEGER, type INTEGER, source INTEGER, class INTEGER, job TEXT,
+    sequence INTEGER PRIMARY KEY, time_ms INTEGER, type INTEGER, source INTEGER, class INTEGER, job ANY,
     node INTEGER, from_node INTEGER, outcome INTEGER, layer INTEGER, deadline_ms INTEGER,
     energy_wh REAL, cost REAL, currency INTEGER
   ) STRICT;
-  CREATE TABLE party (id TEXT NOT NULL, sequence INTEGER NOT NULL, PRIMARY KEY (id, sequence)) STRICT, WITHOUT ROWID;
+  CREATE TABLE party (id ANY NOT NULL, sequence INTEGER NOT NULL, PRIMARY KEY (id, sequence)) STRICT, WITHOUT ROWID;
 `;
 
 /** Made behind the entries when the whole log is read: a quarter of the time that it takes to keep them up on the way. */
@@ -37,14 +38,18 @@ export const INSERT = `INSERT OR IGNORE INTO entry VALUES (${Array.from({ length
 export const INSERT_PARTY = "INSERT OR IGNORE INTO party VALUES (?, ?)";
 
 /** The values of {@link INSERT}. */
-export function valuesOf(row: IndexRow, word: (text: string | null) => number | null) {
+export function valuesOf(
+  row: IndexRow,
+  word: (text: string | null) => number | null,
+  jobOf: (jobId: string) => SQLInputValue,
+) {
   return [
     row.sequence,
     row.timeMs,
     word(row.type),
     word(row.source),
     word(row.dataClass),
-    row.jobId,
+    row.jobId === null ? null : jobOf(row.jobId),
     word(row.node),
     word(row.fromNode),
     word(row.outcome),
@@ -59,11 +64,14 @@ export function valuesOf(row: IndexRow, word: (text: string | null) => number | 
 /** The texts that have a number; a new one is given the next. */
 export class Words {
   readonly #ids = new Map<string, number>();
+  readonly #known = new Map<number, string>();
   readonly #insert;
+  readonly #texts: IndexTexts;
 
-  constructor(db: DatabaseSync) {
+  constructor(db: DatabaseSync, texts: IndexTexts) {
+    this.#texts = texts;
     this.#insert = db.prepare("INSERT INTO word (id, text) VALUES (?, ?)");
-    for (const { id, text } of db.prepare("SELECT id, text FROM word").all()) this.#ids.set(String(text), Number(id));
+    this.reload(db);
   }
 
   /** Null for null. */
@@ -72,10 +80,19 @@ export class Words {
     const known = this.#ids.get(text);
     if (known !== undefined) return known;
     const id = this.#ids.size + 1;
-    this.#insert.run(id, text);
+    this.#insert.run(id, this.#texts.write(text));
     this.#ids.set(text, id);
+    this.#known.set(id, text);
     return id;
   };
+
+  /** The text of a number; empty for none. */
+  readonly textOf = (id: unknown): string => this.#known.get(Number(id)) ?? "";
+
+  /** The numbers of all texts with this beginning. */
+  startingWith(prefix: string): number[] {
+    return Array.from(this.#ids).flatMap(([text, id]) => (text.startsWith(prefix) ? [id] : []));
+  }
 
   /** Undefined for a text that no entry has. */
   find(text: string): number | undefined {
@@ -85,6 +102,11 @@ export class Words {
   /** After a transaction was rolled back: what it added is forgotten. */
   reload(db: DatabaseSync): void {
     this.#ids.clear();
-    for (const { id, text } of db.prepare("SELECT id, text FROM word").all()) this.#ids.set(String(text), Number(id));
+    this.#known.clear();
+    for (const { id, text } of db.prepare("SELECT id, text FROM word").all()) {
+      const word = this.#texts.read(text);
+      this.#ids.set(word, Number(id));
+      this.#known.set(Number(id), word);
+    }
   }
 }

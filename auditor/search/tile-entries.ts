@@ -1,7 +1,16 @@
 /** Entries of the log as its tiles have them. Nothing here is checked against the tree: `audit verify` does that. */
 import { MeshError, type LogEntry } from "../../bus-schemas/index.ts";
+import type { StorageKeys } from "../at-rest/storage-keys.ts";
 import { BadTile, type TileReader } from "../tlog/reader.ts";
 import { TILE_WIDTH } from "../tlog/tiles.ts";
+
+/** Where the entries of a log lie. */
+export interface EntryFiles {
+  /** Folder of the tiles. */
+  tlog: string;
+  /** Of an encrypted log. */
+  keys?: StorageKeys | undefined;
+}
 
 /** An entry of a tile; one that was too large for it has `data_sha256` and `data_bytes` in the place of `data`. */
 export type TileEntry = LogEntry & { data_sha256?: string; data_bytes?: number };

@@ -18,9 +18,9 @@ export interface Checkpoint extends TreeHead {
   origin: string;
 }
 
-/** The checkpoint of the signer's own log, as a signed note. */
-export function signCheckpoint({ size, root }: TreeHead, signer: NoteSigner): string {
-  return signNote(`${signer.name}\n${size}\n${Buffer.from(root).toString("base64")}\n`, [signer]);
+/** The checkpoint of the signer's own log, as a signed note. @param also who signs it besides */
+export function signCheckpoint({ size, root }: TreeHead, signer: NoteSigner, also: readonly NoteSigner[] = []): string {
+  return signNote(`${signer.name}\n${size}\n${Buffer.from(root).toString("base64")}\n`, [signer, ...also]);
 }
 
 /** What a witness has said to a checkpoint. */

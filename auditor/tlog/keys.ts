@@ -2,14 +2,11 @@
  * Keys of signed notes (c2sp.org/signed-note) in the text forms of golang.org/x/mod/sumdb/note: a verifier key
  * `name+hash+base64(type || public key)` and a private key `PRIVATE+KEY+name+hash+base64(type || seed)`. Pure but for chance.
  */
-import { createPrivateKey, createPublicKey, generateKeyPairSync, sign, verify, type KeyObject } from "node:crypto";
+import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { MeshError } from "../../bus-schemas/index.ts";
 import { decodeBase64 } from "./base64.ts";
-import { TIME_BYTES, cosignatureTimeS, cosigned, timeBytes } from "./cosignature.ts";
 import { sha256 } from "./hash.ts";
-
-/** `signature`: of the text as it is. `cosignature`: of a checkpoint and a time, by a witness (c2sp.org/tlog-cosignature). */
-type KeyKind = "signature" | "cosignature";
+import { SEED_BYTES, SIGNATURE_TYPES, typeOf, type KeyKind, type SignatureType } from "./signature-types.ts";
 
 /** What checks signatures by one key. Name and key id together say which key. */
 export interface NoteVerifier {
@@ -30,87 +27,62 @@ export interface NoteSigner {
   verifierKey: string;
 }
 
-/** One way to sign, by its identifier byte. ML-DSA-44 cosignatures (c2sp.org/tlog-cosignature) would be one more. */
-interface SignatureType {
-  kind: KeyKind;
-  verify(key: KeyObject, text: Uint8Array, signature: Uint8Array): boolean;
-  sign(key: KeyObject, text: Uint8Array, timeS: () => number): Buffer;
-}
-
-const ED25519 = 0x01;
-const ED25519_COSIGNATURE = 0x04;
-/** Length of an Ed25519 public key and of a private key's seed, bytes (RFC 8032). */
-const ED25519_BYTES = 32;
-/** What stands before a 32-byte public key in SPKI, and before a seed in PKCS #8 (RFC 8410, sections 4 and 7). */
-const SPKI_HEAD = Buffer.from("302a300506032b6570032100", "hex");
-const PKCS8_HEAD = Buffer.from("302e020100300506032b657004220420", "hex");
-
-const TYPES: ReadonlyMap<number, SignatureType> = new Map<number, SignatureType>([
-  [
-    ED25519,
-    {
-      kind: "signature",
-      verify: (key, text, signature) => verify(null, text, key, signature),
-      sign: (key, text) => sign(null, text, key),
-    },
-  ],
-  [
-    ED25519_COSIGNATURE,
-    {
-      kind: "cosignature",
-      verify: (key, text, signature) => {
-        const seconds = cosignatureTimeS(signature);
-        return seconds !== undefined && verify(null, cosigned(text, seconds), key, signature.subarray(TIME_BYTES));
-      },
-      sign: (key, text, timeS) => {
-        const seconds = Math.floor(timeS());
-        return Buffer.concat([timeBytes(seconds), sign(null, cosigned(text, seconds), key)]);
-      },
-    },
-  ],
-]);
-
 const VERIFIER_KEY = /^([^\s+]+)\+([0-9a-f]{8})\+(\S+)$/;
 const PRIVATE_KEY = /^PRIVATE\+KEY\+([^\s+]+)\+([0-9a-f]{8})\+(\S+)$/;
 
 /** @throws MeshError `bad_config` when it is no verifier key, or of a type that is not known here. */
 export function parseVerifierKey(text: string): NoteVerifier {
   const { name, keyId, data } = split(VERIFIER_KEY, text, "a verifier key (name+hash+base64)");
-  const type = TYPES.get(data[0] ?? -1);
-  if (type === undefined) throw bad(`a key of signature type ${data[0] ?? "none"}, which is not known here`);
-  if (data.length !== 1 + ED25519_BYTES || keyIdOf(name, data) !== keyId)
+  const type = typeIn(data);
+  if (data.length !== 1 + type.algorithm.publicBytes || keyIdOf(name, data) !== keyId)
     throw bad("a verifier key whose hash is not that of its key: a character was changed or lost");
-  const key = createPublicKey({ key: Buffer.concat([SPKI_HEAD, data.subarray(1)]), format: "der", type: "spki" });
-  return { name, keyId, kind: type.kind, verify: (bytes, signature) => type.verify(key, bytes, signature) };
+  const der = Buffer.concat([type.algorithm.spkiHead, data.subarray(1)]);
+  const key = createPublicKey({ key: der, format: "der", type: "spki" });
+  return { name, keyId, kind: type.kind, verify: (bytes, signature) => type.verify(key, name, bytes, signature) };
 }
 
 /**
  * @param timeS what a cosignature says that the time is, seconds since 1970
- * @throws MeshError `bad_config` when it is no private Ed25519 key; the message never holds any of it.
+ * @throws MeshError `bad_config` when it is no private key of a known type; the message never holds any of it.
  */
 export function parsePrivateKey(text: string, timeS = () => Date.now() / 1000): NoteSigner {
   const { name, keyId, data } = split(PRIVATE_KEY, text, "a private key of a log or a witness");
-  const type = TYPES.get(data[0] ?? -1);
-  if (type === undefined || data.length !== 1 + ED25519_BYTES) throw bad("a private key that is not of Ed25519");
-  const key = createPrivateKey({ key: Buffer.concat([PKCS8_HEAD, data.subarray(1)]), format: "der", type: "pkcs8" });
-  const encoded = Buffer.concat([data.subarray(0, 1), rawPublicKey(createPublicKey(key))]);
+  const type = typeIn(data);
+  if (data.length !== 1 + SEED_BYTES) throw bad("a private key that has not the length of one");
+  const der = Buffer.concat([type.algorithm.pkcs8Head, data.subarray(1)]);
+  const key = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
+  const encoded = Buffer.concat([data.subarray(0, 1), rawPublicKey(createPublicKey(key), type)]);
   if (keyIdOf(name, encoded) !== keyId) throw bad("a private key whose hash is not that of its key");
   const verifierKey = `${name}+${hex(keyId)}+${encoded.toString("base64")}`;
-  return { name, keyId, kind: type.kind, sign: (bytes) => type.sign(key, bytes, timeS), verifierKey };
+  return { name, keyId, kind: type.kind, sign: (bytes) => type.sign(key, name, bytes, timeS), verifierKey };
 }
 
 /**
- * A new Ed25519 private key, as text; of a log, or of a witness (`cosignature`). `nameOf` is given eight hex digits of the
+ * A new private key, as text; of a log, or of a witness (`cosignature`). `nameOf` is given eight hex digits of the
  * public key's hash, to make names unique by.
  */
-export function generatePrivateKey(nameOf: (unique: string) => string, kind: KeyKind = "signature"): string {
-  const type = Buffer.of(kind === "signature" ? ED25519 : ED25519_COSIGNATURE);
-  const { publicKey, privateKey } = generateKeyPairSync("ed25519");
-  const encoded = Buffer.concat([type, rawPublicKey(publicKey)]);
+export function generatePrivateKey(
+  nameOf: (unique: string) => string,
+  kind: KeyKind = "signature",
+  algorithm: "ed25519" | "ml-dsa-44" = "ed25519",
+): string {
+  const id = typeOf(kind, algorithm);
+  const type = typeIn(Buffer.of(id));
+  const { publicKey, privateKey } = generatePair(algorithm);
+  const encoded = Buffer.concat([Buffer.of(id), rawPublicKey(publicKey, type)]);
   const name = nameOf(sha256(encoded).toString("hex", 0, 4));
-  const seed = privateKey.export({ format: "der", type: "pkcs8" }).subarray(PKCS8_HEAD.length);
-  const data = Buffer.concat([type, seed]).toString("base64");
+  const data = Buffer.concat([Buffer.of(id), seedOf(privateKey, type)]).toString("base64");
   return `PRIVATE+KEY+${name}+${hex(keyIdOf(name, encoded))}+${data}`;
+}
+
+function generatePair(algorithm: "ed25519" | "ml-dsa-44") {
+  return algorithm === "ed25519" ? generateKeyPairSync("ed25519") : generateKeyPairSync("ml-dsa-44");
+}
+
+function typeIn(data: Buffer): SignatureType {
+  const type = SIGNATURE_TYPES.get(data[0] ?? -1);
+  if (type === undefined) throw bad(`a key of signature type ${data[0] ?? "none"}, which is not known here`);
+  return type;
 }
 
 /** SHA-256(name || 0x0A || type || public key)[:4], big-endian. */
@@ -118,8 +90,15 @@ function keyIdOf(name: string, encoded: Uint8Array): number {
   return sha256(Buffer.concat([Buffer.from(`${name}\n`), encoded])).readUInt32BE(0);
 }
 
-function rawPublicKey(key: KeyObject): Buffer {
-  return key.export({ format: "der", type: "spki" }).subarray(SPKI_HEAD.length);
+function rawPublicKey(key: KeyObject, { algorithm }: SignatureType): Buffer {
+  return key.export({ format: "der", type: "spki" }).subarray(algorithm.spkiHead.length);
+}
+
+/** Of ML-DSA-44 the PKCS #8 has more than the seed; its JWK (`kty` AKP) has the seed as `priv`. */
+function seedOf(key: KeyObject, { algorithm }: SignatureType): Buffer {
+  if (algorithm.name === "ed25519")
+    return key.export({ format: "der", type: "pkcs8" }).subarray(algorithm.pkcs8Head.length);
+  return Buffer.from(String((key.export({ format: "jwk" }) as { priv?: unknown }).priv), "base64url");
 }
 
 function split(pattern: RegExp, text: string, what: string): { name: string; keyId: number; data: Buffer } {

@@ -52,7 +52,7 @@ test("signatures of unknown keys and of types still to come are passed over, and
 test("keys whose hash, type or length is wrong are refused, and an error never holds the private key", () => {
   for (const bad of ["", "x", "a+b", GO_VERIFIER.replace("c7", "c8"), GO_VERIFIER.replace("Peter", "Petra")])
     expect(() => parseVerifierKey(bad)).toThrow();
-  expect(() => parseVerifierKey("n+00000000+BkFB")).toThrow("signature type 6");
+  expect(() => parseVerifierKey("n+00000000+B0FB")).toThrow("signature type 7");
   for (const bad of [GO_PRIVATE.slice(0, -4), GO_PRIVATE.replace("c7", "c8"), GO_VERIFIER, `${GO_PRIVATE}AAAA`])
     expect(() => parsePrivateKey(bad)).toThrow(/^(?!.*AYEKFAL)/);
 });

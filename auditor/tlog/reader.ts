@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { MeshError } from "../../bus-schemas/index.ts";
+import { MissingStorageKey, NO_KEYS, type StorageKeys } from "../at-rest/storage-keys.ts";
 import { decodeBundle } from "./bundle.ts";
 import { HASH_BYTES } from "./hash.ts";
 import { TILE_HEIGHT, TILE_WIDTH, tilePath, widthOf, type Tile } from "./tiles.ts";
@@ -19,16 +20,24 @@ export class BadTile extends MeshError {
   }
 }
 
+/** What entries lie in. */
+const BUNDLES = "tile/entries/";
+
 export class TileReader {
   readonly #folder: string;
   readonly #size: number;
+  readonly #keys: StorageKeys;
   /** The last tile of each level: neighbours are asked for one after the other. */
   readonly #last = new Map<Tile["level"], { index: number; hashes: Buffer[] }>();
 
-  /** @param size entries of the tree that is read, which may be smaller than what the folder holds. */
-  constructor(folder: string, size: number) {
+  /**
+   * @param size entries of the tree that is read, which may be smaller than what the folder holds.
+   * @param keys of a log that is encrypted; without any, its entries are no damage but {@link MissingStorageKey}
+   */
+  constructor(folder: string, size: number, keys: StorageKeys = NO_KEYS) {
     this.#folder = folder;
     this.#size = size;
+    this.#keys = keys;
   }
 
   /** For the functions of tree.ts. */
@@ -60,12 +69,26 @@ export class TileReader {
     return entries.slice(0, width);
   }
 
+  /** A tile or bundle of this path as the format has it, decrypted; undefined when there is none. @throws BadTile, MissingStorageKey */
+  content(file: string): Buffer | undefined {
+    const data = read(path.join(this.#folder, file));
+    if (data === undefined || !file.startsWith(BUNDLES)) return data;
+    try {
+      const opened = this.#keys.open(data, file);
+      if (opened !== undefined) return opened;
+    } catch (error) {
+      if (!(error instanceof MissingStorageKey) || this.#keys.current === undefined) throw error;
+      throw new BadTile(file, "encrypted by a storage key that is not here");
+    }
+    throw new BadTile(file, "was changed: it cannot be decrypted");
+  }
+
   #read(level: Tile["level"], index: number): { file: string; data: Buffer; width: number } {
     const width = widthOf(level, index, this.#size);
     // A partial tile that has become full may have been removed since.
     for (const asked of [width, TILE_WIDTH]) {
       const file = tilePath({ level, index, width: asked });
-      const data = read(path.join(this.#folder, file));
+      const data = this.content(file);
       if (data !== undefined) return { file, data, width };
     }
     throw new BadTile(tilePath({ level, index, width }), "missing");

@@ -1,3 +1,4 @@
+import { NO_KEYS, type StorageKeys } from "../at-rest/storage-keys.ts";
 import { leafHash } from "./hash.ts";
 import type { Problem } from "./verify.ts";
 import { readMinimumIndex } from "./minimum-index.ts";
@@ -15,13 +16,15 @@ const BUNDLES = 16;
  */
 export class Scrubber {
   readonly #folder: string;
+  readonly #keys: StorageKeys;
   /** The bundle that comes next. */
   #next = 0;
   /** What is wrong, by file. */
   readonly #damaged = new Map<string, string>();
 
-  constructor(folder: string) {
+  constructor(folder: string, keys = NO_KEYS) {
     this.#folder = folder;
+    this.#keys = keys;
   }
 
   /** What is wrong, as far as was looked. */
@@ -32,7 +35,7 @@ export class Scrubber {
   /** Looks at the next bundles and their tiles, and whether the tree still leads to its root. @returns what was not known before */
   look(head: TreeHead): Problem[] {
     const before = new Set(this.#damaged.keys());
-    const reader = new TileReader(this.#folder, head.size);
+    const reader = new TileReader(this.#folder, head.size, this.#keys);
     const count = Math.ceil(head.size / TILE_WIDTH);
     const first = Math.max(this.#next >= count ? 0 : this.#next, readMinimumIndex(this.#folder) / TILE_WIDTH);
     this.#next = first + BUNDLES;

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { MeshError } from "../../bus-schemas/index.ts";
+import { MissingStorageKey, type StorageKeys } from "../at-rest/storage-keys.ts";
 import { encodeBundle } from "./bundle.ts";
 import { cosignersOf, openCheckpoint, type Checkpoint, type Cosigned } from "./checkpoint.ts";
 import { UNFINISHED } from "./files.ts";
@@ -43,17 +44,22 @@ export interface VerifyOptions {
   prunedUpTo?: (entry: Uint8Array) => number | undefined;
   /** Keys of witnesses whose cosignatures are counted. */
   witnesses?: readonly NoteVerifier[];
+  /** Of a log that is encrypted. */
+  keys?: StorageKeys | undefined;
   /** Checkpoints of this log that were kept elsewhere: each must be of a beginning of the log. */
   kept?: readonly Uint8Array[];
 }
 
-/** Never throws for what a log's files hold; @throws MeshError `bad_request` when the folder cannot be read at all. */
+/**
+ * Never throws for what a log's files hold.
+ * @throws MeshError `bad_request` when the folder cannot be read at all; MissingStorageKey when it is encrypted and no key was given
+ */
 export function verifyLog(folder: string, key: NoteVerifier, options: VerifyOptions = {}): Verified {
   const problems: Problem[] = [];
   const checkpoint = attempt(problems, CHECKPOINT_FILE, () => openCheckpoint(readCheckpoint(folder), key));
   if (checkpoint === undefined) return { checkpoint: null, problems, minimum: 0, uncovered: 0, witnessed: null };
   const { size, root } = checkpoint;
-  const reader = new TileReader(folder, size);
+  const reader = new TileReader(folder, size, options.keys);
   const minimum = checkMinimum(folder, size, problems);
   const pruned = checkEntries(reader, { minimum, size }, problems, options.prunedUpTo ?? (() => minimum));
   if (pruned < minimum)
@@ -209,7 +215,7 @@ function checkOthers(folder: string, reader: TileReader, { minimum, size }: Exte
           level === "entries"
             ? encodeBundle(reader.bundle(index).slice(0, width))
             : Buffer.concat(reader.tile(level, index).slice(0, width));
-        if (!same(whole, readFileSync(path.join(folder, file))))
+        if (!same(whole, reader.content(file) ?? whole))
           problems.push({ file, what: "is not the beginning of the tile that the checkpoint covers" });
       });
   }
@@ -232,11 +238,15 @@ function fileOf(level: Tile["level"], index: number, size: number): string {
   return tilePath({ level, index, width: widthOf(level, index, size) });
 }
 
-/** What `work` returns, or undefined with what is wrong noted: under the tile's own file, or under `file`. */
+/**
+ * What `work` returns, or undefined with what is wrong noted: under the tile's own file, or under `file`.
+ * @throws MissingStorageKey: without a key nothing can be said of the log
+ */
 function attempt<T>(problems: Problem[], file: string, work: () => T): T | undefined {
   try {
     return work();
   } catch (error) {
+    if (error instanceof MissingStorageKey) throw error;
     if (error instanceof BadTile) problems.push({ file: error.file, what: error.why });
     else problems.push({ file, what: MeshError.from(error, "internal", "cannot be read").message });
     return undefined;

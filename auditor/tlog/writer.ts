@@ -5,6 +5,8 @@
  */
 import path from "node:path";
 import { MeshError } from "../../bus-schemas/index.ts";
+import { sealedDisk } from "../at-rest/sealed-disk.ts";
+import { NO_KEYS, type StorageKeys } from "../at-rest/storage-keys.ts";
 import { decodeBundle } from "./bundle.ts";
 import { openCheckpoint, signCheckpoint, type Checkpoint, type TreeHead } from "./checkpoint.ts";
 import { DISK, replaceFiles, type Disk } from "./files.ts";
@@ -22,6 +24,7 @@ export const WITNESSED_FILE = "checkpoint.witnessed";
 export class TlogWriter {
   readonly #folder: string;
   readonly #signer: NoteSigner;
+  readonly #also: readonly NoteSigner[];
   readonly #disk: Disk;
   #frontier: Frontier = EMPTY;
   /** What the tiles hold beyond the checkpoint, durably. */
@@ -30,19 +33,27 @@ export class TlogWriter {
   /** The checkpoint file has one change at a time. */
   #files: Promise<unknown> = Promise.resolve();
 
-  private constructor(folder: string, signer: NoteSigner, disk: Disk) {
+  private constructor(folder: string, signer: NoteSigner, also: readonly NoteSigner[], disk: Disk) {
     this.#folder = folder;
     this.#signer = signer;
+    this.#also = also;
     this.#disk = disk;
   }
 
   /**
    * Opens the log of a folder, or begins one where there is none.
+   * @param also who signs each checkpoint besides
    * @throws MeshError `conflict` when the right edge of the log does not hash to its checkpoint, or the checkpoint is
-   *   missing or not this key's; the file system's errors.
+   *   missing or not this key's; MissingStorageKey when its entries are encrypted by another; the file system's errors.
    */
-  static async open(folder: string, signer: NoteSigner, disk: Disk = DISK): Promise<TlogWriter> {
-    const writer = new TlogWriter(folder, signer, disk);
+  static async open(
+    folder: string,
+    signer: NoteSigner,
+    disk: Disk = DISK,
+    keys: StorageKeys = NO_KEYS,
+    also: readonly NoteSigner[] = [],
+  ): Promise<TlogWriter> {
+    const writer = new TlogWriter(folder, signer, also, sealedDisk(disk, folder, keys));
     const note = await disk.read(path.join(folder, CHECKPOINT_FILE));
     if (note === undefined) await writer.#begin();
     else await writer.#goOn(note);
@@ -189,7 +200,7 @@ export class TlogWriter {
   }
 
   async #sign(frontier: Frontier): Promise<void> {
-    const note = signCheckpoint({ size: frontier.size, root: frontierRoot(frontier) }, this.#signer);
+    const note = signCheckpoint({ size: frontier.size, root: frontierRoot(frontier) }, this.#signer, this.#also);
     const file = new Map([[this.#place(CHECKPOINT_FILE), Buffer.from(note)]]);
     await this.#inTurn(() => replaceFiles(this.#disk, file));
   }

@@ -1,6 +1,6 @@
-import { MeshError } from "../../bus-schemas/index.ts";
 import { signaturesBy, textOf } from "../tlog/note.ts";
 import { SIZE_TYPE, formatAddCheckpoint, parseSize } from "./request.ts";
+import { post, reasonOf } from "./post.ts";
 import type { WitnessAddress } from "./witness-list.ts";
 
 /** A checkpoint that is to be cosigned, and what the log can prove of itself. */
@@ -19,13 +19,9 @@ export type Asked =
   /** It cannot be reached, or answers what it should not. */
   | { state: "away"; reason: string };
 
-/** A slower witness counts as away until it is asked again, milliseconds. */
-const ANSWER_LIMIT_MS = 3000;
-const MAX_ANSWER_BYTES = 64 * 1024;
-
 /** Asks a witness to cosign, from what it said last; learns that from it when it is another. Never throws. */
 export async function askWitness(
-  { key, url }: WitnessAddress,
+  { ca, key, url }: WitnessAddress,
   submission: Submission,
   lastSize: number,
   signal: AbortSignal,
@@ -35,7 +31,7 @@ export async function askWitness(
   try {
     for (let attempt = 0; attempt < 2; attempt++) {
       const body = formatAddCheckpoint({ oldSize, proof: consistency(oldSize, size), checkpoint: note });
-      const { status, text, type } = await post(`${url}/add-checkpoint`, body, signal);
+      const { status, text, type } = await post(`${url}/add-checkpoint`, body, ca, signal);
       const known = status === 409 && type.startsWith(SIZE_TYPE) ? parseSize(text.trimEnd()) : undefined;
       if (status === 200) return cosigned(note, text, key);
       if (status === 422)
@@ -57,30 +53,4 @@ function cosigned(note: string, text: string, key: WitnessAddress["key"]): Asked
   return mine === undefined
     ? { state: "away", reason: "its answer has no signature by its key" }
     : { state: "cosigned", line: mine.line };
-}
-
-async function post(url: string, body: string, signal: AbortSignal) {
-  const response = await fetch(url, {
-    method: "POST",
-    body,
-    headers: { "content-type": "text/plain; charset=utf-8" },
-    redirect: "error",
-    signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_LIMIT_MS)]),
-  });
-  const parts: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const part of response.body ?? []) {
-    bytes += part.length;
-    if (bytes > MAX_ANSWER_BYTES) throw new MeshError("bad_request", "its answer is too long");
-    parts.push(part);
-  }
-  const type = response.headers.get("content-type") ?? "";
-  return { status: response.status, text: Buffer.concat(parts).toString(), type };
-}
-
-/** Why a request failed, in a word that holds no address. */
-function reasonOf(error: unknown): string {
-  if (error instanceof MeshError) return error.message.slice(0, 100);
-  const { cause, name } = (error ?? {}) as Error & { cause?: NodeJS.ErrnoException };
-  return cause?.code ?? name ?? "unknown";
 }

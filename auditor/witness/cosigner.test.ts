@@ -198,13 +198,13 @@ test("a cosignature that was changed is a finding, and so is one that the log ke
 
 test("a list of witnesses is tlog-policy's; what is wrong in it is told by its line", async () => {
   const file = path.join(folder(), "witnesses");
-  expect(await readWitnessList(file)).toEqual([]);
+  expect(await readWitnessList({ list: file })).toEqual([]);
   const key = parsePrivateKey(generatePrivateKey(() => "witness.example/w1", "cosignature")).verifierKey;
   await writeFile(
     file,
     `# ours\nlog ${logSigner.verifierKey}\n\n witness\tbank ${key}  https://w.example/ \nquorum bank\n`,
   );
-  expect(await readWitnessList(file)).toMatchObject([{ name: "bank", url: "https://w.example" }]);
+  expect(await readWitnessList({ list: file })).toMatchObject([{ name: "bank", url: "https://w.example" }]);
   for (const [line, says] of [
     [`witness bank ${key}`, ":1: not"],
     [`witness bank ${logSigner.verifierKey} http://w`, ":1: the key of a log"],
@@ -215,6 +215,6 @@ test("a list of witnesses is tlog-policy's; what is wrong in it is told by its l
     [`witness a ${key} http://w\nwitness b ${key} http://w`, "is there twice"],
   ] as const) {
     await writeFile(file, line);
-    await expect(readWitnessList(file)).rejects.toThrow(says);
+    await expect(readWitnessList({ list: file })).rejects.toThrow(says);
   }
 });

@@ -40,20 +40,20 @@ interface Standing {
 /** Has witnesses cosign the newest checkpoint, beside the log: it never waits for them. */
 export class Cosigner {
   readonly #options: CosignerOptions;
-  readonly #standing: ReadonlyMap<string, Standing>;
+  #witnesses: readonly WitnessAddress[] = [];
+  #standing: ReadonlyMap<string, Standing> = new Map();
 
   constructor(options: CosignerOptions) {
     const { log, metrics, witnesses } = options;
     this.#options = options;
-    this.#standing = new Map(
-      witnesses.map(({ name }) => [name, { size: 0, state: "unknown", waitMs: AGAIN_MS.first, askAtMs: 0 }]),
-    );
+    this.use(witnesses);
     const behind = metrics.gauge("audit_witness_behind_entries", "Entries that a witness has not cosigned", [
       "witness",
     ]);
     Object.assign(behind, {
       collect: () => {
         const size = log()?.size;
+        behind.reset();
         for (const [witness, standing] of this.#standing)
           if (size !== undefined) behind.set({ witness }, Math.max(0, size - standing.size));
       },
@@ -67,6 +67,19 @@ export class Cosigner {
     );
   }
 
+  /** Takes another list: what is known of a witness that stays is kept. */
+  use(witnesses: readonly WitnessAddress[]): void {
+    const before = new Map(this.#witnesses.map((witness) => [witness.name, witness]));
+    const standings = witnesses.map(({ name, key, url }): [string, Standing] => {
+      const known = before.get(name);
+      const stays = known?.key.keyId === key.keyId && known.url === url;
+      const standing = stays ? this.#standing.get(name) : undefined;
+      return [name, standing ?? { size: 0, state: "unknown", waitMs: AGAIN_MS.first, askAtMs: 0 }];
+    });
+    this.#witnesses = witnesses;
+    this.#standing = new Map(standings);
+  }
+
   start(): Loop {
     const { processLog } = this.#options;
     const onError = (error: unknown) => processLog.warn({ err: error }, "cosignatures could not be written down");
@@ -77,9 +90,10 @@ export class Cosigner {
     const log = this.#options.log();
     const nowMs = performance.now();
     const { size } = log ?? { size: 0 };
-    const due = this.#options.witnesses.filter(({ name }) => {
-      const { askAtMs, size: cosigned } = this.#of(name);
-      return cosigned < size && askAtMs <= nowMs;
+    // Whoever leaves the list meanwhile is asked to the end.
+    const due = this.#witnesses.flatMap((witness) => {
+      const standing = this.#standing.get(witness.name);
+      return standing !== undefined && standing.size < size && standing.askAtMs <= nowMs ? [{ witness, standing }] : [];
     });
     if (log === undefined || due.length === 0) return;
     const bytes = await log.checkpoint();
@@ -89,10 +103,10 @@ export class Cosigner {
     const submission: Submission = { note, size: signedSize, consistency: (old, now) => log.consistency(old, now) };
     const lines: string[] = [];
     await Promise.all(
-      due.map(async (witness) => {
-        const asked = await askWitness(witness, submission, this.#of(witness.name).size, signal);
+      due.map(async ({ standing, witness }) => {
+        const asked = await askWitness(witness, submission, standing.size, signal);
         if (signal.aborted) return;
-        this.#note(witness.name, asked, signedSize);
+        this.#note(witness.name, standing, asked, signedSize);
         if (asked.state !== "cosigned") return;
         // Each as it comes: one that hangs must not keep back the others.
         lines.push(asked.line);
@@ -101,8 +115,7 @@ export class Cosigner {
     );
   }
 
-  #note(name: string, asked: Asked, size: number): void {
-    const standing = this.#of(name);
+  #note(name: string, standing: Standing, asked: Asked, size: number): void {
     const good = asked.state === "cosigned";
     const state = good ? "cosigns" : asked.state === "refused" ? "refuses" : "behind";
     if (good) standing.size = size;
@@ -113,11 +126,5 @@ export class Cosigner {
     const reason = good ? null : asked.reason.slice(0, 200);
     this.#options.processLog[good ? "info" : "warn"]({ witness: name, state, reason }, "a witness of the audit log");
     this.#options.onChange({ witness: name, state, reason, tree_size: size, cosigned_size: standing.size });
-  }
-
-  #of(name: string): Standing {
-    const standing = this.#standing.get(name);
-    if (standing === undefined) throw new Error(`no witness ${name}`);
-    return standing;
   }
 }

@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { MeshError } from "../../bus-schemas/index.ts";
 import { DISK } from "../tlog/files.ts";
 import { parseVerifierKey, type NoteVerifier } from "../tlog/keys.ts";
@@ -9,19 +10,46 @@ export interface WitnessAddress {
   key: NoteVerifier;
   /** Submission prefix: `<url>/add-checkpoint` takes checkpoints. */
   url: string;
+  /** Authority of its certificate, PEM; those of the system if undefined. */
+  ca?: string | undefined;
 }
 
 const MAX_WITNESSES = 32;
 /** Names go into events and metrics, characters. */
 const MAX_NAME = 100;
 
+/** What is known of witnesses, in a file. */
+export interface WitnessFiles {
+  /** The list. */
+  list: string;
+  /** Authority of their certificates, PEM. */
+  ca?: string | undefined;
+}
+
 /**
  * The witnesses of a list by c2sp.org/tlog-policy, lines `witness <name> <vkey> <url>`; none when there is no such file.
  * Its other lines (log, group, quorum) say how to verify, and are passed over.
- * @throws MeshError `bad_config` naming the line.
+ * @throws MeshError `bad_config` naming the line, or the authority's file.
  */
-export async function readWitnessList(file: string): Promise<WitnessAddress[]> {
-  const text = (await DISK.read(file))?.toString() ?? "";
+export async function readWitnessList({ ca: caFile, list }: WitnessFiles): Promise<WitnessAddress[]> {
+  const text = (await DISK.read(list))?.toString() ?? "";
+  const ca = caFile === undefined ? undefined : await readAuthority(caFile);
+  return parseWitnessList(text, list).map((witness) => ({ ...witness, ca }));
+}
+
+async function readAuthority(file: string): Promise<string> {
+  const pem = (await DISK.read(file))?.toString() ?? "";
+  try {
+    // Each part has to be one; the TLS of Node passes over what it cannot read.
+    const parts = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+    if (parts.length > 0 && parts.every((part) => new X509Certificate(part).ca)) return pem;
+  } catch {
+    // Told below.
+  }
+  throw new MeshError("bad_config", `${file}: holds no certificate of an authority in PEM`);
+}
+
+function parseWitnessList(text: string, file: string): WitnessAddress[] {
   const witnesses = text.split("\n").flatMap((line, i) => parseLine(line, `${file}:${i + 1}`) ?? []);
   for (const [i, { key, name }] of witnesses.entries()) {
     const twice = witnesses.slice(0, i).some((other) => other.name === name || other.key.keyId === key.keyId);

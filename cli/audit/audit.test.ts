@@ -160,3 +160,28 @@ test("a folder without a log, a key that is none and a receipt without a key are
   await writeFile(at("r.tlog-proof"), "c2sp.org/tlog-proof@v1\nextra YQ==\nindex 0\n\nx");
   expect(() => verify({ receipt: at("r.tlog-proof"), checkpoint: [] })).toThrow("name the log's verifier key");
 });
+
+test("the log's second signature is made when asked for, and required when its key is named", async () => {
+  await record("job_ended", "job-0001");
+  await tree.cover(ALONE);
+  await expect(AuditTree.open(dir.path, log, "mesh.main", { mldsa: true, make: false })).rejects.toThrow(
+    "-mldsa is not there",
+  );
+  tree = await AuditTree.open(dir.path, log, "mesh.main", { mldsa: true });
+  const mldsa = at("log-key-mldsa.pub");
+  expect(check({ mldsa })).toBe(1);
+  expect(said).toContain("it has no ML-DSA-44 signature by that key");
+  await record("job_ended", "job-0002");
+  await tree.cover(ALONE);
+  expect([check(), check({ mldsa })]).toEqual([0, 0]);
+  expect(said).toContain("that by ML-DSA-44");
+  expect(() => check({ mldsa: key() })).toThrow("not the log's key of ML-DSA-44");
+  const note = await readFile(at("tlog", "checkpoint"), "utf8");
+  const lines = note.split("\n");
+  // One character in the middle, so that it is still base64.
+  const line = lines[5] ?? "";
+  lines[5] = `${line.slice(0, 1000)}${line[1000] === "A" ? "B" : "A"}${line.slice(1001)}`;
+  await writeFile(at("tlog", "checkpoint"), lines.join("\n"));
+  expect(check()).toBe(0);
+  expect(check({ mldsa })).toBe(1);
+});

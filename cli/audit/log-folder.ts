@@ -1,5 +1,6 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { readStorageKeys, type StorageKeys } from "../../auditor/at-rest/storage-keys.ts";
 import { TLOG_FOLDER, VERIFIER_KEY_FILE } from "../../auditor/log-key.ts";
 import { parseVerifierKey, type NoteVerifier } from "../../auditor/tlog/keys.ts";
 import { CHECKPOINT_FILE } from "../../auditor/tlog/writer.ts";
@@ -11,6 +12,8 @@ import { note } from "../format/terminal.ts";
 export interface LogPlace {
   folder: string;
   key: NoteVerifier;
+  /** The storage keys of this machine, for a log that is encrypted. */
+  keys: StorageKeys;
 }
 
 /**
@@ -24,7 +27,12 @@ export function logPlace(folder: string | undefined, keyFile: string | undefined
   // A log whose checkpoint was taken away is still a log, and a finding.
   if (!existsSync(path.join(log, CHECKPOINT_FILE)) && !existsSync(path.join(log, "tile")))
     throw new MeshError("bad_request", `${given}: holds no signed log; name the auditor's folder with --offline`);
-  return { folder: log, key: keyFor(log, keyFile) };
+  return { folder: log, key: keyFor(log, keyFile), keys: storageKeys() };
+}
+
+/** This machine's storage keys. @throws MeshError `bad_config` naming the variable or file */
+export function storageKeys(): StorageKeys {
+  return readStorageKeys(process.env, stateDir());
 }
 
 /** @param log where to look for a key that was not named: beside the log, which proves less. */

@@ -24,8 +24,8 @@ const MOST_SHOWN = 20;
 export async function proveNoEgress({ from = 0, to, offline, key: keyFile, out, json }: ProveFlags): Promise<void> {
   const toMs = to ?? Date.now();
   if (toMs <= from) throw new MeshError("bad_request", "--to: must be after --from", { field: "to" });
-  const { folder, key } = logPlace(offline, keyFile);
-  const proof = proveNoP0Egress(folder, key, { fromMs: from, toMs });
+  const { folder, key, keys } = logPlace(offline, keyFile);
+  const proof = proveNoP0Egress(folder, key, { fromMs: from, toMs }, keys);
   const file = out ?? `no-p0-egress-${proof.from.slice(0, 10)}-${proof.to.slice(0, 10)}.json`;
   const text = `${JSON.stringify(proof, null, 2)}\n`;
   writeGiven(file, text);
@@ -51,8 +51,8 @@ export function verifyProof(
   file: string,
   { offline, key: keyFile, json }: Pick<ProveFlags, "offline" | "key" | "json">,
 ): void {
-  const { folder, key } = logPlace(offline, keyFile);
-  const { proof, differs } = checkNegativeProof(folder, key, readGiven(file));
+  const { folder, key, keys } = logPlace(offline, keyFile);
+  const { proof, differs } = checkNegativeProof(folder, key, readGiven(file), keys);
   const ok = differs.length === 0 && proof.holds;
   if (!ok) process.exitCode = EXIT.failed;
   if (json === true) return printJson({ ok, file, origin: key.name, differs, ...summary(proof) });

@@ -84,10 +84,10 @@ export function stats(flags: FilterFlags & SourceFlags & { json?: boolean }): Pr
 
 /** Makes the search index of a log anew from its tiles. */
 export function reindex({ offline, key: keyFile, json }: SourceFlags & { json?: boolean }): void {
-  const { folder, key } = logPlace(offline, keyFile);
+  const { folder, key, keys } = logPlace(offline, keyFile);
   const auditDir = path.dirname(folder);
   const beganMs = performance.now();
-  const log = { tlog: folder, checkpoint: openCheckpoint(readCheckpoint(folder), key) };
+  const log = { tlog: folder, keys, checkpoint: openCheckpoint(readCheckpoint(folder), key) };
   const entries = rebuildIndex(auditDir, log);
   const seconds = (performance.now() - beganMs) / 1000;
   const file = path.join(auditDir, INDEX_FILE);

@@ -47,15 +47,15 @@ async function fromMesh(jobId: string, keyFile: string | undefined): Promise<Aud
 }
 
 function fromFolder(jobId: string, offline: string, keyFile: string | undefined): AuditReceipt {
-  const { folder, key } = logPlace(offline, keyFile);
+  const { folder, key, keys } = logPlace(offline, keyFile);
   const { size } = openCheckpoint(readCheckpoint(folder), key);
-  const index = endingOf(jobId, new TileReader(folder, size), { minimum: readMinimumIndex(folder), size });
+  const index = endingOf(jobId, new TileReader(folder, size, keys), { minimum: readMinimumIndex(folder), size });
   if (index === undefined)
     throw new MeshError(
       "not_found",
       `no ending of job ${jobId} in the ${size} entries of ${folder}; a job that has just ended is there within two seconds`,
     );
-  const made = receiptOf(folder, key, index);
+  const made = receiptOf(folder, key, index, keys);
   const { type, time } = JSON.parse(made.entry.toString()) as AuditEntry;
   return { job_id: jobId, receipt: made.text, origin: key.name, index, size: made.size, type, time };
 }

@@ -3,7 +3,8 @@ import path from "node:path";
 import { openCheckpoint } from "../../auditor/tlog/checkpoint.ts";
 import { readCheckpoint } from "../../auditor/tlog/verify.ts";
 import { catchUp, isOf, type ReadableLog } from "../../auditor/search/build.ts";
-import { INDEX_FILE, SearchIndex } from "../../auditor/search/search-index.ts";
+import type { StorageKeys } from "../../auditor/at-rest/storage-keys.ts";
+import { INDEX_FILE, SearchIndex, isIndexOf } from "../../auditor/search/search-index.ts";
 import { search } from "../../auditor/search/search.ts";
 import { statsOf } from "../../auditor/search/stats.ts";
 import {
@@ -51,7 +52,7 @@ export async function withSource<T>(
   const { log, index } = openFolder(offline, key);
   try {
     return await body({
-      query: async (query) => search(index, log.tlog, parseOrThrow(AuditQuery, query)),
+      query: async (query) => search(index, log, parseOrThrow(AuditQuery, query)),
       stats: async (about) => statsOf(index, about),
       exported: () => Promise.resolve(),
     });
@@ -78,14 +79,15 @@ export function openFolder(
   offline: string | undefined,
   keyFile: string | undefined,
 ): { log: ReadableLog; index: SearchIndex } {
-  const { folder, key } = logPlace(offline, keyFile);
-  const log = { tlog: folder, checkpoint: openCheckpoint(readCheckpoint(folder), key) };
+  const { folder, key, keys } = logPlace(offline, keyFile);
+  const log = { tlog: folder, keys, checkpoint: openCheckpoint(readCheckpoint(folder), key) };
   return { log, index: ready(path.join(path.dirname(folder), INDEX_FILE), log) ?? inMemory(log) };
 }
 
-function ready(file: string, log: ReadableLog): SearchIndex | undefined {
-  if (!existsSync(file)) return undefined;
-  const index = new SearchIndex(file);
+function ready(file: string, { keys, ...log }: ReadableLog & { keys: StorageKeys }): SearchIndex | undefined {
+  // Opening one that does not fit would put an empty one in its place.
+  if (!existsSync(file) || !isIndexOf(file, keys)) return undefined;
+  const index = new SearchIndex(file, { keys });
   if (isOf(index, log) && index.log.last === log.checkpoint.size) return index;
   index.close();
   return undefined;

@@ -1,7 +1,7 @@
 import { cosignersOf, type Cosigned } from "../../auditor/tlog/checkpoint.ts";
 import type { NoteVerifier } from "../../auditor/tlog/keys.ts";
 import { checkProof, parseProof } from "../../auditor/tlog/proof.ts";
-import { verifyLog } from "../../auditor/tlog/verify.ts";
+import { readCheckpoint, verifyLog } from "../../auditor/tlog/verify.ts";
 import { MeshError, type AuditEntry, type EventData } from "../../bus-schemas/index.ts";
 import { EXIT } from "../command.ts";
 import { harmless, print, printJson } from "../format/terminal.ts";
@@ -16,6 +16,10 @@ export interface VerifyFlags {
   proof?: string;
   /** Files with verifier keys of witnesses. */
   witness?: string[];
+  /** Index of the entry with which a copy begins on purpose (`audit export --from`). */
+  begins?: number;
+  /** File with the verifier key of the log's ML-DSA-44 signature. */
+  mldsa?: string;
   /** So many of them must have cosigned; all if not said. */
   require?: number;
   json?: boolean;
@@ -33,12 +37,20 @@ export function verify(flags: VerifyFlags): void {
 
 function verifyFolder(flags: VerifyFlags): void {
   const { checkpoint: kept, json, key: keyFile, offline } = flags;
-  const { folder, key } = logPlace(offline, keyFile);
+  const { folder, key, keys } = logPlace(offline, keyFile);
   const witnesses = witnessKeys(flags);
-  const checked = verifyLog(folder, key, { kept: kept.map(readGiven), prunedUpTo, witnesses });
+  const checked = verifyLog(folder, key, {
+    kept: kept.map(readGiven),
+    prunedUpTo: (entry) => Math.max(prunedUpTo(entry) ?? 0, flags.begins ?? 0),
+    witnesses,
+    keys,
+  });
   const { checkpoint, minimum, problems, uncovered, witnessed } = checked;
   const missing = lacking(witnessed?.witnesses ?? [], witnesses.length, flags.require);
   if (missing !== undefined) problems.push({ file: "checkpoint", what: missing });
+  const mldsa =
+    flags.mldsa === undefined || checkpoint === null ? undefined : mldsaState(readCheckpoint(folder), flags.mldsa);
+  if (mldsa !== undefined && mldsa !== "cosigned") problems.push({ file: "checkpoint", what: mldsaProblem(mldsa) });
   const ok = problems.length === 0;
   if (!ok) process.exitCode = EXIT.failed;
   const root = checkpoint === null ? null : Buffer.from(checkpoint.root).toString("base64");
@@ -52,6 +64,7 @@ function verifyFolder(flags: VerifyFlags): void {
       minimum_index: minimum,
       uncovered,
       witnessed,
+      ...(mldsa === undefined ? {} : { mldsa }),
       problems,
     });
   print(`${folder}: ${harmless(key.name)}`);
@@ -60,15 +73,29 @@ function verifyFolder(flags: VerifyFlags): void {
   if (uncovered > 0)
     print(`  ${uncovered} files beyond the checkpoint, which the next one will cover, were not checked`);
   if (checkpoint === null) return print("no checkpoint that can be trusted: nothing else was checked");
-  if (ok) print(`${checkpoint.size} entries: the signature, every tile and every entry hold; root ${root}`);
+  if (ok)
+    print(
+      `${checkpoint.size} entries: the signature${mldsa === undefined ? "" : ", that by ML-DSA-44"}, every tile and every entry hold; root ${root}`,
+    );
   else print(`${problems.length} ${problems.length === 1 ? "problem" : "problems"} in ${checkpoint.size} entries`);
   if (minimum > 0)
     print(`the log can be read from entry ${minimum} on; those before were pruned, and still count in its root`);
   if (witnessed !== null) print(cosignedLine(witnessed.witnesses, `the first ${witnessed.size} entries`));
 }
 
+/** Whether a checkpoint is signed by the log's second key. @throws MeshError `bad_config` for a file that holds another kind of key */
+function mldsaState(note: Buffer, file: string): Cosigned["state"] {
+  const key = readKey(file);
+  if (key.kind !== "cosignature") throw new MeshError("bad_config", `${file}: not the log's key of ML-DSA-44`);
+  return cosignersOf(note, [key])[0]?.state ?? "absent";
+}
+
+function mldsaProblem(state: Cosigned["state"]): string {
+  return state === "wrong" ? "its ML-DSA-44 signature is wrong" : "it has no ML-DSA-44 signature by that key";
+}
+
 /** What an auditor's own entry says of pruning (event `audit_pruned`). */
-function prunedUpTo(entry: Uint8Array): number | undefined {
+export function prunedUpTo(entry: Uint8Array): number | undefined {
   const bytes = Buffer.from(entry.buffer, entry.byteOffset, entry.length);
   if (!bytes.includes('"type":"audit_pruned"')) return undefined;
   const { data, source, type } = JSON.parse(bytes.toString()) as Partial<AuditEntry>;
@@ -110,6 +137,8 @@ function verifyReceipt(file: string, flags: VerifyFlags): void {
   const witnesses = cosignersOf(Buffer.from(proof.checkpoint), keys);
   const missing = lacking(witnesses, keys.length, flags.require);
   if (missing !== undefined) throw new MeshError("bad_request", `the receipt's checkpoint is ${missing}`);
+  const mldsa = flags.mldsa === undefined ? "cosigned" : mldsaState(Buffer.from(proof.checkpoint), flags.mldsa);
+  if (mldsa !== "cosigned") throw new MeshError("bad_request", `the receipt's checkpoint: ${mldsaProblem(mldsa)}`);
   const text = Buffer.from(proof.entry).toString();
   if (json === true) return printJson({ ok: true, origin, size, index: proof.index, witnesses, entry: parsed(text) });
   print(`${file}: entry ${proof.index} of ${size} in ${harmless(origin)}; the signature and the path hold`);

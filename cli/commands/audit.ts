@@ -1,5 +1,6 @@
 import { Option } from "commander";
 import { addCompareCommand } from "../audit/compare.ts";
+import { addStorageCommands } from "../audit/storage-commands.ts";
 import { count, jobId } from "../audit/filter.ts";
 import { proveNoEgress, type ProveFlags } from "../audit/prove.ts";
 import { addReadCommands } from "../audit/read-commands.ts";
@@ -57,6 +58,12 @@ export const audit: CommandModule = (program) => {
     .addOption(
       new Option("--require <count>", "so many of them must have cosigned (all, if not said)").argParser(count),
     )
+    .addOption(
+      new Option("--begins <index>", "a copy that begins with this entry on purpose: audit export --from").argParser(
+        count,
+      ),
+    )
+    .option("--mldsa <file>", "the log's second verifier key: its ML-DSA-44 signature is required (log-key-mldsa.pub)")
     .option("--json", "as JSON")
     .addHelpText(
       "after",
@@ -106,5 +113,6 @@ export const audit: CommandModule = (program) => {
     )
     .action(proveNoEgress satisfies (flags: ProveFlags) => Promise<void>);
   addCompareCommand(command);
+  addStorageCommands(command);
   addSaltCommands(command);
 };

@@ -36,6 +36,7 @@ export const witness: CommandModule = (program) => {
     .description("make a witness's key: FILE, its public half FILE.pub, and FILE.record for what it cosigns")
     .argument("<file>", "where to")
     .option("--name <name>", "its name for ever, such as a URL without https://; this host's name if not said")
+    .option("--mldsa", "a key of ML-DSA-44, which a quantum computer does not break, instead of Ed25519")
     .option("--json", "as JSON")
     .addHelpText("after", examples("tiermesh witness key bank-witness --name audit.bank.example/w1"))
     .action(makeWitnessKey satisfies (file: string, flags: WitnessKeyFlags) => void);

@@ -1,3 +1,4 @@
+import { auditLog } from "./audit-log.ts";
 import { bus, natsServer } from "./bus.ts";
 import { busAuthority } from "./certificate.ts";
 import type { Check } from "./check.ts";
@@ -18,6 +19,7 @@ export const CHECKS: readonly Check[] = [
   busAuthority,
   bus,
   storage,
+  auditLog,
   router,
   models,
   auditor,

@@ -79,7 +79,20 @@ export const auditor: Check = {
     onMesh(env, async (client) => {
       try {
         const page = await queryAudit(client, { limit: 1 });
-        return { level: "ok", says: `the log holds ${page.next} entries` };
+        const says = `the log holds ${page.next} entries`;
+        const { record_path: way } = page;
+        if (way === undefined) return { level: "ok", says };
+        if (!way.ok)
+          return {
+            level: "fail",
+            says: `${says}, but new events do not come into it: ${way.problem ?? "unknown"}`,
+            todo: "look at the bus (space, permissions) and the auditor's log; P0 and P1 jobs do not run while the stream refuses",
+          };
+        const age = way.last_logged_ms;
+        return {
+          level: "ok",
+          says: age === null ? says : `${says}; an event came through ${Math.round(age / 1000)} s ago`,
+        };
       } catch (error) {
         return {
           level: "fail",

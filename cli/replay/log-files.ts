@@ -1,20 +1,19 @@
-import { createReadStream, readdirSync, statSync } from "node:fs";
+import { readdirSync, statSync } from "node:fs";
 import path from "node:path";
-import { createInterface } from "node:readline";
+import { segmentLines } from "../../auditor/segment-reader.ts";
 import { AuditEntry, MeshError } from "../../bus-schemas/index.ts";
+import { storageKeys } from "../audit/log-folder.ts";
 
 /**
  * Entries of an auditor's log on disk, or of what `tiermesh audit tail --json` printed: a file, or a folder with all its
  * segments. Segment headers and rejected messages are passed over.
- * @throws MeshError `bad_request` naming file and line
+ * @throws MeshError `bad_request` naming file and line; `bad_config` when it is encrypted and its key is not here
  */
 export async function* entriesIn(place: string): AsyncGenerator<AuditEntry, void, undefined> {
   for (const file of filesAt(place)) {
-    let number = 0;
-    for await (const line of createInterface({ input: createReadStream(file), crlfDelay: Infinity })) {
-      number++;
-      if (line.trim() === "") continue;
-      const value = parsed(line, `${file}:${number}`);
+    for await (const { number, text } of segmentLines(file, storageKeys())) {
+      if (text.trim() === "") continue;
+      const value = parsed(text, `${file}:${number}`);
       if (!("type" in value)) continue;
       const entry = AuditEntry.safeParse(value);
       if (!entry.success) throw new MeshError("bad_request", `${file}:${number}: not an entry of an audit log`);

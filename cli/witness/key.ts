@@ -6,6 +6,8 @@ import { note, print, printJson } from "../format/terminal.ts";
 
 export interface WitnessKeyFlags {
   name?: string;
+  /** ML-DSA-44 instead of Ed25519. */
+  mldsa?: boolean;
   json?: boolean;
 }
 
@@ -18,7 +20,7 @@ export function recordFolder(keyFile: string): string {
  * Makes a witness's key, its public half `<file>.pub`, and the empty record of what it cosigns.
  * @throws MeshError `conflict` when one is there, `bad_request` for a name that cannot be one or a place that cannot be written.
  */
-export function makeWitnessKey(file: string, { json, name }: WitnessKeyFlags): void {
+export function makeWitnessKey(file: string, { json, mldsa, name }: WitnessKeyFlags): void {
   const folder = recordFolder(file);
   if (existsSync(file) || existsSync(folder))
     throw new MeshError("conflict", `${file}: there is a witness's key already`);
@@ -27,6 +29,7 @@ export function makeWitnessKey(file: string, { json, name }: WitnessKeyFlags): v
   const key = generatePrivateKey(
     (unique) => name ?? `${hostname().replaceAll(/[\s+]/g, "-")}/${unique}`,
     "cosignature",
+    mldsa === true ? "ml-dsa-44" : "ed25519",
   );
   const { name: made, verifierKey } = parsePrivateKey(key);
   try {

@@ -1,10 +1,14 @@
+import { statSync } from "node:fs";
 import path from "node:path";
 import { AuditQuery } from "../../bus-schemas/index.ts";
+import { NO_KEYS, StorageKeys, newStorageKey } from "../../auditor/at-rest/storage-keys.ts";
 import { rebuildIndex } from "../../auditor/search/build.ts";
 import { GapFinder } from "../../auditor/search/gaps.ts";
 import { INDEX_FILE, SearchIndex } from "../../auditor/search/search-index.ts";
 import { search } from "../../auditor/search/search.ts";
 import { statsOf } from "../../auditor/search/stats.ts";
+import type { EntryFiles } from "../../auditor/search/tile-entries.ts";
+import { DISK } from "../../auditor/tlog/files.ts";
 import { generatePrivateKey, parsePrivateKey } from "../../auditor/tlog/keys.ts";
 import { TileReader } from "../../auditor/tlog/reader.ts";
 import { TlogWriter } from "../../auditor/tlog/writer.ts";
@@ -22,35 +26,49 @@ export const auditIndex: Bench = { summary: "the audit log's search index: made 
 async function run(report: Report): Promise<void> {
   const dir = tempDir("tiermesh-bench-index-");
   try {
-    const tlog = path.join(dir.path, "tlog");
     const signer = parsePrivateKey(generatePrivateKey((unique) => `tiermesh.internal/bench/${unique}`));
-    const bytes = await writeLog(tlog, signer);
-    const log = { tlog, checkpoint: { origin: signer.name, size: ENTRIES, root: Buffer.alloc(32) } };
+    const checkpoint = { origin: signer.name, size: ENTRIES, root: Buffer.alloc(32) };
+    const sealing = new StorageKeys([newStorageKey()]);
+    const [plain, encrypted] = [dir.path, path.join(dir.path, "encrypted")];
+    const log = { tlog: path.join(plain, "tlog"), checkpoint, keys: NO_KEYS };
+    const sealedLog = { tlog: path.join(encrypted, "tlog"), checkpoint, keys: sealing };
+    const bytes = await writeLog(log, signer);
+    await writeLog(sealedLog, signer);
     report.note(
       `${ENTRIES} entries of ${Math.round(bytes / ENTRIES)} bytes on average: a decision and an ending a job`,
     );
     report.add(
       await paired("entries, made anew", {
-        "read and parsed": () => parseAll(tlog),
-        indexed: () => rebuildIndex(dir.path, log),
+        "read and parsed": () => parseAll(log),
+        indexed: () => rebuildIndex(plain, log),
+        "read and parsed, encrypted": () => parseAll(sealedLog),
+        "indexed, encrypted": () => rebuildIndex(encrypted, sealedLog),
       }),
     );
-    const index = new SearchIndex(path.join(dir.path, INDEX_FILE));
-    const ask = (about: object) => {
-      for (let i = 0; i < 20; i++) search(index, tlog, AuditQuery.parse(about));
+    const index = new SearchIndex(path.join(plain, INDEX_FILE));
+    const sealedIndex = new SearchIndex(path.join(encrypted, INDEX_FILE), { keys: sealing });
+    const ask = (about: object, [of, entries]: [SearchIndex, EntryFiles] = [index, log]) => {
+      for (let i = 0; i < 20; i++) search(of, entries, AuditQuery.parse(about));
       return 20;
     };
+    const [job, failures] = [{ job_id: jobOf(ENTRIES / 2) }, { node_id: "gpu-7", outcome: "failed", limit: 20 }];
     report.add(
       await paired("questions", {
-        "one job": () => ask({ job_id: jobOf(ENTRIES / 2) }),
-        "a node's newest failures": () => ask({ node_id: "gpu-7", outcome: "failed", limit: 20 }),
+        "one job": () => ask(job),
+        "one job, encrypted": () => ask(job, [sealedIndex, sealedLog]),
+        "a node's newest failures": () => ask(failures),
+        "a node's newest failures, encrypted": () => ask(failures, [sealedIndex, sealedLog]),
       }),
     );
-    const beganMs = performance.now();
-    statsOf(index, {});
-    report.note(`stats over all of it: ${(performance.now() - beganMs).toFixed(0)} ms`);
+    for (const [how, of] of Object.entries({ plain: index, encrypted: sealedIndex })) {
+      const beganMs = performance.now();
+      statsOf(of, {});
+      report.note(`stats over all of it, ${how}: ${(performance.now() - beganMs).toFixed(0)} ms`);
+    }
+    const sizes = [plain, encrypted].map((at) => (statSync(path.join(at, INDEX_FILE)).size / ENTRIES).toFixed(0));
+    report.note(`the index takes ${sizes[0]} bytes an entry, encrypted ${sizes[1]}`);
     // Jobs are gone through at the first look and runs, which have to be a minute old, at the second; then only what is new.
-    const finder = new GapFinder(index, tlog);
+    const finder = new GapFinder(index, log);
     const looks = [1, 2, 3].map((minute) => {
       const lookedMs = performance.now();
       const found = finder.find(1_800_000_000_000 + minute * 60_000).length;
@@ -58,6 +76,7 @@ async function run(report: Report): Promise<void> {
     });
     report.note(`looked through for gaps: ${looks.join(", then ")}`);
     index.close();
+    sealedIndex.close();
   } finally {
     await dir.remove();
   }
@@ -65,8 +84,11 @@ async function run(report: Report): Promise<void> {
 
 const jobOf = (i: number) => `01K9ZQ6V3M8N5T2R7W${String(Math.floor(i / 2)).padStart(8, "0")}`;
 
-async function writeLog(folder: string, signer: ReturnType<typeof parsePrivateKey>): Promise<number> {
-  const writer = await TlogWriter.open(folder, signer);
+async function writeLog(
+  { keys, tlog }: EntryFiles & { keys: StorageKeys },
+  signer: ReturnType<typeof parsePrivateKey>,
+): Promise<number> {
+  const writer = await TlogWriter.open(tlog, signer, DISK, keys);
   let bytes = 0;
   for (let first = 1; first <= ENTRIES; first += 8192) {
     const batch = Array.from({ length: Math.min(8192, ENTRIES - first + 1) }, (_, i) => entry(first + i));
@@ -96,8 +118,8 @@ function entry(sequence: number): Buffer {
   });
 }
 
-function parseAll(tlog: string): number {
-  const reader = new TileReader(tlog, ENTRIES);
+function parseAll({ keys, tlog }: EntryFiles): number {
+  const reader = new TileReader(tlog, ENTRIES, keys);
   let parsed = 0;
   for (let bundle = 0; parsed < ENTRIES; bundle++)
     for (const bytes of reader.bundle(bundle)) if (JSON.parse(bytes.toString()) !== null) parsed++;

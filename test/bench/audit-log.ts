@@ -4,6 +4,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { StorageType, type JetStreamManager } from "@nats-io/jetstream";
 import { createInbox, headers as newHeaders, type MsgHdrs } from "@nats-io/nats-core";
+import { NO_KEYS, StorageKeys, newStorageKey } from "../../auditor/at-rest/storage-keys.ts";
 import { generatePrivateKey, parsePrivateKey, parseVerifierKey } from "../../auditor/tlog/keys.ts";
 import { TileReader } from "../../auditor/tlog/reader.ts";
 import { inclusionProof } from "../../auditor/tlog/tree.ts";
@@ -39,14 +40,17 @@ export const auditLog: Bench = {
 async function run(report: Report): Promise<void> {
   const folder = mkdtempSync(path.join(tmpdir(), "tiermesh-bench-log-"));
   try {
-    await intoTheLog(report, folder);
+    await intoTheLog(report, path.join(folder, "plain"));
+    const keys = new StorageKeys([newStorageKey()]);
+    report.note("the same, with a log that is encrypted on the disk:");
+    await intoTheLog(report, path.join(folder, "encrypted"), keys);
     await lookingInto(report, path.join(folder, "large"));
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-async function intoTheLog(report: Report, folder: string): Promise<void> {
+async function intoTheLog(report: Report, folder: string, keys = NO_KEYS): Promise<void> {
   await using server = await startTestBus();
   const bus = await connectBus("bench", busAddress(server), createLog("bench", "warn"));
   try {
@@ -58,7 +62,7 @@ async function intoTheLog(report: Report, folder: string): Promise<void> {
     const subject = bus.subjects.event("job_ended", "P2", "router", "r1");
     // What waits in the stream is what one auditor can take at most.
     await publisher.publish(subject, 5 * EVENTS);
-    const auditor = await startAuditor(server, folder);
+    const auditor = await startAuditor(server, folder, keys);
     const startedCpuMs = usageOf(auditor.pid).cpuMs;
     const backlogMs = await timed(() => covered(manager, 5 * EVENTS));
     const cpuMs = usageOf(auditor.pid).cpuMs - startedCpuMs;
@@ -97,15 +101,16 @@ async function intoTheLog(report: Report, folder: string): Promise<void> {
     report.note(`one event until a checkpoint covers it, so that it has a receipt: ${median} s (at most ${most} s)`);
     auditor.kill("SIGTERM");
     await auditor.exited;
-    const { entries, problems, seconds } = verified(path.join(folder, "tlog"), path.join(folder, "log-key.pub"));
+    const { entries, problems, seconds } = verified(path.join(folder, "tlog"), path.join(folder, "log-key.pub"), keys);
     report.note(`verify of its log, ${entries} entries: ${seconds.toFixed(1)} s, ${problems} problems`);
   } finally {
     await bus.drain();
   }
 }
 
-async function startAuditor(server: TestBus, folder: string): Promise<Proc> {
-  const env = { ...busEnv(server), TIERMESH_AUDIT_DIR: folder, TIERMESH_HEALTH_PORT: "0", LOG_LEVEL: "warn" };
+async function startAuditor(server: TestBus, folder: string, keys: StorageKeys): Promise<Proc> {
+  const key = keys.texts.length === 0 ? {} : { TIERMESH_AUDIT_STORAGE_KEY: keys.texts.join(" ") };
+  const env = { ...key, ...busEnv(server), TIERMESH_AUDIT_DIR: folder, TIERMESH_HEALTH_PORT: "0", LOG_LEVEL: "warn" };
   const proc = startProc(AUDITOR, { env: { ...env, TIERMESH_SUPERVISED: undefined } });
   await proc.waitForLine(/"ready":true/, 60_000);
   return proc;
@@ -201,9 +206,13 @@ async function lookingInto(report: Report, folder: string): Promise<void> {
   );
 }
 
-function verified(folder: string, keyFile: string): { entries: number; problems: number; seconds: number } {
+function verified(
+  folder: string,
+  keyFile: string,
+  keys: StorageKeys,
+): { entries: number; problems: number; seconds: number } {
   const startMs = performance.now();
-  const { checkpoint, problems } = verifyLog(folder, parseVerifierKey(readFileSync(keyFile, "utf8")));
+  const { checkpoint, problems } = verifyLog(folder, parseVerifierKey(readFileSync(keyFile, "utf8")), { keys });
   const seconds = (performance.now() - startMs) / 1000;
   return { entries: checkpoint?.size ?? 0, problems: problems.length, seconds };
 }

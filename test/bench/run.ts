@@ -3,6 +3,7 @@ import { availableParallelism, cpus } from "node:os";
 import { auditLog } from "./audit-log.ts";
 import type { Bench, Report } from "./bench.ts";
 import { auditIndex } from "./audit-index.ts";
+import { auditMemory } from "./audit-memory.ts";
 import { bus } from "./bus.ts";
 import { codec } from "./codec.ts";
 import { commitments } from "./commitments.ts";
@@ -33,6 +34,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   idle,
   "audit-index": auditIndex,
   "audit-log": auditLog,
+  "audit-memory": auditMemory,
 };
 
 const HELP = `npm run bench -- <name> [--json] [--minutes N]
@@ -40,7 +42,7 @@ const HELP = `npm run bench -- <name> [--json] [--minutes N]
 Measures against a floor of the same run; never passes or fails.
 
 ${Object.entries(BENCHES)
-  .map(([name, { summary }]) => `  ${name.padEnd(11)} ${summary}`)
+  .map(([name, { summary }]) => `  ${name.padEnd(12)} ${summary}`)
   .join("\n")}
 
   --json      one JSON object at the end instead of lines

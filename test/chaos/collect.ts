@@ -1,6 +1,7 @@
 import { readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { jetstreamManager } from "@nats-io/jetstream";
+import { CANARY } from "../../bus-schemas/index.ts";
 import { connectBus } from "../../service/bus.ts";
 import { createLog } from "../../service/log.ts";
 import type { ClusterMesh } from "../kit/cluster-mesh.ts";
@@ -26,16 +27,19 @@ export async function collect(
   const bus = await connectBus("checker", mesh.access("operator"), createLog("checker", "silent"));
   try {
     const manager = await jetstreamManager(bus.nc, { checkAPI: false, timeout: 5000 });
-    let last = 0;
+    let [last, events] = [0, 0];
     const log = await eventually(
       "the auditor to have what the stream has",
       async () => {
-        const { state } = await manager.streams.info(bus.subjects.auditStream);
+        const canaries = `${bus.subjects.prefix}.event.${CANARY}.>`;
+        const { state } = await manager.streams.info(bus.subjects.auditStream, { subjects_filter: canaries });
+        const { ack_floor: floor } = await manager.consumers.info(bus.subjects.auditStream, "auditor");
         const lines = readLog(path.join(mesh.home("auditor-1"), "audit"));
+        const count = state.messages - Object.values(state.subjects ?? {}).reduce((sum, of) => sum + of, 0);
         // Twice the same: events still come from spools.
-        const here = state.last_seq === last && lines.at(-1)?.stream_sequence === last;
+        const here = count === events && floor.stream_seq === state.last_seq;
         const settled = here && mesh.names("auditor").every((auditor) => signedSize(mesh, auditor) === lines.length);
-        last = state.last_seq;
+        [last, events] = [state.last_seq, count];
         if (!settled) await new Promise((resolve) => setTimeout(resolve, 1500));
         return settled && lines;
       },
@@ -48,7 +52,7 @@ export async function collect(
         sequences.map((seq) => manager.streams.getMessage(bus.subjects.auditStream, { seq })),
       );
       for (const message of messages) {
-        if (message === null) continue;
+        if (message === null || message.header.get("ce-type").endsWith(`.${CANARY}`)) continue;
         stream.push({
           streamSequence: message.seq,
           storedMs: message.time.getTime(),

@@ -61,6 +61,18 @@ test.skipIf(absent !== undefined)(
 );
 
 test.skipIf(absent !== undefined)(
+  "Go's verifier passes over a second signature by ML-DSA-44, which it does not know",
+  async () => {
+    const folder = path.join(dir.path, "mldsa");
+    const second = parsePrivateKey(generatePrivateKey(() => signer.name, "cosignature", "ml-dsa-44"));
+    const log = await TlogWriter.open(folder, signer, undefined, undefined, [second]);
+    await log.append(entries(0, 300));
+    expect((await readFile(path.join(folder, "checkpoint"))).length).toBeGreaterThan(3200);
+    expect(check(folder)).toEqual({ status: 0, out: "ok 300", err: "" });
+  },
+);
+
+test.skipIf(absent !== undefined)(
   "Go's verifier refuses what ours refuses: a changed entry, tile, checkpoint or fork",
   async () => {
     const folder = path.join(dir.path, "changed");

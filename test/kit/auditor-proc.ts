@@ -9,21 +9,33 @@ const MAIN = path.join(import.meta.dirname, "..", "..", "auditor", "main.ts");
 export interface AuditorProc extends Proc {
   /** What `GET /health` says; once it was ready. */
   health: () => Promise<Record<string, unknown>>;
+  /** Where it serves `/health` and `/metrics`. */
+  healthUrl: () => string;
+}
+
+interface AuditorProcOptions {
+  env?: Readonly<Record<string, string | undefined>>;
+  /** For node itself. */
+  nodeFlags?: readonly string[];
+  wait?: boolean;
 }
 
 /** Starts an auditor on a test's bus, with small segments. @param wait until it is ready */
 export async function startAuditor(
   server: TestBus,
   folder: string,
-  { env = {}, wait = true }: { env?: Readonly<Record<string, string | undefined>>; wait?: boolean } = {},
+  { env = {}, nodeFlags = [], wait = true }: AuditorProcOptions = {},
 ): Promise<AuditorProc> {
   const proc = startProc(MAIN, {
+    nodeFlags,
     env: {
       TIERMESH_NATS_URL: server.url,
       TIERMESH_NATS_USER: server.user,
       TIERMESH_NATS_PASSWORD: server.pass,
       TIERMESH_AUDIT_DIR: folder,
       TIERMESH_AUDIT_SEGMENT_BYTES: "65536",
+      // Most tests count the stream's messages.
+      TIERMESH_AUDIT_CANARY_MS: "3600000",
       LOG_LEVEL: "info",
       ...env,
     },
@@ -32,8 +44,9 @@ export async function startAuditor(
   if (wait)
     port = (JSON.parse((await proc.waitForLine(/^\{"ready":true.*$/, 30_000))[0]) as { health_port: number })
       .health_port;
-  const health = async () => (await (await fetch(`http://127.0.0.1:${port}/health`)).json()) as Record<string, unknown>;
-  return { ...proc, health };
+  const healthUrl = () => `http://127.0.0.1:${port}`;
+  const health = async () => (await (await fetch(`${healthUrl()}/health`)).json()) as Record<string, unknown>;
+  return { ...proc, health, healthUrl };
 }
 
 /** The entries in the segments of an auditor's folder, in order. */

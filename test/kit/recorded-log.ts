@@ -1,5 +1,5 @@
 import { AuditTree } from "../../auditor/audit-tree.ts";
-import { SegmentLog } from "../../auditor/segment-log.ts";
+import { SegmentLog, type SegmentLogOptions } from "../../auditor/segment-log.ts";
 import type { AuditEntry, DataClass, EventData, EventType } from "../../bus-schemas/index.ts";
 import { ALONE } from "./signed-log.ts";
 
@@ -22,8 +22,8 @@ export interface About {
 
 export const BEGAN_MS = Date.UTC(2026, 10, 26, 8);
 
-export async function startLog(folder: string): Promise<RecordedLog> {
-  const segments = await SegmentLog.open(folder);
+export async function startLog(folder: string, options: SegmentLogOptions = {}): Promise<RecordedLog> {
+  const segments = await SegmentLog.open(folder, options);
   if (segments.streamCreated === undefined) await segments.startStream("2026-01-01T00:00:00Z", 0);
   const tree = await AuditTree.open(folder, segments, "mesh.main");
   return {

@@ -54,7 +54,7 @@ export const EXPECTED: Readonly<Record<HolderName, Expected>> = {
     hears: `mesh.main.heartbeat.*.* mesh.main.codec.* ${MICRO("gateway")} <inbox>.>`,
   },
   auditor: {
-    says: `mesh.main.event.{message_rejected,audit_gap,audit_writer_changed,audit_problem,audit_pruned,witness_changed,record_exported}.none.auditor.{auditor,auditor-2}
+    says: `mesh.main.event.{message_rejected,audit_gap,audit_writer_changed,audit_problem,audit_pruned,witness_changed,record_exported,canary}.none.auditor.{auditor,auditor-2}
       mesh.main.alert.*.audit_gap mesh.main.codec.* $JS.API.STREAM.INFO.AUDIT
       $JS.API.CONSUMER.{INFO,CREATE,DURABLE.CREATE,DELETE,MSG.NEXT}.AUDIT.{auditor,auditor-2}
       $JS.ACK.AUDIT.{auditor,auditor-2}.> $KV.tiermesh-auditor-main.head ${READS("auditor")}

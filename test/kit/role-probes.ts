@@ -4,7 +4,7 @@ const NODES = "{gpu-1,pc-1,cloud-1,new-1}";
 const STREAMS =
   "{AUDIT,KV_tiermesh-policy-main,KV_tiermesh-quality-main,KV_tiermesh-nodes-main,KV_tiermesh-sleep-main,KV_tiermesh-auditor-main,RELEASES,JOBS,JOB_STATES,JOB_RESULTS,JOB_LETTERS,OTHER}";
 const TYPES =
-  "{job_decided,class_mismatch,job_redispatched,job_ended,node_joined,node_left,node_lost,node_woken,node_ejected,node_controlled,node_upgraded,release_changed,policy_changed,policy_rejected,message_rejected,node_admitted,process_started,job_queued,job_requeued,job_dead,letter_filed,letter_dropped,job_run_ended,counts_reported,audit_gap,stream_changed,audit_writer_changed,audit_problem,audit_pruned,witness_changed,quality_changed,key_changed,record_exported,made_up}";
+  "{job_decided,class_mismatch,job_redispatched,job_ended,node_joined,node_left,node_lost,node_woken,node_ejected,node_controlled,node_upgraded,release_changed,policy_changed,policy_rejected,message_rejected,node_admitted,process_started,job_queued,job_requeued,job_dead,letter_filed,letter_dropped,job_run_ended,counts_reported,audit_gap,stream_changed,audit_writer_changed,audit_problem,audit_pruned,witness_changed,quality_changed,key_changed,record_exported,canary,made_up}";
 const SOURCES =
   "{router.router-1,agent.gpu-1,agent.cloud-1,agent.pc-1,auditor.auditor,auditor.auditor-2,auditor.two,gateway.gateway,keeper.host,operator.me}";
 
