@@ -234,7 +234,9 @@ test("a last line torn at any byte is cut, and only that one; one that was chang
   await again.append([entry(3)]);
   await again.close();
   await truncate(file, (await stat(file)).size - 1);
-  expect((await SegmentLog.open(dir.path, { keys })).sequence).toBe(2);
+  const torn = await SegmentLog.open(dir.path, { keys });
+  expect(torn.sequence).toBe(2);
+  await torn.close();
 });
 
 test("a damaged segment is left as it is and named; all others are encrypted", async () => {

@@ -25,7 +25,10 @@ export const BEGAN_MS = Date.UTC(2026, 10, 26, 8);
 export async function startLog(folder: string, options: SegmentLogOptions = {}): Promise<RecordedLog> {
   const segments = await SegmentLog.open(folder, options);
   if (segments.streamCreated === undefined) await segments.startStream("2026-01-01T00:00:00Z", 0);
-  const tree = await AuditTree.open(folder, segments, "mesh.main");
+  const tree = await AuditTree.open(folder, segments, "mesh.main").catch(async (error: unknown) => {
+    await segments.close();
+    throw error;
+  });
   return {
     segments,
     tree,
