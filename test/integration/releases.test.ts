@@ -152,16 +152,20 @@ test("an agent may ask for pieces in its own name only, has no word with JetStre
   await thief.flush();
   expect(thief.errors).toEqual(refused.map((subject) => `'Permissions Violation for Publish to "${subject}"'`));
   const heard: string[] = [];
-  operator.listen(`${operator.subjects.prefix}.heartbeat.>`, ({ subject }) => heard.push(subject));
+  operator.listen(operator.subjects.nodesGone, ({ subject }) => heard.push(subject));
   await operator.nc.flush();
-  // In its own name, but with a reply that would make the keeper speak as a node.
+  // In its own name, but with a reply that would make the keeper say, as only it may, that another node is gone.
   const [file] = (await stream.list())[0]?.files ?? [];
   const body = JSON.stringify({ sha256: file?.sha256, chunk: 0 });
-  thief.publish(releaseGet(NODES.cloud), body, agent.subjects.heartbeat("L2", NODES.home));
+  thief.publish(releaseGet(NODES.cloud), body, agent.subjects.nodeGone(NODES.home));
   thief.publish(releaseGet(NODES.cloud), "not json", `${guarded.keys.cloud.inbox}.a`);
   thief.subscribe(`${guarded.keys.cloud.inbox}.>`);
   thief.publish(releaseGet(NODES.cloud), JSON.stringify({ sha256: "x", chunk: 0 }), `${guarded.keys.cloud.inbox}.b`);
+  thief.publish(releaseGet(NODES.cloud), body, `${guarded.keys.cloud.inbox}.c`);
   const { body: answer } = await thief.next(({ subject }) => subject.endsWith(".b"));
+  // Read after the first one.
+  await thief.next(({ subject }) => subject.endsWith(".c"));
+  await operator.nc.flush();
   expect(JSON.parse(answer)).toMatchObject({ error: { code: "bad_request", field: "sha256" } });
   expect(heard).toEqual([]);
 });
