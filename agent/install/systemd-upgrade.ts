@@ -2,6 +2,7 @@ import path from "node:path";
 import { wishFiles } from "../upgrade/files.ts";
 import type { Layout } from "./layout.ts";
 import { MADE_BY_US, type Definition } from "./service-manager.ts";
+import { PROTECTED, RESTRICTED } from "./systemd-hardening.ts";
 
 const DOCUMENTATION = "Documentation=https://github.com/tiermesh/tiermesh/blob/main/docs/install.md";
 
@@ -52,16 +53,9 @@ ProtectHome=yes
 PrivateTmp=yes
 PrivateDevices=yes
 PrivateNetwork=yes
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
+${PROTECTED}
 RestrictAddressFamilies=AF_UNIX
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
+${RESTRICTED}
 LockPersonality=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service

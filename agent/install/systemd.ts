@@ -6,6 +6,7 @@ import type { Layout } from "./layout.ts";
 import type { Machine } from "./machine.ts";
 import { MADE_BY_US, type ServiceManager, type ServiceOptions, type ServiceState } from "./service-manager.ts";
 import type { Step } from "./steps.ts";
+import { PROTECTED, RESTRICTED } from "./systemd-hardening.ts";
 import { systemdUpgradeUnits, upgradeUnit, wishUnit } from "./systemd-upgrade.ts";
 import { upgradeEnvironment } from "./upgrade-environment.ts";
 
@@ -82,16 +83,9 @@ PrivateTmp=yes
 PrivateMounts=yes
 # Graphics cards, and modules that are loaded when the first program asks.
 PrivateDevices=no
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
+${PROTECTED}
 RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
+${RESTRICTED}
 RemoveIPC=yes
 LockPersonality=yes
 SystemCallArchitectures=native
