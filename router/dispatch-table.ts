@@ -24,6 +24,8 @@ export interface Dispatch {
   resumes: boolean;
   /** The last node that has accepted it, this one or one before. */
   acceptedBy?: string | undefined;
+  /** When its node was last told that the job is its to tell of, by performance.now(). */
+  goAheadAtMs?: number;
   /** Nodes that did not take it only because they were full: after a wait they may be asked again. */
   full?: readonly string[];
 }
@@ -192,11 +194,6 @@ export class DispatchTable {
       waiting.push(dispatch);
     }
     return { waiting, running: this.takeRunning((dispatch) => dispatch.nodeId === nodeId) };
-  }
-
-  /** Takes out the running jobs whose deadline was before this moment, epoch milliseconds. */
-  takeOverdue(beforeUnixMs: number): Dispatch[] {
-    return this.takeRunning(({ request }) => request.deadlineMs < beforeUnixMs);
   }
 
   /** Takes out the running jobs that `match`. */

@@ -271,6 +271,25 @@ test("a running job whose node never told its ending ends as expired two seconds
   expect(events.of("job_ended")).toHaveLength(1);
 });
 
+test("a node that was just told that a job is its to tell of has time for that, but not for ever", async () => {
+  vi.useFakeTimers();
+  const { answers, bus, dispatcher, last, verdict } = await dispatched("P2", ["a"]);
+  verdict("accepted");
+  const ask = () => {
+    const word = { type: "accepted", job_id: "job-00001", node_id: "a", load: LOAD };
+    bus.deliver(last().reply ?? "", word, { reply: "_INBOX.node.go" });
+    expect(bus.on("_INBOX.node.go").at(-1)?.json()).toEqual({ go: true });
+  };
+  const after = (ms: number) => {
+    vi.advanceTimersByTime(ms);
+    dispatcher.sweep();
+    return answers().length;
+  };
+  expect(after(31_900)).toBe(0);
+  ask();
+  expect([after(1499), after(2)]).toEqual([0, 1]);
+});
+
 test("a node slower than predicted is corrected, by the prediction for that node", async () => {
   const { fleet, verdict } = await dispatched("P2", ["a"]);
   verdict("accepted");

@@ -73,6 +73,7 @@ export class Dispatcher {
       onVerdict: (verdict, dispatch, token, reply) => this.#onVerdict(verdict, dispatch, token, reply),
       onNobody: (token) => this.#onNobody(token),
       mayTell: (dispatch) => this.hedges.mayTell(dispatch),
+      onGoAhead: (dispatch) => void (dispatch.goAheadAtMs = performance.now()),
     });
     this.verdicts.watch(
       (mine) => this.line.placeFree(mine),

@@ -19,6 +19,12 @@ const CALLER_LIMIT_MS = 30_000;
 const MAX_LEFTOVERS = 1000;
 /** A job of whose ending its node says nothing is ended here this long after its deadline, milliseconds. */
 export const OVERDUE_MS = 2000;
+/**
+ * A node that was just told that a job is its to tell of has so long, milliseconds: it relies on that for a second (agent/go-aheads.ts),
+ * and its word has a way to go. But not for ever: a caller is told something this long after its deadline.
+ */
+const GO_AHEAD_STANDS_MS = 1500;
+const LATEST_MS = 2 * OVERDUE_MS;
 
 interface Between {
   dispatch: Dispatch;
@@ -105,7 +111,10 @@ export class HandOver {
    * @param goesOn another node has the job, too
    */
   endOverdue(table: DispatchTable, goesOn: (dispatch: Dispatch) => boolean = () => false): void {
-    for (const dispatch of table.takeOverdue(this.#parts.fleet.nowMs() - OVERDUE_MS)) {
+    const [nowMs, steadyMs] = [this.#parts.fleet.nowMs(), performance.now()];
+    const overdue = ({ goAheadAtMs = -Infinity, request: { deadlineMs } }: Dispatch) =>
+      nowMs - deadlineMs > (steadyMs - goAheadAtMs < GO_AHEAD_STANDS_MS ? LATEST_MS : OVERDUE_MS);
+    for (const dispatch of table.takeRunning(overdue)) {
       const { nodeId } = dispatch;
       this.#parts.fleet.onDone(nodeId);
       this.supersede(dispatch);

@@ -29,6 +29,8 @@ export interface VerdictListener<D extends Asked = Dispatch> {
   onLate?(token: string): void;
   /** A node asks whether the dispatch, which stands, is its to tell of. */
   mayTell?(dispatch: D): boolean;
+  /** It was told that it is. */
+  onGoAhead?(dispatch: D): void;
   /** The broker says that nobody listens where that dispatch went. */
   onNobody?(token: string): void;
 }
@@ -89,8 +91,11 @@ export class Verdicts {
     listener.answered?.(token);
     fleet.onLoad(dispatch.nodeId, verdict.load);
     listener.onVerdict(verdict, dispatch, token, msg.reply ?? "");
-    if (verdict.type === "accepted" && msg.reply !== undefined && msg.reply !== "")
-      goAhead(msg, verdict, listener.find(token) !== undefined && (listener.mayTell?.(dispatch) ?? true));
+    if (verdict.type === "accepted" && msg.reply !== undefined && msg.reply !== "") {
+      const go = listener.find(token) !== undefined && (listener.mayTell?.(dispatch) ?? true);
+      goAhead(msg, verdict, go);
+      if (go) listener.onGoAhead?.(dispatch);
+    }
     this.#onHeard(true);
   }
 
