@@ -44,7 +44,7 @@ test("a release that comes is recorded with its programs, without their signatur
   bus.deliver("mesh.main.release.version.1_5_0-rc_1__build_7", RELEASE);
   expect(said()).toEqual([
     {
-      id: `release-1_5_0-rc_1__build_7-${RELEASE.added_unix_ms}-1`,
+      id: `release-1_5_0-rc_1__build_7-${RELEASE.added_unix_ms}`,
       version: "1.5.0-rc.1+build.7",
       action: "added",
       by: "ada@desk",

@@ -45,8 +45,7 @@ function readAddition(msg: Msg): Change {
   const { version, files, by, added_unix_ms: addedMs } = readBody(msg, Release);
   const programs = files.map(({ system, sha256 }) => ({ system, sha256 }));
   const data = { version, action: "added" as const, by, files: programs };
-  // A system may be added to one that is there.
-  return { id: `release-${releaseKey(version)}-${addedMs}-${files.length}`, data };
+  return { id: `release-${releaseKey(version)}-${addedMs}`, data };
 }
 
 function readRemoval(msg: Msg, bus: Bus): Change | undefined {
