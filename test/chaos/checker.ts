@@ -50,6 +50,9 @@ const AROUND_MS = { before: 500, after: 20_000 };
 /** Clocks of one machine, read by several processes, milliseconds. */
 const CLOCK_MS = 5;
 
+/** Faults that keep a gateway from its callers. */
+const AWAY = ["freeze gateway", "network cut"];
+
 /** Decides whether a history keeps the mesh's promises (docs/reliability.md). Asks the mesh nothing. */
 export function check(history: History): Verdict {
   const verdict: Verdict = { violations: [], explained: new Map(), mostAtOnce: 0 };
@@ -114,9 +117,11 @@ function checkEnding(
     // One request and no second try: when the router or the server that held it dies, only the caller's own limit tells.
     if (job.way === "hand" && fault !== undefined)
       return explain(`silence by hand${job.acceptedMs === undefined ? "" : " after acceptance"}, during: ${fault}`);
-    // A gateway that stands still answers nobody; whoever waits for less than that hears nothing of it.
-    const stood = job.way === "http" && faults.some((each) => spans(each, "freeze gateway", job.sentMs, first.atMs));
-    return stood ? explain("silence by HTTP, a gateway stood still all the time") : bad(`${name}: silence`);
+    // A gateway that stands still, or that the network does not lead to, answers nobody; whoever waits for less than that hears nothing.
+    const away = AWAY.find((what) => faults.some((each) => spans(each, what, job.sentMs, first.atMs)));
+    return job.way === "http" && away !== undefined
+      ? explain(`silence by HTTP, all the time of: ${away}`)
+      : bad(`${name}: silence`);
   }
   const retryable =
     first.how.startsWith("tcp ") ||
