@@ -5,36 +5,30 @@ import { exportLog } from "../../cli/audit/export.ts";
 import { StorageKeys, newStorageKey } from "../../auditor/at-rest/storage-keys.ts";
 import { parseVerifierKey } from "../../auditor/tlog/keys.ts";
 import { verifyLog } from "../../auditor/tlog/verify.ts";
-import { connectBus, type Bus } from "../../service/bus.ts";
-import { EventPublisher } from "../../service/events.ts";
-import { createLog } from "../../service/log.ts";
+import type { EventPublisher } from "../../service/events.ts";
 import { startAuditor, type AuditorProc } from "../kit/auditor-proc.ts";
-import { startTestBus, type TestBus } from "../kit/bus.ts";
+import type { TestBus } from "../kit/bus.ts";
+import { startEventBus } from "../kit/event-bus.ts";
 import { buildForeignChecker, type ForeignChecker } from "../kit/foreign-go.ts";
 import { tempDir } from "../kit/temp-dir.ts";
 import { waitFor } from "../kit/wait-for.ts";
 
-const log = createLog("test", "silent");
 const dir = tempDir("tiermesh-sealed-log-");
 const [first, second] = [path.join(dir.path, "audit"), path.join(dir.path, "audit-2")];
 const keys = [newStorageKey(), newStorageKey(), newStorageKey()] as const;
 let server: TestBus;
-let bus: Bus;
 let events: EventPublisher;
+let stop: () => Promise<void>;
 let go: ForeignChecker;
 let recorded = 0;
 
 beforeAll(async () => {
   mkdirSync(path.join(dir.path, "go"));
   go = buildForeignChecker(path.join(dir.path, "go"));
-  server = await startTestBus();
-  bus = await connectBus("test", { url: server.url, user: server.user, password: server.pass }, log);
-  events = new EventPublisher(bus, "test", "test", log);
+  ({ server, events, stop } = await startEventBus());
 });
 afterAll(async () => {
-  await events.close();
-  await bus.drain();
-  await server.stop();
+  await stop();
   await dir.remove();
 });
 

@@ -4,31 +4,27 @@ import { jetstreamManager } from "@nats-io/jetstream";
 import { headers } from "@nats-io/nats-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { AuditPage, type AuditEntry, type AuditQueryInput } from "../../bus-schemas/index.ts";
-import { connectBus, type Bus } from "../../service/bus.ts";
-import { EventPublisher } from "../../service/events.ts";
-import { createLog } from "../../service/log.ts";
+import type { Bus } from "../../service/bus.ts";
+import type { EventPublisher } from "../../service/events.ts";
 import { linesOf, startAuditor as startAuditorProc, type AuditorProc } from "../kit/auditor-proc.ts";
-import { startTestBus, type TestBus } from "../kit/bus.ts";
+import type { TestBus } from "../kit/bus.ts";
+import { startEventBus } from "../kit/event-bus.ts";
 import { startProc } from "../kit/proc.ts";
 import { verifyTree } from "../kit/signed-log.ts";
 import { tempDir } from "../kit/temp-dir.ts";
 import { waitFor } from "../kit/wait-for.ts";
 
-const log = createLog("test", "silent");
 const dir = tempDir("tiermesh-auditor-");
 let server: TestBus;
 let bus: Bus;
 let events: EventPublisher;
+let stop: () => Promise<void>;
 
 beforeAll(async () => {
-  server = await startTestBus();
-  bus = await connectBus("test", { url: server.url, user: server.user, password: server.pass }, log);
-  events = new EventPublisher(bus, "test", "test", log);
+  ({ server, bus, events, stop } = await startEventBus());
 });
 afterAll(async () => {
-  await events.close();
-  await bus.drain();
-  await server.stop();
+  await stop();
   await dir.remove();
 });
 

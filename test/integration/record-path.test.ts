@@ -2,35 +2,31 @@ import path from "node:path";
 import { jetstreamManager, type JetStreamManager } from "@nats-io/jetstream";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { AuditPage, type RecordPath } from "../../bus-schemas/index.ts";
-import { connectBus, type Bus } from "../../service/bus.ts";
-import { EventPublisher } from "../../service/events.ts";
-import { createLog } from "../../service/log.ts";
+import type { Bus } from "../../service/bus.ts";
+import type { EventPublisher } from "../../service/events.ts";
 import { linesOf, startAuditor, type AuditorProc } from "../kit/auditor-proc.ts";
-import { startTestBus, type TestBus } from "../kit/bus.ts";
+import type { TestBus } from "../kit/bus.ts";
+import { startEventBus } from "../kit/event-bus.ts";
 import { tempDir } from "../kit/temp-dir.ts";
 import { waitFor } from "../kit/wait-for.ts";
 
-const log = createLog("test", "silent");
 const dir = tempDir("tiermesh-record-path-");
 const folder = path.join(dir.path, "audit");
 let server: TestBus;
 let bus: Bus;
 let events: EventPublisher;
+let stop: () => Promise<void>;
 let manager: JetStreamManager;
 let auditor: AuditorProc;
 
 beforeAll(async () => {
-  server = await startTestBus();
-  bus = await connectBus("test", { url: server.url, user: server.user, password: server.pass }, log);
-  events = new EventPublisher(bus, "test", "test", log);
+  ({ server, bus, events, stop } = await startEventBus());
   manager = await jetstreamManager(bus.nc);
   auditor = await startAuditor(server, folder, { env: { TIERMESH_AUDIT_CANARY_MS: "100" } });
 });
 afterAll(async () => {
   auditor.kill("SIGKILL");
-  await events.close();
-  await bus.drain();
-  await server.stop();
+  await stop();
   await dir.remove();
 });
 

@@ -4,34 +4,30 @@ import { setTimeout as pause } from "node:timers/promises";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { AUDITORS, LogHead, type AuditEntry, type AuditorName } from "../../bus-schemas/index.ts";
-import { connectBus, type Bus } from "../../service/bus.ts";
-import { EventPublisher } from "../../service/events.ts";
-import { createLog } from "../../service/log.ts";
+import type { Bus } from "../../service/bus.ts";
+import type { EventPublisher } from "../../service/events.ts";
 import { linesOf, startAuditor } from "../kit/auditor-proc.ts";
-import { startTestBus, type TestBus } from "../kit/bus.ts";
+import type { TestBus } from "../kit/bus.ts";
+import { startEventBus } from "../kit/event-bus.ts";
 import { buildForeignChecker, type ForeignChecker } from "../kit/foreign-go.ts";
 import type { Proc } from "../kit/proc.ts";
 import { verifyTree } from "../kit/signed-log.ts";
 import { tempDir } from "../kit/temp-dir.ts";
 import { waitFor } from "../kit/wait-for.ts";
 
-const log = createLog("test", "silent");
 const dir = tempDir("tiermesh-standby-");
 let server: TestBus;
 let bus: Bus;
 let events: EventPublisher;
+let stop: () => Promise<void>;
 let go: ForeignChecker;
 
 beforeAll(async () => {
   go = buildForeignChecker(path.join(dir.path));
-  server = await startTestBus();
-  bus = await connectBus("test", { url: server.url, user: server.user, password: server.pass }, log);
-  events = new EventPublisher(bus, "test", "test", log);
+  ({ server, bus, events, stop } = await startEventBus());
 });
 afterAll(async () => {
-  await events.close();
-  await bus.drain();
-  await server.stop();
+  await stop();
   await dir.remove();
 });
 

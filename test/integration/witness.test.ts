@@ -3,33 +3,27 @@ import { cpSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from
 import path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { AuditEntry } from "../../bus-schemas/index.ts";
-import { connectBus, type Bus } from "../../service/bus.ts";
-import { EventPublisher } from "../../service/events.ts";
-import { createLog } from "../../service/log.ts";
+import type { EventPublisher } from "../../service/events.ts";
 import { linesOf, startAuditor } from "../kit/auditor-proc.ts";
 import { startTestBus, type TestBus } from "../kit/bus.ts";
+import { startEventBus } from "../kit/event-bus.ts";
 import { freePorts } from "../kit/process-bus.ts";
 import { startProc, type Proc } from "../kit/proc.ts";
 import { tempDir } from "../kit/temp-dir.ts";
 import { waitFor } from "../kit/wait-for.ts";
 
 const MAIN = path.join(import.meta.dirname, "..", "..", "cli", "main.ts");
-const log = createLog("test", "silent");
 const dir = tempDir("tiermesh-witness-");
 const at = (...parts: string[]) => path.join(dir.path, ...parts);
 let server: TestBus;
-let bus: Bus;
 let events: EventPublisher;
+let stop: () => Promise<void>;
 
 beforeAll(async () => {
-  server = await startTestBus();
-  bus = await connectBus("test", { url: server.url, user: server.user, password: server.pass }, log);
-  events = new EventPublisher(bus, "test", "test", log);
+  ({ server, events, stop } = await startEventBus());
 });
 afterAll(async () => {
-  await events.close();
-  await bus.drain();
-  await server.stop();
+  await stop();
   await dir.remove();
 });
 
