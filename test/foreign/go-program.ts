@@ -20,7 +20,7 @@ function findSources(compiler: string): string | undefined {
 }
 
 /**
- * Builds `test/foreign/<name>/main.go` in a folder.
+ * Builds the program `test/foreign/<name>` in a folder.
  * @returns what runs it
  * @throws Error what the compiler says
  */
@@ -31,8 +31,8 @@ export function buildGo(name: string, folder: string) {
   const program = path.join(folder, process.platform === "win32" ? `${name}.exe` : name);
   // Without modules Go looks for packages in GOPATH only, so it needs no network.
   const env = { ...process.env, GO111MODULE: "off", GOPATH: folder, GOFLAGS: "" };
-  const main = path.join(import.meta.dirname, name, "main.go");
-  const built = spawnSync(go, ["build", "-o", program, main], { encoding: "utf8", env });
+  const cwd = path.join(import.meta.dirname, name);
+  const built = spawnSync(go, ["build", "-o", program], { encoding: "utf8", env, cwd });
   if (built.status !== 0) throw new Error(built.stderr);
   return (...args: string[]) => {
     const ran = spawnSync(program, args, { encoding: "utf8" });
